@@ -1,0 +1,11 @@
+/* weft.h - all of libweft: runtime.h (process), engine.h (models and requests), dtype.h, status.h.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include "weft/dtype.h"
+#include "weft/engine.h"
+#include "weft/runtime.h"
+#include "weft/status.h"
+
+#endif /* WEFT_WEFT_H */

@@ -1,0 +1,72 @@
+/* cli_model.c - file, plan, device and executor, opened together.
+ */
+#include "cli/cli_model.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+#include "device/device_cpu.h"
+#include "device/device_deferred.h"
+#include "weights/weights.h"
+
+static weft_status open_device(cli_model *m, const cli_model_options *o, const char *device_name,
+                               weft_error *err) {
+    weft_runtime_options runtime;
+    weft_status status = cli_runtime_options(o, &runtime, err);
+    if (status == WEFT_OK) {
+        status = pool_create(&m->pool, runtime.n_threads, err);
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    const uint32_t flags = cpu_flags_detect() & runtime.cpu_mask;
+    kernels_cpu_init(&m->kernels, flags);
+    if (strcmp(device_name, "deferred") == 0) {
+        return device_deferred_create(&m->dev, m->pool, err);
+    }
+    if (strcmp(device_name, "cpu") != 0) {
+        return weft_fail(err, WEFT_INVALID, "option --device is '%s', wanted cpu or deferred",
+                         device_name);
+    }
+    return device_cpu_create(&m->dev, m->pool, flags, err);
+}
+
+weft_status cli_model_open(cli_model *m, const char *path, const cli_model_options *o,
+                           const char *device_name, plan_request *request, weft_error *err) {
+    weights *w = NULL;
+    geometry geo;
+    plan p;
+    *m = (cli_model){0};
+    weft_status status = weights_open(&w, path, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    m->file_bytes = weights_file_bytes(w);
+    status = geometry_read(&geo, w, err);
+    if (status == WEFT_OK) {
+        status = open_device(m, o, device_name, err);
+    }
+    if (status == WEFT_OK) {
+        request->n_threads = pool_threads(m->pool);
+        request->mem_bytes = o->mem_bytes;
+        status = plan_make(&p, &geo, w, request, err);
+    }
+    if (status == WEFT_OK) {
+        cli_progress progress;
+        cli_progress_init(&progress, "loading");
+        const model_load_options load = {.progress = cli_progress_step, .user = &progress};
+        status = executor_create(&m->exec, m->dev, w, &geo, &p, &load, err);
+        cli_progress_end(&progress);
+    }
+    weights_release(&w);
+    if (status != WEFT_OK) {
+        cli_model_close(m);
+    }
+    return status;
+}
+
+void cli_model_close(cli_model *m) {
+    executor_destroy(&m->exec);
+    device_destroy(&m->dev);
+    pool_destroy(&m->pool);
+}

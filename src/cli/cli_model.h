@@ -1,0 +1,25 @@
+/* cli_model.h - a model without an engine, for the commands that drive the executor themselves:
+ * logits and bench. They never load the tokeniser.
+ */
+#ifndef WEFT_CLI_CLI_MODEL_H
+#define WEFT_CLI_CLI_MODEL_H
+
+#include "base/pool.h"
+#include "cli/cli.h"
+#include "engine/executor.h"
+
+typedef struct cli_model {
+    pool *pool;
+    device *dev;
+    kernels_cpu kernels; /* those of the device */
+    executor *exec;
+    uint64_t file_bytes;
+} cli_model;
+
+/* request->n_threads is filled in. device_name: "cpu" or "deferred". */
+weft_status cli_model_open(cli_model *m, const char *path, const cli_model_options *o,
+                           const char *device_name, plan_request *request,
+                           weft_error *err) WEFT_NODISCARD;
+void cli_model_close(cli_model *m); /* accepts a zeroed one */
+
+#endif /* WEFT_CLI_CLI_MODEL_H */

@@ -1,0 +1,129 @@
+/* limits.c - short measurements of what binds inference: reading memory and multiplying numbers.
+ *
+ * Reading: every thread sums its own part of a buffer far larger than the caches; the best of a few
+ * rounds counts. Multiplying: the product kernels themselves on data that stays in the first-level
+ * cache, one panel and a full tile of rows, so that the figure is what this build's best
+ * instruction mix reaches and not a number from a data sheet.
+ */
+#include "cli/limits.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "kernels/kernels.h"
+#include "tensor/tensor.h"
+
+#define READ_BYTES (256u << 20)
+#define READ_ROUNDS 4u
+#define PEAK_K 512u
+#define PEAK_ROWS 12u
+#define PEAK_NS 60000000u
+
+typedef struct read_job {
+    const uint64_t *words;
+    size_t n_words_each;
+    uint64_t sums[POOL_THREADS_MAX]; /* keeps the reads alive */
+} read_job;
+
+static void read_task(void *arg, uint32_t task, uint32_t thread) {
+    read_job *job = arg;
+    (void)thread;
+    const uint64_t *p = job->words + task * job->n_words_each;
+    uint64_t s[8] = {0};
+    for (size_t i = 0; i + 8 <= job->n_words_each; i += 8) {
+        for (size_t j = 0; j < 8; j++) {
+            s[j] += p[i + j];
+        }
+    }
+    job->sums[task] = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+}
+
+static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
+    double best = 0;
+    job->n_words_each = READ_BYTES / sizeof(uint64_t) / n_tasks / 8 * 8;
+    for (uint32_t round = 0; round < READ_ROUNDS; round++) {
+        const uint64_t start = clock_now_ns();
+        pool_run(p, read_task, job, n_tasks);
+        const double bytes = (double)job->n_words_each * sizeof(uint64_t) * n_tasks;
+        const double rate = bytes / clock_seconds(clock_now_ns() - start);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static void measure_read(machine_limits *out, pool *p) {
+    void *memory = NULL;
+    read_job *job = mem_zalloc(MEM_CLI, 1, sizeof *job);
+    if (job == NULL || os_region_alloc(&memory, READ_BYTES, NULL) != WEFT_OK) {
+        mem_free(job);
+        return; /* zeros say that nothing was measured */
+    }
+    memset(memory, 1, READ_BYTES);
+    job->words = memory;
+    out->read_one_bytes_s = best_read(p, job, 1);
+    out->read_bytes_s = best_read(p, job, pool_threads(p));
+    os_region_free(memory, READ_BYTES);
+    mem_free(job);
+}
+
+typedef struct peak_job {
+    const kernels_cpu *k;
+    weft_dtype dtype;
+    const void *panel, *act;
+    size_t act_bytes;
+    uint64_t rounds[POOL_THREADS_MAX];
+} peak_job;
+
+static void peak_task(void *arg, uint32_t task, uint32_t thread) {
+    peak_job *job = arg;
+    float y[PEAK_ROWS * PACK_PANEL_ROWS];
+    (void)thread;
+    const uint64_t start = clock_now_ns();
+    uint64_t rounds = 0;
+    do {
+        for (int i = 0; i < 16; i++) {
+            job->k->linear[job->dtype](y, PACK_PANEL_ROWS, job->panel, job->act, job->act_bytes,
+                                       PEAK_ROWS, PACK_PANEL_ROWS, PEAK_K);
+        }
+        rounds += 16;
+    } while (clock_now_ns() - start < PEAK_NS);
+    job->rounds[task] = rounds;
+}
+
+static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
+    const act_form form = act_form_of(dtype);
+    const size_t act_bytes = act_row_bytes(form, PEAK_K);
+    const uint32_t n = pool_threads(p);
+    const float zeros[PEAK_K] = {0};
+    peak_job *job = mem_zalloc(MEM_CLI, 1, sizeof *job);
+    void *memory = NULL;
+    double ops = 0;
+    const size_t panel_bytes = pack_panel_bytes(dtype, PEAK_K);
+    if (job != NULL &&
+        os_region_alloc(&memory, panel_bytes + PEAK_ROWS * act_bytes, NULL) == WEFT_OK) {
+        char *act = (char *)memory + panel_bytes;
+        for (uint32_t r = 0; r < PEAK_ROWS; r++) {
+            k->act_quantize[form](act + r * act_bytes, zeros, PEAK_K);
+        }
+        *job = (peak_job){.k = k, .dtype = dtype, .panel = memory, .act = act,
+                          .act_bytes = act_bytes};
+        const uint64_t start = clock_now_ns();
+        pool_run(p, peak_task, job, n);
+        const double seconds = clock_seconds(clock_now_ns() - start);
+        for (uint32_t i = 0; i < n; i++) {
+            ops += 2.0 * PEAK_ROWS * PACK_PANEL_ROWS * PEAK_K * (double)job->rounds[i] / seconds;
+        }
+        os_region_free(memory, panel_bytes + PEAK_ROWS * act_bytes);
+    }
+    mem_free(job);
+    return ops;
+}
+
+void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p) {
+    *out = (machine_limits){0};
+    measure_read(out, p);
+    out->int8_ops_s = measure_peak(k, p, WEFT_DTYPE_Q4_0);
+    out->f32_ops_s = measure_peak(k, p, WEFT_DTYPE_F32);
+}

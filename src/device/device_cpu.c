@@ -1,0 +1,457 @@
+/* device_cpu.c - operations as parallel loops over kernels.
+ *
+ * Each operation is cut into tasks whose borders never change a row's arithmetic: products by
+ * panels of 16 outputs and chunks of rows, attention by sequence, KV head and tile of query rows,
+ * everything else by rows. A small operation runs on the calling thread: waking the pool costs more
+ * than the work.
+ *
+ * A product first quantises its input rows into the workspace, once per activation form that its
+ * weights ask for; weights that read the same input share that (queries, keys and values; gate and
+ * up). Loops go chunk of rows, then panel: a chunk of quantised rows stays in L2 while panels
+ * stream past it (ROWS_CHUNK, measured in docs/kernels).
+ *
+ * device_cpu_attention.c holds the cache operations.
+ */
+#include "device/device_cpu.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "device/device_cpu_impl.h"
+#include "tensor/quant.h"
+
+#define ROWS_CHUNK 128u           /* activation rows that share a pass over the weights */
+#define TASKS_PER_THREAD 4u       /* enough to even out noise, few enough to be cheap */
+#define INLINE_ELEMENTS_MAX 8192u /* less work than this stays on the calling thread */
+
+static void destroy(device *dev);
+static weft_status alloc_region(device *dev, void **out, size_t bytes, weft_error *err);
+static void free_region(device *dev, void *p, size_t bytes);
+static weft_status reserve(device *dev, size_t bytes, weft_error *err);
+static void pack(device *dev, void *dst, tensor src);
+static void unpack(device *dev, void *dst, device_weight w);
+static void write_rows(device *dev, tensor dst, const void *src);
+static void *read_rows(device *dev, tensor src, void *staging);
+static weft_status sync(device *dev, weft_error *err);
+static void poison(device *dev, void *p, size_t bytes);
+static void embed(device *dev, const op_embed *op);
+static void linear(device *dev, const op_linear *op);
+static void rmsnorm(device *dev, const op_rmsnorm *op);
+static void add(device *dev, const op_add *op);
+static void scale(device *dev, const op_scale *op);
+static void softcap(device *dev, const op_softcap *op);
+static void act_mul(device *dev, const op_act_mul *op);
+static void rope_table(device *dev, const op_rope_table *op);
+static void rope(device *dev, const op_rope *op);
+static void gather(device *dev, const op_gather *op);
+
+static const device_ops cpu_ops = {
+    .destroy = destroy,
+    .alloc = alloc_region,
+    .free = free_region,
+    .reserve = reserve,
+    .pack = pack,
+    .unpack = unpack,
+    .write = write_rows,
+    .read = read_rows,
+    .sync = sync,
+    .poison = poison,
+    .embed = embed,
+    .linear = linear,
+    .rmsnorm = rmsnorm,
+    .add = add,
+    .scale = scale,
+    .softcap = softcap,
+    .act_mul = act_mul,
+    .rope_table = rope_table,
+    .rope = rope,
+    .kv_store = device_cpu_kv_store,
+    .attention = device_cpu_attention,
+    .gather = gather,
+};
+
+weft_status device_cpu_create(device **out, pool *p, uint32_t cpu_flags, weft_error *err) {
+    device_cpu *d = mem_zalloc(MEM_DEVICE, 1, sizeof *d);
+    if (d == NULL) {
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the cpu device");
+    }
+    d->base = (device){.ops = &cpu_ops, .name = "cpu", .is_host_memory = true};
+    d->pool = p;
+    kernels_cpu_init(&d->kernels, cpu_flags);
+    *out = &d->base;
+    return WEFT_OK;
+}
+
+static void destroy(device *dev) {
+    device_cpu *d = device_cpu_of(dev);
+    os_region_free(d->workspace, d->workspace_bytes);
+    mem_free(d);
+}
+
+/* ---- memory ---- */
+
+static weft_status alloc_region(device *dev, void **out, size_t bytes, weft_error *err) {
+    (void)dev;
+    return os_region_alloc(out, bytes, err);
+}
+
+static void free_region(device *dev, void *p, size_t bytes) {
+    (void)dev;
+    os_region_free(p, bytes);
+}
+
+static weft_status reserve(device *dev, size_t bytes, weft_error *err) {
+    device_cpu *d = device_cpu_of(dev);
+    if (bytes <= d->workspace_bytes) {
+        return WEFT_OK;
+    }
+    void *grown = NULL;
+    const weft_status status = os_region_alloc(&grown, bytes, err);
+    if (status == WEFT_OK) {
+        os_region_free(d->workspace, d->workspace_bytes);
+        d->workspace = grown;
+        d->workspace_bytes = bytes;
+    }
+    return status;
+}
+
+typedef struct pack_job {
+    const device_cpu *d;
+    char *packed;
+    size_t panel_bytes;
+    tensor rows; /* file layout */
+} pack_job;
+
+static uint32_t panel_rows(uint32_t rows, uint32_t panel) {
+    const uint32_t left = rows - panel * PACK_PANEL_ROWS;
+    return left < PACK_PANEL_ROWS ? left : PACK_PANEL_ROWS;
+}
+
+static void pack_task(void *arg, uint32_t panel, uint32_t thread) {
+    const pack_job *job = arg;
+    (void)thread;
+    const tensor *t = &job->rows;
+    const char *rows = (const char *)t->data + (size_t)panel * PACK_PANEL_ROWS * t->stride_bytes;
+    job->d->kernels.pack_panel[t->dtype](job->packed + panel * job->panel_bytes, rows,
+                                         t->stride_bytes, panel_rows(t->rows, panel), t->cols);
+}
+
+static void pack(device *dev, void *dst, tensor src) {
+    device_cpu *d = device_cpu_of(dev);
+    pack_job job = {d, dst, pack_panel_bytes(src.dtype, src.cols), src};
+    pool_run(d->pool, pack_task, &job, (uint32_t)pack_panel_count(src.rows));
+}
+
+static void unpack_task(void *arg, uint32_t panel, uint32_t thread) {
+    const pack_job *job = arg;
+    (void)thread;
+    const tensor *t = &job->rows;
+    char *rows = (char *)t->data + (size_t)panel * PACK_PANEL_ROWS * t->stride_bytes;
+    job->d->kernels.unpack_panel[t->dtype](rows, t->stride_bytes,
+                                           job->packed + panel * job->panel_bytes,
+                                           panel_rows(t->rows, panel), t->cols);
+}
+
+static void unpack(device *dev, void *dst, device_weight w) {
+    device_cpu *d = device_cpu_of(dev);
+    pack_job job = {d, w.data, pack_panel_bytes(w.dtype, w.cols),
+                    tensor_of(dst, w.dtype, w.rows, w.cols)};
+    pool_run(d->pool, unpack_task, &job, (uint32_t)pack_panel_count(w.rows));
+}
+
+static void write_rows(device *dev, tensor dst, const void *src) {
+    (void)dev;
+    const size_t bytes = dtype_row_bytes(dst.dtype, dst.cols);
+    for (uint32_t r = 0; r < dst.rows; r++) {
+        memcpy((char *)dst.data + r * dst.stride_bytes, (const char *)src + r * bytes, bytes);
+    }
+}
+
+static void *read_rows(device *dev, tensor src, void *staging) {
+    (void)dev;
+    (void)staging;
+    return src.data;
+}
+
+static weft_status sync(device *dev, weft_error *err) {
+    (void)dev;
+    (void)err;
+    return WEFT_OK;
+}
+
+static void poison(device *dev, void *p, size_t bytes) {
+    (void)dev;
+    (void)p;
+    (void)bytes;
+}
+
+/* ---- loops over rows ---- */
+
+typedef void rows_fn(const device_cpu *d, const void *op, uint32_t from, uint32_t to);
+
+typedef struct rows_job {
+    const device_cpu *d;
+    const void *op;
+    rows_fn *fn;
+    uint32_t n_rows, rows_per_task;
+} rows_job;
+
+static void rows_task(void *arg, uint32_t task, uint32_t thread) {
+    const rows_job *job = arg;
+    (void)thread;
+    const uint32_t from = task * job->rows_per_task;
+    const uint32_t to = from + job->rows_per_task;
+    job->fn(job->d, job->op, from, to < job->n_rows ? to : job->n_rows);
+}
+
+/* Runs fn over [0, n_rows), in parallel when the elements are worth it. */
+static void run_rows(device_cpu *d, rows_fn *fn, const void *op, uint32_t n_rows, uint32_t n_cols) {
+    const uint32_t n_threads = pool_threads(d->pool);
+    if (n_threads == 1 || n_rows < 2 || (uint64_t)n_rows * n_cols <= INLINE_ELEMENTS_MAX) {
+        fn(d, op, 0, n_rows);
+        return;
+    }
+    const uint32_t n_tasks_wanted = n_threads * TASKS_PER_THREAD;
+    rows_job job = {d, op, fn, n_rows, (n_rows + n_tasks_wanted - 1) / n_tasks_wanted};
+    pool_run(d->pool, rows_task, &job, (n_rows + job.rows_per_task - 1) / job.rows_per_task);
+}
+
+/* ---- products ---- */
+
+typedef struct act_job {
+    const tensor *x;
+    act_form form;
+    char *out;
+    size_t row_bytes;
+} act_job;
+
+static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
+    const act_job *job = op;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.act_quantize[job->form](job->out + r * job->row_bytes,
+                                           device_cpu_row(job->x, r), job->x->cols);
+    }
+}
+
+typedef struct linear_input {
+    const char *data;
+    size_t stride_bytes;
+} linear_input;
+
+/* The input rows in each form that op's weights read. */
+static void quantise_inputs(device_cpu *d, const op_linear *op,
+                            linear_input inputs[ACT_FORM_COUNT]) {
+    size_t used = 0;
+    inputs[ACT_F32] = (linear_input){op->x.data, op->x.stride_bytes};
+    for (uint32_t i = 0; i < op->n; i++) {
+        const act_form form = act_form_of(op->w[i].dtype);
+        if (inputs[form].data != NULL) {
+            continue;
+        }
+        act_job job = {&op->x, form, d->workspace + used, act_row_bytes(form, op->x.cols)};
+        used += op->x.rows * job.row_bytes;
+        WEFT_ASSERT(used <= d->workspace_bytes);
+        run_rows(d, act_rows, &job, op->x.rows, op->x.cols);
+        inputs[form] = (linear_input){job.out, job.row_bytes};
+    }
+}
+
+typedef struct linear_job {
+    const device_cpu *d;
+    const op_linear *op;
+    linear_input inputs[ACT_FORM_COUNT];
+    uint32_t panels_per_task;
+    uint32_t tasks_of[OP_LINEAR_MAX]; /* tasks of each weight, for one chunk of rows */
+    uint32_t tasks_per_chunk;
+} linear_job;
+
+static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t n_rows,
+                     uint32_t col, uint32_t n_cols) {
+    const float *b = (const float *)bias->data + col;
+    for (uint32_t r = row; r < row + n_rows; r++) {
+        float *out = device_cpu_row(y, r) + col;
+        for (uint32_t j = 0; j < n_cols; j++) {
+            out[j] += b[j];
+        }
+    }
+}
+
+static void linear_task(void *arg, uint32_t task, uint32_t thread) {
+    const linear_job *job = arg;
+    const op_linear *op = job->op;
+    (void)thread;
+    const uint32_t row = task / job->tasks_per_chunk * ROWS_CHUNK;
+    const uint32_t rows_left = op->x.rows - row;
+    const uint32_t n_rows = rows_left < ROWS_CHUNK ? rows_left : ROWS_CHUNK;
+    uint32_t t = task % job->tasks_per_chunk;
+    uint32_t i = 0;
+    while (t >= job->tasks_of[i]) {
+        t -= job->tasks_of[i++];
+    }
+    const device_weight *w = &op->w[i];
+    const linear_input *in = &job->inputs[act_form_of(w->dtype)];
+    const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
+    const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);
+    const uint32_t from = t * job->panels_per_task;
+    const uint32_t to = from + job->panels_per_task < n_panels ? from + job->panels_per_task
+                                                               : n_panels;
+    linear_fn *product = job->d->kernels.linear[w->dtype];
+    for (uint32_t p = from; p < to; p++) {
+        const uint32_t n = panel_rows(w->rows, p);
+        const uint32_t col = p * PACK_PANEL_ROWS;
+        product(device_cpu_row(&op->y[i], row) + col, op->y[i].stride_bytes / sizeof(float),
+                (const char *)w->data + p * panel_bytes, in->data + row * in->stride_bytes,
+                in->stride_bytes, n_rows, n, w->cols);
+        if (op->bias[i].data != NULL) {
+            add_bias(&op->y[i], &op->bias[i], row, n_rows, col, n);
+        }
+    }
+}
+
+static void linear(device *dev, const op_linear *op) {
+    device_cpu *d = device_cpu_of(dev);
+    if (op->x.rows == 0) {
+        return;
+    }
+    linear_job job = {.d = d, .op = op};
+    quantise_inputs(d, op, job.inputs);
+    uint32_t n_panels = 0;
+    for (uint32_t i = 0; i < op->n; i++) {
+        WEFT_DEBUG_ASSERT(op->w[i].cols == op->x.cols);
+        WEFT_DEBUG_ASSERT(op->w[i].rows == op->y[i].cols);
+        n_panels += (uint32_t)pack_panel_count(op->w[i].rows);
+    }
+    const uint32_t n_tasks_wanted = pool_threads(d->pool) * TASKS_PER_THREAD;
+    job.panels_per_task = (n_panels + n_tasks_wanted - 1) / n_tasks_wanted;
+    for (uint32_t i = 0; i < op->n; i++) {
+        const uint32_t n = (uint32_t)pack_panel_count(op->w[i].rows);
+        job.tasks_of[i] = (n + job.panels_per_task - 1) / job.panels_per_task;
+        job.tasks_per_chunk += job.tasks_of[i];
+    }
+    const uint32_t n_chunks = (op->x.rows + ROWS_CHUNK - 1) / ROWS_CHUNK;
+    pool_run(d->pool, linear_task, &job, n_chunks * job.tasks_per_chunk);
+}
+
+/* ---- row by row ---- */
+
+static void embed_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_embed *op = arg;
+    const size_t panel_bytes = pack_panel_bytes(op->table.dtype, op->table.cols);
+    for (uint32_t r = from; r < to; r++) {
+        const uint32_t id = (uint32_t)op->batch->token[r];
+        WEFT_ASSERT(id < op->table.rows);
+        float *y = device_cpu_row(&op->y, r);
+        d->kernels.panel_row[op->table.dtype](
+            y, (const char *)op->table.data + id / PACK_PANEL_ROWS * panel_bytes,
+            id % PACK_PANEL_ROWS, op->table.cols);
+        if (op->scale != 1.0f) {
+            d->kernels.scale(y, y, op->scale, op->table.cols);
+        }
+    }
+}
+
+static void embed(device *dev, const op_embed *op) {
+    run_rows(device_cpu_of(dev), embed_rows, op, op->y.rows, op->y.cols);
+}
+
+static void rmsnorm_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_rmsnorm *op = arg;
+    const uint32_t n = op->x.cols / op->groups;
+    for (uint32_t r = from; r < to; r++) {
+        const float *x = device_cpu_row(&op->x, r);
+        float *y = device_cpu_row(&op->y, r);
+        for (uint32_t g = 0; g < op->groups; g++) {
+            d->kernels.rmsnorm(y + (size_t)g * n, x + (size_t)g * n, op->w.data, n, op->eps);
+        }
+    }
+}
+
+static void rmsnorm(device *dev, const op_rmsnorm *op) {
+    run_rows(device_cpu_of(dev), rmsnorm_rows, op, op->x.rows, op->x.cols);
+}
+
+static void add_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_add *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.add(device_cpu_row(&op->y, r), device_cpu_row(&op->x, r), op->x.cols);
+    }
+}
+
+static void add(device *dev, const op_add *op) {
+    run_rows(device_cpu_of(dev), add_rows, op, op->x.rows, op->x.cols);
+}
+
+static void scale_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_scale *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        float *y = device_cpu_row(&op->y, r);
+        d->kernels.scale(y, y, op->scale, op->y.cols);
+    }
+}
+
+static void scale(device *dev, const op_scale *op) {
+    run_rows(device_cpu_of(dev), scale_rows, op, op->y.rows, op->y.cols);
+}
+
+static void softcap_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_softcap *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        float *y = device_cpu_row(&op->y, r);
+        d->kernels.softcap(y, y, op->cap, op->y.cols);
+    }
+}
+
+static void softcap(device *dev, const op_softcap *op) {
+    run_rows(device_cpu_of(dev), softcap_rows, op, op->y.rows, op->y.cols);
+}
+
+static void act_mul_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_act_mul *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.act_mul[op->kind](device_cpu_row(&op->y, r), device_cpu_row(&op->gate, r),
+                                     device_cpu_row(&op->up, r), op->y.cols);
+    }
+}
+
+static void act_mul(device *dev, const op_act_mul *op) {
+    run_rows(device_cpu_of(dev), act_mul_rows, op, op->y.rows, op->y.cols);
+}
+
+static void rope_table_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_rope_table *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.rope_table(device_cpu_row(&op->cos_sin, r),
+                              op->batch->position + (size_t)r * BATCH_AXES, op->inv_freq.data,
+                              op->axis, op->inv_freq.cols, op->mscale);
+    }
+}
+
+static void rope_table(device *dev, const op_rope_table *op) {
+    run_rows(device_cpu_of(dev), rope_table_rows, op, op->cos_sin.rows, op->cos_sin.cols * 16);
+}
+
+static void rope_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_rope *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.rope[op->pairing](device_cpu_row(&op->x, r), op->n_heads,
+                                     op->x.cols / op->n_heads, device_cpu_row(&op->cos_sin, r),
+                                     op->cos_sin.cols / 2);
+    }
+}
+
+static void rope(device *dev, const op_rope *op) {
+    run_rows(device_cpu_of(dev), rope_rows, op, op->x.rows, op->x.cols);
+}
+
+static void gather_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_gather *op = arg;
+    (void)d;
+    for (uint32_t i = from; i < to; i++) {
+        memcpy(device_cpu_row(&op->y, i), device_cpu_row(&op->x, op->rows[i]),
+               op->x.cols * sizeof(float));
+    }
+}
+
+static void gather(device *dev, const op_gather *op) {
+    run_rows(device_cpu_of(dev), gather_rows, op, op->n, op->x.cols);
+}

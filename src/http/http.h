@@ -1,0 +1,92 @@
+/* http.h - an HTTP/1.1 server with streams, on one event thread. Knows nothing of language models.
+ *
+ *   accept ─► parse ─► handler(exchange) ──► http_respond            whole body, done
+ *                                       └──► http_stream_begin ─► http_stream_write ... ─► end
+ *   other threads ─► http_server_post(fn, arg) ─► fn runs on the event thread
+ *
+ * The handler is called once the whole request is there. It may answer at once, or keep the
+ * exchange and answer later from the event thread (a posted function). An exchange lives until its
+ * answer is complete or its client is gone; `on_end` tells its owner exactly once, last of all.
+ * A client that goes away is noticed within a second even while nothing is being written; a
+ * half-close alone does not end an exchange.
+ *
+ * Threads: everything here is called on the event thread, except http_server_post and
+ * http_server_stop. Limits: header, body and connection counts in http_options.
+ */
+#ifndef WEFT_HTTP_HTTP_H
+#define WEFT_HTTP_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "base/str.h"
+
+typedef struct http_server http_server;
+typedef struct http_exchange http_exchange;
+
+typedef void http_handler_fn(void *user, http_exchange *x);
+typedef void http_end_fn(void *owner, bool is_complete); /* false: the client left early */
+typedef void http_post_fn(void *arg);
+
+typedef struct http_options {
+    const char *host;       /* "127.0.0.1", "0.0.0.0", "::" */
+    uint16_t port;          /* 0 = a free one */
+    uint32_t connections_max;
+    size_t header_bytes_max;
+    size_t body_bytes_max;  /* more is answered with 413 */
+    size_t stream_bytes_max; /* unsent bytes of one stream; more ends the exchange */
+    uint32_t idle_timeout_s; /* of a connection without an exchange */
+    http_handler_fn *handler;
+    void *user;
+} http_options;
+
+http_options http_options_default(void);
+
+/* Binds and listens; a port in use or not permitted is WEFT_IO naming host and port. */
+weft_status http_server_create(http_server **out, const http_options *options,
+                               weft_error *err) WEFT_NODISCARD;
+void http_server_destroy(http_server **s);
+uint16_t http_server_port(const http_server *s);
+
+/* Runs the event loop on the calling thread until it is stopped. */
+weft_status http_server_run(http_server *s, weft_error *err) WEFT_NODISCARD;
+
+/* Begins to drain: no new connections, running exchanges may finish for up to drain_ms, then the
+ * loop ends. A second call ends it at once. Any thread; safe in a signal handler. */
+void http_server_stop(http_server *s, uint32_t drain_ms);
+bool http_server_is_draining(const http_server *s);
+
+/* Runs fn(arg) on the event thread soon. Any thread; never blocks; false when memory is out. */
+bool http_server_post(http_server *s, http_post_fn *fn, void *arg);
+
+/* ---- the request; borrowed until the exchange ends ---- */
+
+str http_method(const http_exchange *x);
+str http_path(const http_exchange *x);  /* decoded, without the query */
+str http_query(const http_exchange *x, const char *name); /* empty data NULL when absent */
+str http_header(const http_exchange *x, const char *name); /* likewise; case-insensitive name */
+str http_body(const http_exchange *x);
+str http_client(const http_exchange *x); /* "127.0.0.1" */
+http_server *http_exchange_server(const http_exchange *x);
+
+/* ---- the answer ---- */
+
+/* Told once when the exchange is over, whatever the reason. */
+void http_on_end(http_exchange *x, http_end_fn *on_end, void *owner);
+
+/* Before respond or stream_begin. Copied. */
+void http_set_header(http_exchange *x, const char *name, const char *value);
+
+/* The whole answer. The body is copied. */
+void http_respond(http_exchange *x, int status, const char *content_type, const void *body,
+                  size_t len);
+
+/* A chunked answer. Writes are copied into a bounded buffer. write returns false when the client is
+ * gone or far too slow: the exchange is over then (on_end follows). */
+void http_stream_begin(http_exchange *x, int status, const char *content_type);
+bool http_stream_write(http_exchange *x, const void *data, size_t len);
+void http_stream_end(http_exchange *x);
+
+#endif /* WEFT_HTTP_HTTP_H */

@@ -1,0 +1,76 @@
+/* kernels_cpu.c - fills the table: plain C everywhere, then upward by CPU flag.
+ *
+ * Each level returns early when its flag is missing, so that a level may count on what lies below
+ * it. Products fill their own slots (products.h) by the same rule. Nothing asks for flags later.
+ */
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kernels/kernels.h"
+#include "kernels/products.h"
+#include "kernels/ref/kernels_ref.h"
+
+static void init_ref(kernels_cpu *k);
+
+#if defined(__x86_64__)
+#include "kernels/x86/kernels_avx2.h"
+
+static void init_x86(kernels_cpu *k, uint32_t flags);
+#endif
+
+void kernels_cpu_init(kernels_cpu *k, uint32_t cpu_flags) {
+    memset(k, 0, sizeof(*k));
+    init_ref(k);
+    products_init_ref(k);
+#if defined(__x86_64__)
+    init_x86(k, cpu_flags);
+    products_init_x86(k, cpu_flags);
+#else
+    (void)cpu_flags;
+#endif
+}
+
+static void init_ref(kernels_cpu *k) {
+    k->attention[WEFT_DTYPE_F32] = attention_f32_ref;
+    k->attention[WEFT_DTYPE_F16] = attention_f16_ref;
+    k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_ref;
+    k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_ref;
+    k->attention_merge = attention_merge_f32_ref;
+    k->kv_store[WEFT_DTYPE_F32] = kv_store_f32_ref;
+    k->kv_store[WEFT_DTYPE_F16] = kv_store_f16_ref;
+    k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_ref;
+    k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_ref;
+    k->rmsnorm = rmsnorm_f32_ref;
+    k->add = add_f32_ref;
+    k->scale = scale_f32_ref;
+    k->act_mul[ACT_KIND_SILU] = silu_mul_f32_ref;
+    k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_ref;
+    k->softcap = softcap_f32_ref;
+    k->rope_table = rope_table_f32_ref;
+    k->rope[ROPE_HALVES] = rope_halves_f32_ref;
+    k->rope[ROPE_PAIRS] = rope_pairs_f32_ref;
+}
+
+#if defined(__x86_64__)
+static void init_x86(kernels_cpu *k, uint32_t flags) {
+    if ((flags & CPU_AVX2) == 0) {
+        return;
+    }
+    k->attention[WEFT_DTYPE_F32] = attention_f32_avx2;
+    k->attention[WEFT_DTYPE_F16] = attention_f16_avx2;
+    k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_avx2;
+    k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_avx2;
+    k->attention_merge = attention_merge_f32_avx2;
+    k->kv_store[WEFT_DTYPE_F16] = kv_store_f16_avx2;
+    k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_avx2;
+    k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_avx2;
+    k->rmsnorm = rmsnorm_f32_avx2;
+    k->add = add_f32_avx2;
+    k->scale = scale_f32_avx2;
+    k->act_mul[ACT_KIND_SILU] = silu_mul_f32_avx2;
+    k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_avx2;
+    k->softcap = softcap_f32_avx2;
+    k->rope[ROPE_HALVES] = rope_halves_f32_avx2;
+    k->rope[ROPE_PAIRS] = rope_pairs_f32_avx2;
+}
+#endif

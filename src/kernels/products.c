@@ -1,0 +1,80 @@
+/* products.c - which function stands in which product slot.
+ *
+ * The references fill every slot of the supported formats (pack_is_supported); each instruction
+ * set then overrides what it does better. Packing and rows of panels are plain C everywhere: they
+ * run once a weight, or once a token, at the speed of memory.
+ */
+#include "kernels/products.h"
+
+#include "base/cpu.h"
+
+void products_init_ref(kernels_cpu *k) {
+    k->pack_panel[WEFT_DTYPE_F32] = pack_panel_f32_ref;
+    k->pack_panel[WEFT_DTYPE_F16] = pack_panel_16_ref;
+    k->pack_panel[WEFT_DTYPE_BF16] = pack_panel_16_ref;
+    k->pack_panel[WEFT_DTYPE_Q4_0] = pack_panel_q4_0_ref;
+    k->pack_panel[WEFT_DTYPE_Q4_1] = pack_panel_q4_1_ref;
+    k->pack_panel[WEFT_DTYPE_Q5_0] = pack_panel_q5_0_ref;
+    k->pack_panel[WEFT_DTYPE_Q5_1] = pack_panel_q5_1_ref;
+    k->pack_panel[WEFT_DTYPE_Q8_0] = pack_panel_q8_0_ref;
+    k->pack_panel[WEFT_DTYPE_Q4_K] = pack_panel_q4_k_ref;
+    k->pack_panel[WEFT_DTYPE_Q5_K] = pack_panel_q5_k_ref;
+    k->pack_panel[WEFT_DTYPE_Q6_K] = pack_panel_q6_k_ref;
+    k->unpack_panel[WEFT_DTYPE_F32] = unpack_panel_f32_ref;
+    k->unpack_panel[WEFT_DTYPE_F16] = unpack_panel_16_ref;
+    k->unpack_panel[WEFT_DTYPE_BF16] = unpack_panel_16_ref;
+    k->unpack_panel[WEFT_DTYPE_Q4_0] = unpack_panel_q4_0_ref;
+    k->unpack_panel[WEFT_DTYPE_Q4_1] = unpack_panel_q4_1_ref;
+    k->unpack_panel[WEFT_DTYPE_Q5_0] = unpack_panel_q5_0_ref;
+    k->unpack_panel[WEFT_DTYPE_Q5_1] = unpack_panel_q5_1_ref;
+    k->unpack_panel[WEFT_DTYPE_Q8_0] = unpack_panel_q8_0_ref;
+    k->unpack_panel[WEFT_DTYPE_Q4_K] = unpack_panel_q4_k_ref;
+    k->unpack_panel[WEFT_DTYPE_Q5_K] = unpack_panel_q5_k_ref;
+    k->unpack_panel[WEFT_DTYPE_Q6_K] = unpack_panel_q6_k_ref;
+    k->panel_row[WEFT_DTYPE_F32] = panel_row_f32_ref;
+    k->panel_row[WEFT_DTYPE_F16] = panel_row_f16_ref;
+    k->panel_row[WEFT_DTYPE_BF16] = panel_row_bf16_ref;
+    k->panel_row[WEFT_DTYPE_Q4_0] = panel_row_q4_0_ref;
+    k->panel_row[WEFT_DTYPE_Q4_1] = panel_row_q4_1_ref;
+    k->panel_row[WEFT_DTYPE_Q5_0] = panel_row_q5_0_ref;
+    k->panel_row[WEFT_DTYPE_Q5_1] = panel_row_q5_1_ref;
+    k->panel_row[WEFT_DTYPE_Q8_0] = panel_row_q8_0_ref;
+    k->panel_row[WEFT_DTYPE_Q4_K] = panel_row_q4_k_ref;
+    k->panel_row[WEFT_DTYPE_Q5_K] = panel_row_q5_k_ref;
+    k->panel_row[WEFT_DTYPE_Q6_K] = panel_row_q6_k_ref;
+    k->linear[WEFT_DTYPE_F32] = linear_f32_ref;
+    k->linear[WEFT_DTYPE_F16] = linear_f16_ref;
+    k->linear[WEFT_DTYPE_BF16] = linear_bf16_ref;
+    k->linear[WEFT_DTYPE_Q4_0] = linear_q4_0_ref;
+    k->linear[WEFT_DTYPE_Q4_1] = linear_q4_1_ref;
+    k->linear[WEFT_DTYPE_Q5_0] = linear_q5_0_ref;
+    k->linear[WEFT_DTYPE_Q5_1] = linear_q5_1_ref;
+    k->linear[WEFT_DTYPE_Q8_0] = linear_q8_0_ref;
+    k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_ref;
+    k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_ref;
+    k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_ref;
+    k->act_quantize[ACT_F32] = act_quantize_f32_ref;
+    k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
+    k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
+}
+
+#if defined(__x86_64__)
+void products_init_x86(kernels_cpu *k, uint32_t flags) {
+    if ((flags & CPU_AVX2) == 0) {
+        return;
+    }
+    k->linear[WEFT_DTYPE_F32] = linear_f32_avx2;
+    k->linear[WEFT_DTYPE_F16] = linear_f16_avx2;
+    k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx2;
+    k->linear[WEFT_DTYPE_Q4_0] = linear_q4_0_avx2;
+    k->linear[WEFT_DTYPE_Q4_1] = linear_q4_1_avx2;
+    k->linear[WEFT_DTYPE_Q5_0] = linear_q5_0_avx2;
+    k->linear[WEFT_DTYPE_Q5_1] = linear_q5_1_avx2;
+    k->linear[WEFT_DTYPE_Q8_0] = linear_q8_0_avx2;
+    k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_avx2;
+    k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_avx2;
+    k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_avx2;
+    k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
+    k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
+}
+#endif

@@ -1,0 +1,58 @@
+/* products.h - the functions that fill the product slots of kernels_cpu.
+ *
+ * Contracts: kernels.h. Layouts: layout/slab.h (weights), layout/act.h (activations).
+ *
+ * What a product computes, so that every instruction set gives the same bits. Per output, one
+ * chain y, starting at +0, over blocks (or columns) in ascending k; fma rounds once, * rounds
+ * once, sums of integers are exact; float(dot) of Q8_0 rounds once, the others are exact:
+ *
+ *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
+ *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32
+ *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
+ *   Q4_1          y = fma(float(dot), d * xs, y), y = fma(m, xsum, y)        dot = sum of q * x
+ *   Q5_1          as Q4_1 with q - 16 for q and fma(16, d, m) for m
+ *   Q4_K          as Q4_1 with d * sc for d and -(dmin * mn) for m, per 32
+ *   Q5_K          as Q4_K with q - 16 for q and fma(16, d * sc, -(dmin * mn)) for m
+ *   Q6_K          y = fma(float(sc0 * dot0 + sc1 * dot1), d * xs, y)   halves of 16, q - 32
+ *
+ * xs and xsum are the activation block's scale and sum. The middle (16) is taken out of five-bit
+ * codes because a block then fits 16-bit sums; it also cancels before rounding, not after.
+ */
+#ifndef WEFT_KERNELS_PRODUCTS_H
+#define WEFT_KERNELS_PRODUCTS_H
+
+#include "kernels/kernels.h"
+
+/* Fills pack_panel, unpack_panel, panel_row, linear and act_quantize. */
+void products_init_ref(kernels_cpu *k);
+/* Overrides what the flags allow. */
+void products_init_x86(kernels_cpu *k, uint32_t flags);
+
+/* ref/: plain C. */
+pack_panel_fn pack_panel_f32_ref, pack_panel_16_ref, pack_panel_q4_0_ref, pack_panel_q4_1_ref;
+pack_panel_fn pack_panel_q5_0_ref, pack_panel_q5_1_ref, pack_panel_q8_0_ref, pack_panel_q4_k_ref;
+pack_panel_fn pack_panel_q5_k_ref, pack_panel_q6_k_ref;
+
+unpack_panel_fn unpack_panel_f32_ref, unpack_panel_16_ref, unpack_panel_q4_0_ref;
+unpack_panel_fn unpack_panel_q4_1_ref, unpack_panel_q5_0_ref, unpack_panel_q5_1_ref;
+unpack_panel_fn unpack_panel_q8_0_ref, unpack_panel_q4_k_ref, unpack_panel_q5_k_ref;
+unpack_panel_fn unpack_panel_q6_k_ref;
+
+panel_row_fn panel_row_f32_ref, panel_row_f16_ref, panel_row_bf16_ref, panel_row_q4_0_ref;
+panel_row_fn panel_row_q4_1_ref, panel_row_q5_0_ref, panel_row_q5_1_ref, panel_row_q8_0_ref;
+panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref;
+
+linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, linear_q4_1_ref;
+linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
+linear_fn linear_q6_k_ref;
+
+act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
+
+/* x86/: AVX2 + FMA + F16C. */
+linear_fn linear_f32_avx2, linear_f16_avx2, linear_bf16_avx2, linear_q4_0_avx2, linear_q4_1_avx2;
+linear_fn linear_q5_0_avx2, linear_q5_1_avx2, linear_q8_0_avx2, linear_q4_k_avx2;
+linear_fn linear_q5_k_avx2, linear_q6_k_avx2;
+
+act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2;
+
+#endif /* WEFT_KERNELS_PRODUCTS_H */

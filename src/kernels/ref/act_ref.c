@@ -1,0 +1,76 @@
+/* act_ref.c - a row of float32 into the form that products read (layout/act.h).
+ *
+ * The largest magnitude is found by comparing bits, which orders all magnitudes, infinities and
+ * NaN alike; a block that is not finite is then marked by a NaN scale. Rounding is lrintf's: to
+ * nearest, ties to even, as the vector conversions do.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/products.h"
+
+static uint32_t magnitude_bits(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits & 0x7fffffffu;
+}
+
+/* Scale of a block and, in *inverse, what values are multiplied by to become codes. */
+static float block_scale(float *inverse, const float *x, float max_code) {
+    uint32_t max_bits = 0;
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        const uint32_t bits = magnitude_bits(x[l]);
+        max_bits = bits > max_bits ? bits : max_bits;
+    }
+    *inverse = 0.0f;
+    if (max_bits >= 0x7f800000u) {
+        return NAN;
+    }
+    float max;
+    memcpy(&max, &max_bits, sizeof(max));
+    if (max < ACT_TINY) {
+        return 0.0f;
+    }
+    *inverse = max_code / max;
+    return max / max_code;
+}
+
+/* inverse 0 means that x may hold anything. */
+static int code_of(float x, float inverse) {
+    return inverse == 0.0f ? 0 : (int)lrintf(x * inverse);
+}
+
+void act_quantize_f32_ref(void *act, const float *x, size_t k) {
+    memcpy(act, x, k * sizeof(float));
+}
+
+void act_quantize_q8_ref(void *act, const float *x, size_t k) {
+    act_block_q8 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
+        float inverse;
+        int sums[2][2] = {{0, 0}, {0, 0}};
+        block->scale = block_scale(&inverse, x + i, 127.0f);
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            const int code = code_of(x[i + l], inverse);
+            block->codes[l] = (int8_t)code;
+            sums[l / 16][l % 4 / 2] += code;
+        }
+        const int sum = sums[0][0] + sums[0][1] + sums[1][0] + sums[1][1];
+        block->sum = block->scale * (float)sum;
+        for (size_t h = 0; h < 2; h++) {
+            block->neg_sums[h][0] = (int16_t)-sums[h][0];
+            block->neg_sums[h][1] = (int16_t)-sums[h][1];
+        }
+    }
+}
+
+void act_quantize_q16_ref(void *act, const float *x, size_t k) {
+    act_block_q16 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
+        float inverse;
+        block->scale = block_scale(&inverse, x + i, 32767.0f);
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            block->codes[l] = (int16_t)code_of(x[i + l], inverse);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+/* linear_ref.c - the reference of products: one output at a time, in the order products.h states.
+ *
+ * A block of 32 weights of any format is first brought to one shape, weight_block: integer codes
+ * with their middle taken out, a scale and a minimum. Then the dot product is integers, and each
+ * block adds to its output with one or two fused multiply-adds. Nothing here is fast, except that
+ * a block is decoded once for all rows of x.
+ */
+#include <math.h>
+
+#include "kernels/products.h"
+#include "layout/slab.h"
+#include "tensor/quant.h"
+
+#define BLOCK 32u
+
+typedef struct weight_block {
+    int codes[BLOCK];
+    float scale;
+    float min; /* 0 when the format has none */
+} weight_block;
+
+/* Block b (of 32 columns, counted from the panel's start) of one row. */
+typedef void load_block_fn(weight_block *w, const void *panel, size_t b, size_t row);
+
+static int low_at(const uint8_t low[4][64], size_t row, size_t l) {
+    return (low[l / 8][4 * row + l % 4] >> (l / 4 % 2 * 4)) & 15;
+}
+
+static int high5_at(const uint8_t high[64], size_t row, size_t l) {
+    return ((high[4 * row + l % 4] >> (l / 4)) & 1) << 4;
+}
+
+static int high6_at(const uint8_t high[2][64], size_t row, size_t l) {
+    return ((high[l / 16][4 * row + l % 4] >> (l / 4 % 4 * 2)) & 3) << 4;
+}
+
+static void load_q4_0(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q4_0 *slab = (const slab_q4_0 *)panel + b;
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = 0.0f;
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = low_at(slab->low, row, l) - 8;
+    }
+}
+
+static void load_q4_1(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q4_1 *slab = (const slab_q4_1 *)panel + b;
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = quant_f16_to_f32(slab->m[row]);
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = low_at(slab->low, row, l);
+    }
+}
+
+static void load_q5_0(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q5_0 *slab = (const slab_q5_0 *)panel + b;
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = 0.0f;
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = (low_at(slab->low, row, l) | high5_at(slab->high, row, l)) - 16;
+    }
+}
+
+static void load_q5_1(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q5_1 *slab = (const slab_q5_1 *)panel + b;
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = fmaf(16.0f, w->scale, quant_f16_to_f32(slab->m[row]));
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = (low_at(slab->low, row, l) | high5_at(slab->high, row, l)) - 16;
+    }
+}
+
+static void load_q8_0(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q8_0 *slab = (const slab_q8_0 *)panel + b;
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = 0.0f;
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = slab->codes[l / 2][2 * row + l % 2];
+    }
+}
+
+/* Scale and minus the minimum of block b (0..7) from the 6-bit fields. */
+static void load_scale6(weight_block *w, const uint8_t scales[12][16], float d, float dmin,
+                        size_t b, size_t row) {
+    int sc, mn;
+    if (b < 4) {
+        sc = scales[b][row] & 63;
+        mn = scales[4 + b][row] & 63;
+    } else {
+        sc = (scales[4 + b][row] & 15) | (scales[b - 4][row] >> 6) << 4;
+        mn = (scales[4 + b][row] >> 4) | (scales[b][row] >> 6) << 4;
+    }
+    w->scale = d * (float)sc;
+    w->min = -(dmin * (float)mn);
+}
+
+static void load_q4_k(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q4_k *slab = (const slab_q4_k *)panel + b / 8;
+    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]),
+                quant_f16_to_f32(slab->dmin[row]), b % 8, row);
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = low_at(slab->low[b % 8], row, l);
+    }
+}
+
+static void load_q5_k(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q5_k *slab = (const slab_q5_k *)panel + b / 8;
+    const slab_q5_k_block *block = &slab->blocks[b % 8];
+    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]),
+                quant_f16_to_f32(slab->dmin[row]), b % 8, row);
+    w->min = fmaf(16.0f, w->scale, w->min);
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = (low_at(block->low, row, l) | high5_at(block->high, row, l)) - 16;
+    }
+}
+
+static void load_q6_k(weight_block *w, const void *panel, size_t b, size_t row) {
+    const slab_q6_k *slab = (const slab_q6_k *)panel + b / 8;
+    const slab_q6_k_block *block = &slab->blocks[b % 8];
+    w->scale = quant_f16_to_f32(slab->d[row]);
+    w->min = 0.0f;
+    for (size_t l = 0; l < BLOCK; l++) {
+        const int code = (low_at(block->low, row, l) | high6_at(block->high, row, l)) - 32;
+        w->codes[l] = code * slab->scales[2 * (b % 8) + l / 16][slab_q6_k_lane((unsigned)row)];
+    }
+}
+
+static float add_block_q8(float y, const weight_block *w, const act_block_q8 *x, bool has_min) {
+    int32_t dot = 0;
+    for (size_t l = 0; l < BLOCK; l++) {
+        dot += w->codes[l] * x->codes[l];
+    }
+    y = fmaf((float)dot, w->scale * x->scale, y);
+    return has_min ? fmaf(w->min, x->sum, y) : y;
+}
+
+static float add_block_q16(float y, const weight_block *w, const act_block_q16 *x) {
+    int32_t dot = 0;
+    for (size_t l = 0; l < BLOCK; l++) {
+        dot += w->codes[l] * x->codes[l];
+    }
+    return fmaf((float)dot, w->scale * x->scale, y);
+}
+
+static void clear(float *y, size_t y_stride, size_t m, size_t n) {
+    for (size_t r = 0; r < m; r++) {
+        for (size_t j = 0; j < n; j++) {
+            y[r * y_stride + j] = 0.0f;
+        }
+    }
+}
+
+static void linear_q8(load_block_fn *load, bool has_min, float *y, size_t y_stride,
+                      const void *panel, const uint8_t *x, size_t x_stride_bytes, size_t m,
+                      size_t n, size_t k) {
+    weight_block w;
+    clear(y, y_stride, m, n);
+    for (size_t j = 0; j < n; j++) {
+        for (size_t b = 0; b < k / BLOCK; b++) {
+            load(&w, panel, b, j);
+            for (size_t r = 0; r < m; r++) {
+                const act_block_q8 *row = (const act_block_q8 *)(x + r * x_stride_bytes);
+                y[r * y_stride + j] = add_block_q8(y[r * y_stride + j], &w, row + b, has_min);
+            }
+        }
+    }
+}
+
+void linear_q8_0_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    weight_block w;
+    clear(y, y_stride, m, n);
+    for (size_t j = 0; j < n; j++) {
+        for (size_t b = 0; b < k / BLOCK; b++) {
+            load_q8_0(&w, panel, b, j);
+            for (size_t r = 0; r < m; r++) {
+                const uint8_t *row = (const uint8_t *)x + r * x_stride_bytes;
+                y[r * y_stride + j] =
+                    add_block_q16(y[r * y_stride + j], &w, (const act_block_q16 *)row + b);
+            }
+        }
+    }
+}
+
+typedef float weight_at_fn(const void *panel, size_t index);
+
+static float weight_f32(const void *panel, size_t index) {
+    return ((const float *)panel)[index];
+}
+
+static float weight_f16(const void *panel, size_t index) {
+    return quant_f16_to_f32(((const uint16_t *)panel)[index]);
+}
+
+static float weight_bf16(const void *panel, size_t index) {
+    return quant_bf16_to_f32(((const uint16_t *)panel)[index]);
+}
+
+static void linear_float(weight_at_fn *weight_at, float *y, size_t y_stride, const void *panel,
+                         const uint8_t *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    clear(y, y_stride, m, n);
+    for (size_t i = 0; i < k; i++) {
+        for (size_t j = 0; j < n; j++) {
+            const float w = weight_at(panel, i * PACK_PANEL_ROWS + j);
+            for (size_t r = 0; r < m; r++) {
+                const float *row = (const float *)(x + r * x_stride_bytes);
+                y[r * y_stride + j] = fmaf(row[i], w, y[r * y_stride + j]);
+            }
+        }
+    }
+}
+
+void linear_f32_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                    size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(weight_f32, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_f16_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                    size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(weight_f16, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_bf16_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(weight_bf16, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q4_0_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q4_0, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q4_1_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q4_1, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q5_0_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q5_0, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q5_1_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q5_1, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q4_k_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q4_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q5_k_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q5_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q6_k_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q6_k, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}

@@ -1,0 +1,30 @@
+/* kernels_avx2.h - the AVX2 + FMA + F16C function of every family that is not a product.
+ *
+ * Contracts are in kernels.h. Callable only where CPU_AVX2 is set.
+ */
+#ifndef WEFT_KERNELS_X86_KERNELS_AVX2_H
+#define WEFT_KERNELS_X86_KERNELS_AVX2_H
+
+#include "kernels/kernels.h"
+
+rmsnorm_fn rmsnorm_f32_avx2;
+add_fn add_f32_avx2;
+scale_fn scale_f32_avx2;
+act_mul_fn silu_mul_f32_avx2;
+act_mul_fn gelu_tanh_mul_f32_avx2;
+softcap_fn softcap_f32_avx2;
+
+rope_fn rope_halves_f32_avx2;
+rope_fn rope_pairs_f32_avx2;
+
+attention_fn attention_f32_avx2;
+attention_fn attention_f16_avx2;
+attention_fn attention_q8_0_avx2;
+attention_fn attention_q4_0_avx2;
+attention_merge_fn attention_merge_f32_avx2;
+
+kv_store_fn kv_store_f16_avx2;
+kv_store_fn kv_store_q8_0_avx2;
+kv_store_fn kv_store_q4_0_avx2;
+
+#endif /* WEFT_KERNELS_X86_KERNELS_AVX2_H */

@@ -1,0 +1,49 @@
+/* linear_avx2.c - the loop around the tiles (tile_avx2.h).
+ *
+ * y is gathered in a buffer of its own, [row][16] without gaps, because rows of the caller's y
+ * are often a power of two apart and would fall into one set of the cache. It is written out once
+ * at the end, only the n outputs that exist.
+ */
+#include <string.h>
+
+#include "kernels/x86/tile_avx2.h"
+
+#define RUN_ROWS ACT_CHUNK_ROWS
+
+static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const uint8_t *x,
+                      size_t x_stride, size_t m) {
+    size_t r = 0;
+    if (f->expand != NULL && m >= f->expand_rows_min) {
+        f->expand(c);
+        for (; m - r >= TILE_ROWS; r += TILE_ROWS) {
+            f->expanded(TILE_ROWS, sums + r * PACK_PANEL_ROWS, c, x + r * x_stride, x_stride);
+        }
+    }
+    while (r < m) {
+        const size_t rows = m - r < TILE_ROWS ? m - r : TILE_ROWS;
+        f->tile(rows, sums + r * PACK_PANEL_ROWS, c, x + r * x_stride, x_stride);
+        r += rows;
+    }
+}
+
+void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void *panel,
+                     const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[RUN_ROWS * PACK_PANEL_ROWS];
+    tile_chunk c;
+    for (size_t from = 0; from < m; from += RUN_ROWS) {
+        const size_t rows = m - from < RUN_ROWS ? m - from : RUN_ROWS;
+        const uint8_t *slabs = panel;
+        const uint8_t *x_chunk = (const uint8_t *)x + from * x_stride_bytes;
+        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        for (size_t col = 0; col < k; col += TILE_COLS) {
+            c.n_cols = k - col < TILE_COLS ? k - col : TILE_COLS;
+            f->open(&c, slabs);
+            run_chunk(f, &c, sums, x_chunk, x_stride_bytes, rows);
+            slabs += f->chunk_bytes;
+            x_chunk += f->x_chunk_bytes;
+        }
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
+        }
+    }
+}

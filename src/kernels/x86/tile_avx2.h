@@ -1,0 +1,93 @@
+/* tile_avx2.h - the shape that all AVX2 products share.
+ *
+ *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 6 KB buffer
+ *     for chunks of 256 columns of the panel         2.3 to 16 KB, in the first-level cache
+ *       open(chunk)                                  scales to float32, once for all rows
+ *       for tiles of 6 rows (the rest 5..1)          12 accumulators, 16 outputs wide
+ *         tile(y, chunk, x)
+ *
+ * A format brings an `open` and its tiles; linear_run_avx2 is the loop. One row is a tile of one:
+ * it reads the panel as one sequential stream. A tile only decides which rows are computed
+ * together; the additions to one output are the same in each, so bits do not depend on it.
+ */
+#ifndef WEFT_KERNELS_X86_TILE_AVX2_H
+#define WEFT_KERNELS_X86_TILE_AVX2_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "layout/act.h"
+#include "layout/pack.h"
+
+#define TILE_ROWS 6
+#define TILE_COLS 256u
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+/* gcc reassociates integer additions and then runs out of registers; a value that passes through
+ * here is in its register at this point. */
+#define TILE_PIN(v) __asm__ volatile("" : "+x"(v))
+
+/* The statement for r = 0 .. rows - 1, unrolled by the preprocessor: r is a constant in each copy,
+ * so that arrays indexed by it become registers with every compiler. */
+#define TILE_ROW(rows, number, ...)  \
+    {                                \
+        enum { r = (number) };       \
+        if ((number) < (rows)) {     \
+            __VA_ARGS__              \
+        }                            \
+    }
+#define TILE_EACH_ROW(rows, ...)       \
+    do {                               \
+        TILE_ROW(rows, 0, __VA_ARGS__) \
+        TILE_ROW(rows, 1, __VA_ARGS__) \
+        TILE_ROW(rows, 2, __VA_ARGS__) \
+        TILE_ROW(rows, 3, __VA_ARGS__) \
+        TILE_ROW(rows, 4, __VA_ARGS__) \
+        TILE_ROW(rows, 5, __VA_ARGS__) \
+    } while (0)
+
+/* Up to 256 columns of a panel, opened. Integer formats fill scale and min by block of 32;
+ * Q6_K also the pairs of its 16 integer scales. */
+typedef struct tile_chunk {
+    WEFT_ALIGNED(64) float scale[8][PACK_PANEL_ROWS];
+    float min[8][PACK_PANEL_ROWS];
+    int16_t pair[16][2 * PACK_PANEL_ROWS];
+    uint8_t codes[8][8][64]; /* filled by expand: a byte a code, by block and group */
+    const uint8_t *panel;    /* where the codes start */
+    size_t n_cols;
+} tile_chunk;
+
+typedef void tile_open_fn(tile_chunk *c, const uint8_t *slabs);
+typedef void tile_expand_fn(tile_chunk *c);
+/* y [rows][16] += x [rows] . chunk, for 1 .. TILE_ROWS rows */
+typedef void tile_fn(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
+                     size_t x_stride);
+
+typedef struct tile_format {
+    tile_open_fn *open;
+    tile_fn *tile;
+    tile_expand_fn *expand; /* NULL: never worth it */
+    tile_fn *expanded;      /* after expand; exactly TILE_ROWS rows */
+    size_t expand_rows_min;
+    size_t chunk_bytes;   /* of TILE_COLS columns of a panel */
+    size_t x_chunk_bytes; /* of TILE_COLS columns of x */
+} tile_format;
+
+void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void *panel,
+                     const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
+
+TILE_INLINE __m256i tile_broadcast32(const void *p) {
+    int32_t v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return _mm256_set1_epi32(v);
+}
+
+TILE_INLINE __m256i tile_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+TILE_INLINE __m256 tile_load_f16(const void *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+
+#endif /* WEFT_KERNELS_X86_TILE_AVX2_H */

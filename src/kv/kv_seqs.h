@@ -1,0 +1,69 @@
+/* kv_seqs.h - which pages hold which positions of which sequence.
+ *
+ *   sequence 3, group 0 (full)      positions 0..15 16..31 32..47      table: 17  4 92
+ *   sequence 3, group 1 (sliding)   only the window is kept            table:  -  - 31
+ *
+ * A sequence is a slot in [0, seqs_max) with one block table per KV group. Its pages for the whole
+ * of its agreed length are reserved when it is opened (page_count_group of layout/page.h), so that growing never fails. Sliding groups give back the pages
+ * that fall out of the window.
+ *
+ * Threads: engine thread only.   Errors: kv_seqs_create only.
+ */
+#ifndef WEFT_KV_KV_SEQS_H
+#define WEFT_KV_KV_SEQS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "kv/kv_pool.h"
+
+#define KV_GROUPS_MAX 4u
+#define KV_SEQ_NONE UINT32_MAX
+
+typedef struct kv_group_config {
+    uint32_t n_pages; /* of this group's pool */
+    uint32_t window;  /* 0 = full: every position is kept */
+} kv_group_config;
+
+typedef struct kv_config {
+    uint32_t n_groups;
+    kv_group_config groups[KV_GROUPS_MAX];
+    uint32_t seqs_max;
+    uint32_t ctx_max;   /* positions of one sequence */
+    uint32_t chunk_max; /* positions added by one grow */
+} kv_config;
+
+typedef struct kv_seqs kv_seqs;
+typedef uint32_t kv_seq;
+
+weft_status kv_seqs_create(kv_seqs **out, const kv_config *config, weft_error *err) WEFT_NODISCARD;
+void kv_seqs_destroy(kv_seqs **kv);
+
+/* Opens a sequence that will hold at most n_tokens_max positions, or refuses (KV_SEQ_NONE) when a
+ * slot or the pages are missing. */
+kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max);
+void kv_seq_close(kv_seqs *kv, kv_seq seq);
+
+/* Drops the pages of sliding groups that no position from n_past on (the first row of the coming
+ * step) can see, then makes positions up to n_tokens writable. n_tokens - n_past <= chunk_max. */
+void kv_seq_grow(kv_seqs *kv, kv_seq seq, uint32_t n_past, uint32_t n_tokens);
+
+/* Forgets positions from n_tokens on. What a sliding group has already dropped stays dropped:
+ * n_tokens must be at least kv_seq_cut_min. */
+void kv_seq_cut(kv_seqs *kv, kv_seq seq, uint32_t n_tokens);
+uint32_t kv_seq_cut_min(const kv_seqs *kv, kv_seq seq);
+
+uint32_t kv_seq_tokens(const kv_seqs *kv, kv_seq seq);
+/* The block table, [ctx_max / 16 rounded up], valid until the next change of the sequence. Entries
+ * that hold nothing are KV_PAGE_NONE. */
+const kv_page *kv_seq_pages(const kv_seqs *kv, kv_seq seq, uint32_t group);
+
+const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group);
+uint32_t kv_seqs_open_count(const kv_seqs *kv);
+
+/* Every held page stands in exactly as many tables as it has holders; reservations add up. */
+void kv_seqs_check(const kv_seqs *kv);
+void kv_seqs_shuffle(kv_seqs *kv, uint64_t seed); /* for tests, see kv_pool_shuffle */
+
+#endif /* WEFT_KV_KV_SEQS_H */

@@ -1,0 +1,39 @@
+/* act.c - sizes of quantised activations, and which weights read which form.
+ *
+ * Weights of 4 to 6 bits lose more than 8-bit activations do, and their products are built on
+ * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; 16-bit activations cost them
+ * no speed (the exact 8-bit product needs as many instructions) and are nearly float32.
+ */
+#include "layout/act.h"
+
+#define ACT_ROW_ALIGN 64u /* a cache line */
+
+act_form act_form_of(weft_dtype weight_dtype) {
+    switch (weight_dtype) {
+    case WEFT_DTYPE_F32:
+    case WEFT_DTYPE_F16:
+    case WEFT_DTYPE_BF16:
+        return ACT_F32;
+    case WEFT_DTYPE_Q8_0:
+        return ACT_Q16;
+    default:
+        return ACT_Q8; /* every other block format */
+    }
+}
+
+size_t act_row_bytes(act_form form, uint64_t k) {
+    static const size_t bytes_per_block[ACT_FORM_COUNT] = {
+        [ACT_F32] = ACT_BLOCK_LEN * sizeof(float),
+        [ACT_Q8] = sizeof(act_block_q8),
+        [ACT_Q16] = sizeof(act_block_q16),
+    };
+    const uint64_t n_blocks = k / ACT_BLOCK_LEN + (k % ACT_BLOCK_LEN != 0);
+    if (n_blocks > (SIZE_MAX - 2 * ACT_ROW_ALIGN) / bytes_per_block[form]) {
+        return 0;
+    }
+    size_t lines = ((size_t)n_blocks * bytes_per_block[form] + ACT_ROW_ALIGN - 1) / ACT_ROW_ALIGN;
+    /* An odd number of lines: the rows of a tile then start in different sets of the cache, which
+     * a stride of a power of two would map to one. */
+    lines |= 1u;
+    return lines * ACT_ROW_ALIGN;
+}

@@ -1,0 +1,59 @@
+/* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
+ *
+ * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16);
+ * for F32, F16 and BF16 weights it stays float32. One row is one contiguous record of
+ * act_row_bytes; rows lie act_row_bytes apart.
+ *
+ *   scale = max|x| / 127 (or / 32767),  code = round_to_even(x * (127 / max|x|))
+ *
+ * A block whose largest magnitude is below ACT_TINY becomes exact zeros with scale 0. A block
+ * with an infinity or a NaN gets zero codes and a NaN scale, so that every product of the row is
+ * NaN rather than a plausible number.
+ */
+#ifndef WEFT_LAYOUT_ACT_H
+#define WEFT_LAYOUT_ACT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weft/dtype.h"
+
+#define ACT_BLOCK_LEN 32u
+#define ACT_TINY 0x1p-100f
+
+/* Rows that a caller should give to a product at a time, so that they stay in the second-level
+ * cache while all panels pass by. Any number is correct. */
+#define ACT_CHUNK_ROWS 96u
+
+typedef enum act_form {
+    ACT_F32, /* the row itself */
+    ACT_Q8,  /* act_block_q8 for every 32 values */
+    ACT_Q16, /* act_block_q16 for every 32 values */
+    ACT_FORM_COUNT
+} act_form;
+
+/* neg_sums[h][i] is minus the sum of the codes 16h + l with l % 4 / 2 == i: what a product that
+ * multiplies groups of 4 codes by unsigned weights starts from to subtract the weights' middle. */
+typedef struct act_block_q8 {
+    int8_t codes[32];
+    float scale;
+    float sum; /* scale * sum of codes */
+    int16_t neg_sums[2][2];
+} act_block_q8;
+
+typedef struct act_block_q16 {
+    int16_t codes[32];
+    float scale;
+} act_block_q16;
+
+_Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
+_Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
+
+/* The form that products with weights of this format read. */
+act_form act_form_of(weft_dtype weight_dtype);
+
+/* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is
+ * ACT_F32. 0 when k is so large that it would overflow. */
+size_t act_row_bytes(act_form form, uint64_t k);
+
+#endif /* WEFT_LAYOUT_ACT_H */

@@ -1,0 +1,27 @@
+/* page.h - the arithmetic of KV pages, shared by whoever counts them (kv), sizes them (plan) and
+ * reads them (kernels, device).
+ */
+#ifndef WEFT_LAYOUT_PAGE_H
+#define WEFT_LAYOUT_PAGE_H
+
+#include <stdint.h>
+
+#define PAGE_TOKENS 16u /* positions in a page */
+
+/* Pages that n_tokens positions need. */
+static inline uint32_t page_count(uint64_t n_tokens) {
+    return (uint32_t)((n_tokens + PAGE_TOKENS - 1) / PAGE_TOKENS);
+}
+
+/* Pages that one sequence of at most n_tokens positions may hold at once. A sliding group keeps the
+ * window that the first row of a step sees and the step's own chunk; both may begin inside a page. */
+static inline uint32_t page_count_group(uint32_t window, uint32_t n_tokens, uint32_t chunk_max) {
+    const uint32_t full = page_count(n_tokens);
+    if (window == 0) {
+        return full;
+    }
+    const uint32_t kept = page_count((uint64_t)window + chunk_max) + 1;
+    return kept < full ? kept : full;
+}
+
+#endif /* WEFT_LAYOUT_PAGE_H */

@@ -1,0 +1,99 @@
+/* slab.h - the slabs of packed weights, format by format.
+ *
+ * A slab is one block depth (32 or 256 columns) of the 16 rows of a panel. It takes exactly the
+ * bytes of the 16 blocks it was made from, because nothing is widened: scales stay f16 and 6-bit
+ * fields stay packed; only the order changes, so that a product reads one stream from front to
+ * back, scales first.
+ *
+ *   group    4 consecutive columns x 16 rows; lane 4 * row + (column % 4), 64 lanes
+ *   nibbles  [4][64]: byte [p][lane] holds group 2p in its low and group 2p + 1 in its high nibble
+ *   high 5   [64]:    bit g of [lane] is bit 4 of group g's code
+ *   high 6   [2][64]: bits 2f, 2f + 1 of [h][lane] are bits 4, 5 of group 4h + f's code
+ *   Q8_0     [16][32]: pairs of columns, lane 2 * row + (column % 2), because its activations are
+ *            16 bits wide and are multiplied two at a time
+ *   F32, F16, BF16: [column][16 rows]
+ *
+ * All fields start on a 32-byte border of the slab, and slabs are multiples of 32 bytes.
+ */
+#ifndef WEFT_LAYOUT_SLAB_H
+#define WEFT_LAYOUT_SLAB_H
+
+#include <stdint.h>
+
+typedef struct slab_q4_0 {
+    uint16_t d[16];
+    uint8_t low[4][64];
+} slab_q4_0;
+
+typedef struct slab_q4_1 {
+    uint16_t d[16];
+    uint16_t m[16];
+    uint8_t low[4][64];
+} slab_q4_1;
+
+typedef struct slab_q5_0 {
+    uint16_t d[16];
+    uint8_t high[64];
+    uint8_t low[4][64];
+} slab_q5_0;
+
+typedef struct slab_q5_1 {
+    uint16_t d[16];
+    uint16_t m[16];
+    uint8_t high[64];
+    uint8_t low[4][64];
+} slab_q5_1;
+
+typedef struct slab_q8_0 {
+    uint16_t d[16];
+    int8_t codes[16][32];
+} slab_q8_0;
+
+/* scales[i][row] is byte i of the row's 12 bytes of 6-bit fields (tensor/blocks.h). */
+typedef struct slab_q4_k {
+    uint16_t d[16];
+    uint16_t dmin[16];
+    uint8_t scales[12][16];
+    uint8_t low[8][4][64];
+} slab_q4_k;
+
+typedef struct slab_q5_k_block {
+    uint8_t high[64];
+    uint8_t low[4][64];
+} slab_q5_k_block;
+
+typedef struct slab_q5_k {
+    uint16_t d[16];
+    uint16_t dmin[16];
+    uint8_t scales[12][16];
+    slab_q5_k_block blocks[8];
+} slab_q5_k;
+
+typedef struct slab_q6_k_block {
+    uint8_t high[2][64];
+    uint8_t low[4][64];
+} slab_q6_k_block;
+
+/* scales[i][lane]: rows in the order 0-3, 8-11, 4-7, 12-15, in which 256-bit registers widen
+ * them (slab_q6_k_lane). */
+typedef struct slab_q6_k {
+    uint16_t d[16];
+    int8_t scales[16][16];
+    slab_q6_k_block blocks[8];
+} slab_q6_k;
+
+/* The lane of a row in slab_q6_k.scales: the middle two quarters change places. */
+static inline unsigned slab_q6_k_lane(unsigned row) {
+    return row >= 4 && row < 12 ? row ^ 12u : row;
+}
+
+_Static_assert(sizeof(slab_q4_0) == 16 * 18, "Q4_0 slab");
+_Static_assert(sizeof(slab_q4_1) == 16 * 20, "Q4_1 slab");
+_Static_assert(sizeof(slab_q5_0) == 16 * 22, "Q5_0 slab");
+_Static_assert(sizeof(slab_q5_1) == 16 * 24, "Q5_1 slab");
+_Static_assert(sizeof(slab_q8_0) == 16 * 34, "Q8_0 slab");
+_Static_assert(sizeof(slab_q4_k) == 16 * 144, "Q4_K slab");
+_Static_assert(sizeof(slab_q5_k) == 16 * 176, "Q5_K slab");
+_Static_assert(sizeof(slab_q6_k) == 16 * 210, "Q6_K slab");
+
+#endif /* WEFT_LAYOUT_SLAB_H */

@@ -1,0 +1,118 @@
+/* layers.c - the steps of a forward pass that architectures share.
+ *
+ * Each step takes what it needs from scratch, enqueues its operations and gives the scratch back.
+ * plan_scratch_bytes counts exactly the tensors taken here and in model.c: change both together
+ * (tests/unit/test_model.c compares).
+ */
+#include "model/layers.h"
+
+tensor rope_angles(const forward *f, const rope_layer *r) {
+    const op_rope_table op = {
+        .cos_sin = device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows,
+                                       r->inv_freq.cols * 2),
+        .inv_freq = r->inv_freq,
+        .batch = f->batch,
+        .mscale = r->mscale,
+    };
+    f->dev->ops->rope_table(f->dev, &op);
+    return op.cos_sin;
+}
+
+static void norm_heads(const forward *f, tensor x, tensor w, uint32_t n_heads, float eps) {
+    if (w.data != NULL) {
+        const op_rmsnorm op = {.y = x, .x = x, .w = w, .groups = n_heads, .eps = eps};
+        f->dev->ops->rmsnorm(f->dev, &op);
+    }
+}
+
+static void rotate(const forward *f, tensor x, tensor cos_sin, uint32_t n_heads,
+                   rope_pairing pairing) {
+    const op_rope op = {.x = x, .cos_sin = cos_sin, .n_heads = n_heads, .pairing = pairing};
+    f->dev->ops->rope(f->dev, &op);
+}
+
+static void linear_run(const forward *f, const linear *l, tensor x, tensor y) {
+    const op_linear op = {.x = x, .n = 1, .w = {l->w}, .y = {y}, .bias = {l->bias}};
+    f->dev->ops->linear(f->dev, &op);
+}
+
+void attention_run(const forward *f, const geometry *g, const attention_layer *a,
+                   const rope_layer *r, uint32_t i, tensor cos_sin, tensor x, tensor y) {
+    const uint32_t t = f->batch->n_rows;
+    const geometry_group *group = &g->groups[g->layer_group[i]];
+    const device_kv kv = f->cache->layer[i];
+    const device_ops *ops = f->dev->ops;
+    const size_t mark = device_scratch_mark(f->scratch);
+    const tensor q = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_heads * g->k_dim);
+    const tensor k = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_kv_heads * g->k_dim);
+    const tensor v = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_kv_heads * g->v_dim);
+    const tensor out = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_heads * g->v_dim);
+
+    const op_linear qkv = {.x = x,
+                           .n = 3,
+                           .w = {a->q.w, a->k.w, a->v.w},
+                           .y = {q, k, v},
+                           .bias = {a->q.bias, a->k.bias, a->v.bias}};
+    ops->linear(f->dev, &qkv);
+    norm_heads(f, q, a->q_norm, g->n_heads, g->rms_eps);
+    norm_heads(f, k, a->k_norm, g->n_kv_heads, g->rms_eps);
+    rotate(f, q, cos_sin, g->n_heads, r->pairing);
+    rotate(f, k, cos_sin, g->n_kv_heads, r->pairing);
+
+    const op_kv_store store = {.kv = kv, .k = k, .v = v, .batch = f->batch};
+    ops->kv_store(f->dev, &store);
+    const op_attention attention = {.out = out,
+                                    .q = q,
+                                    .kv = kv,
+                                    .batch = f->batch,
+                                    .n_heads = g->n_heads,
+                                    .window = group->window,
+                                    .scale = g->attn_scale,
+                                    .softcap = g->attn_softcap};
+    ops->attention(f->dev, &attention);
+    linear_run(f, &a->o, out, y);
+    device_scratch_release(f->scratch, mark);
+}
+
+void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, tensor y) {
+    const uint32_t n_ff = ffn->gate.w.rows;
+    const size_t mark = device_scratch_mark(f->scratch);
+    const tensor gate = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, n_ff);
+    const tensor up = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, n_ff);
+    const op_linear both = {.x = x,
+                            .n = 2,
+                            .w = {ffn->gate.w, ffn->up.w},
+                            .y = {gate, up},
+                            .bias = {ffn->gate.bias, ffn->up.bias}};
+    f->dev->ops->linear(f->dev, &both);
+    const op_act_mul act = {.y = gate, .gate = gate, .up = up, .kind = kind};
+    f->dev->ops->act_mul(f->dev, &act);
+    linear_run(f, &ffn->down, gate, y);
+    device_scratch_release(f->scratch, mark);
+}
+
+tensor head_run(const forward *f, const geometry *g, tensor norm, const linear *output, tensor x) {
+    const batch *b = f->batch;
+    const tensor rows = device_scratch_take(f->scratch, WEFT_DTYPE_F32, b->n_out, g->n_embd);
+    const tensor logits = device_scratch_take(f->scratch, WEFT_DTYPE_F32, b->n_out, g->n_vocab);
+    const op_gather gather = {.y = rows, .x = x, .rows = b->out_row, .n = b->n_out};
+    f->dev->ops->gather(f->dev, &gather);
+    const op_rmsnorm last = {.y = rows, .x = rows, .w = norm, .groups = 1, .eps = g->rms_eps};
+    f->dev->ops->rmsnorm(f->dev, &last);
+    linear_run(f, output, rows, logits);
+    if (g->logit_softcap != 0.0f) {
+        const op_softcap cap = {.y = logits, .cap = g->logit_softcap};
+        f->dev->ops->softcap(f->dev, &cap);
+    }
+    return logits;
+}
+
+void norm_run(const forward *f, const geometry *g, tensor w, tensor x, tensor y) {
+    const op_rmsnorm op = {.y = y, .x = x, .w = w, .groups = 1, .eps = g->rms_eps};
+    f->dev->ops->rmsnorm(f->dev, &op);
+}
+
+void residual_add(const forward *f, tensor x, tensor y) {
+    const op_add op = {.y = x, .x = y};
+    f->dev->ops->add(f->dev, &op);
+}

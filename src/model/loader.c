@@ -1,0 +1,246 @@
+/* loader.c - finds a tensor by name, checks it, lays it out on the device.
+ *
+ * Device memory comes from one allocation that the plan sized: every tensor takes
+ * plan_tensor_bytes of it, in the order it is asked for. Once a tensor is packed its mapped pages
+ * are given back to the system, so that a loading model never holds two copies of more than one
+ * tensor.
+ */
+#include "model/loader.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "tensor/quant.h"
+
+#define NAME_BYTES 96
+#define VECTOR_MAX (1u << 20)
+
+void loader_set_layer(loader *ld, uint32_t layer) {
+    ld->layer = layer;
+}
+
+static void full_name(const loader *ld, const char *name, const char *suffix, char out[NAME_BYTES]) {
+    if (ld->layer == LOADER_GLOBAL) {
+        snprintf(out, NAME_BYTES, "%s.%s", name, suffix);
+    } else {
+        snprintf(out, NAME_BYTES, "blk.%u.%s.%s", ld->layer, name, suffix);
+    }
+}
+
+static void shape_text(const weights_tensor *t, char *out, size_t out_bytes) {
+    size_t used = 0;
+    for (uint32_t i = 0; i < t->n_dims && used < out_bytes; i++) {
+        used += (size_t)snprintf(out + used, out_bytes - used, "[%llu]",
+                                 (unsigned long long)t->dims[i]);
+    }
+}
+
+/* Finds a tensor of shape [rows][cols], or [cols] when rows is 0. */
+static weft_status find(loader *ld, const char *name, uint32_t rows, uint32_t cols,
+                        const weights_tensor **out) {
+    const weights_tensor *t = weights_find(ld->w, name);
+    if (t == NULL) {
+        return weft_fail(ld->err, WEFT_FORMAT, "%s: tensor '%s' is missing", weights_path(ld->w),
+                         name);
+    }
+    const bool fits = rows == 0 ? t->n_elements == cols && t->dims[0] == cols
+                                : t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == cols;
+    if (!fits) {
+        char found[96], wanted[48];
+        shape_text(t, found, sizeof found);
+        if (rows == 0) {
+            snprintf(wanted, sizeof wanted, "[%u]", cols);
+        } else {
+            snprintf(wanted, sizeof wanted, "[%u][%u]", rows, cols);
+        }
+        return weft_fail(ld->err, WEFT_FORMAT, "%s: tensor '%s' is %s, wanted %s",
+                         weights_path(ld->w), name, found, wanted);
+    }
+    *out = t;
+    return WEFT_OK;
+}
+
+static void *take(loader *ld, uint64_t bytes) {
+    WEFT_ASSERT(bytes <= ld->memory_bytes - ld->used_bytes);
+    void *p = ld->memory + ld->used_bytes;
+    ld->used_bytes += bytes;
+    return p;
+}
+
+static size_t index_of(const loader *ld, const weights_tensor *t) {
+    return (size_t)(t - weights_tensor_at(ld->w, 0));
+}
+
+static weft_status finish_tensor(loader *ld, const weights_tensor *t) {
+    ld->is_used[index_of(ld, t)] = 1;
+    weights_drop_pages(ld->w, t);
+    ld->done_bytes += t->n_bytes;
+    const model_load_options *o = ld->options;
+    if (o != NULL && o->progress != NULL && !o->progress(o->user, ld->done_bytes, ld->total_bytes)) {
+        return weft_fail(ld->err, WEFT_CANCELLED, "%s: loading was cancelled", weights_path(ld->w));
+    }
+    return WEFT_OK;
+}
+
+/* A matrix with its own check of products; plan_make has refused what has none. */
+static weft_status load_matrix(loader *ld, const char *name, uint32_t rows, uint32_t cols,
+                               device_weight *out) {
+    const weights_tensor *t = NULL;
+    const weft_status status = find(ld, name, rows, cols, &t);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    const tensor src = tensor_of((void *)(uintptr_t)t->data, t->dtype, rows, cols);
+    *out = device_pack(ld->dev, take(ld, plan_tensor_bytes(t)), src);
+    return finish_tensor(ld, t);
+}
+
+/* F32 numbers of a vector, on the host; freed with mem_free. */
+static weft_status read_floats(loader *ld, const weights_tensor *t, float **out) {
+    if (t->n_elements > VECTOR_MAX || !quant_can_dequantize(t->dtype)) {
+        return weft_fail(ld->err, WEFT_UNSUPPORTED,
+                         "%s: tensor '" STR_FMT "' has %llu values of type %s, wanted a vector of "
+                         "numbers",
+                         weights_path(ld->w), STR_ARG(t->name), (unsigned long long)t->n_elements,
+                         weft_dtype_info_of(t->dtype)->name);
+    }
+    float *values = mem_array(MEM_MODEL, t->n_elements, sizeof *values);
+    if (values == NULL) {
+        return weft_fail(ld->err, WEFT_NOMEM, "out of memory for tensor '" STR_FMT "'",
+                         STR_ARG(t->name));
+    }
+    quant_dequantize(t->dtype, values, t->data, t->n_elements);
+    *out = values;
+    return WEFT_OK;
+}
+
+static weft_status load_vector(loader *ld, const char *name, uint32_t n, tensor *out) {
+    const weights_tensor *t = NULL;
+    float *values = NULL;
+    weft_status status = find(ld, name, 0, n, &t);
+    if (status == WEFT_OK) {
+        status = read_floats(ld, t, &values);
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    *out = tensor_of(take(ld, plan_tensor_bytes(t)), WEFT_DTYPE_F32, 1, n);
+    device_write(ld->dev, *out, values);
+    mem_free(values);
+    return finish_tensor(ld, t);
+}
+
+weft_status loader_linear(loader *ld, const char *name, uint32_t rows, uint32_t cols, linear *out) {
+    char full[NAME_BYTES];
+    *out = (linear){0};
+    full_name(ld, name, "weight", full);
+    const weft_status status = load_matrix(ld, full, rows, cols, &out->w);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    full_name(ld, name, "bias", full);
+    return weights_find(ld->w, full) == NULL ? WEFT_OK : load_vector(ld, full, rows, &out->bias);
+}
+
+weft_status loader_vector(loader *ld, const char *name, uint32_t n, tensor *out) {
+    char full[NAME_BYTES];
+    full_name(ld, name, "weight", full);
+    return load_vector(ld, full, n, out);
+}
+
+weft_status loader_vector_if_any(loader *ld, const char *name, uint32_t n, tensor *out) {
+    char full[NAME_BYTES];
+    *out = (tensor){0};
+    full_name(ld, name, "weight", full);
+    return weights_find(ld->w, full) == NULL ? WEFT_OK : load_vector(ld, full, n, out);
+}
+
+typedef struct linear_part {
+    const char *name;
+    uint32_t rows, cols;
+    linear *out;
+} linear_part;
+
+static weft_status load_linears(loader *ld, const linear_part *parts, size_t n) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < n && status == WEFT_OK; i++) {
+        status = loader_linear(ld, parts[i].name, parts[i].rows, parts[i].cols, parts[i].out);
+    }
+    return status;
+}
+
+weft_status loader_attention(loader *ld, const geometry *g, attention_layer *out) {
+    const linear_part parts[] = {
+        {"attn_q", g->n_heads * g->k_dim, g->n_embd, &out->q},
+        {"attn_k", g->n_kv_heads * g->k_dim, g->n_embd, &out->k},
+        {"attn_v", g->n_kv_heads * g->v_dim, g->n_embd, &out->v},
+        {"attn_output", g->n_embd, g->n_heads * g->v_dim, &out->o},
+    };
+    weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
+    if (status == WEFT_OK) {
+        status = loader_vector_if_any(ld, "attn_q_norm", g->k_dim, &out->q_norm);
+    }
+    if (status == WEFT_OK) {
+        status = loader_vector_if_any(ld, "attn_k_norm", g->k_dim, &out->k_norm);
+    }
+    return status;
+}
+
+weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) {
+    const linear_part parts[] = {
+        {"ffn_gate", g->n_ff, g->n_embd, &out->gate},
+        {"ffn_up", g->n_ff, g->n_embd, &out->up},
+        {"ffn_down", g->n_embd, g->n_ff, &out->down},
+    };
+    return load_linears(ld, parts, WEFT_LEN(parts));
+}
+
+/* The divisors of "llama3" scaling, made by the converter: one a frequency. */
+static weft_status read_factors(loader *ld, uint32_t n_freqs, float **out) {
+    const weights_tensor *t = NULL;
+    const weft_status status = find(ld, "rope_freqs.weight", 0, n_freqs, &t);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    ld->is_used[index_of(ld, t)] = 1;
+    return read_floats(ld, t, out);
+}
+
+weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing, rope_layer *out) {
+    const uint32_t n_freqs = r->n_dims / 2;
+    float *factors = NULL;
+    weft_status status = WEFT_OK;
+    if (r->scaling == ROPE_SCALING_FACTORS) {
+        status = read_factors(ld, n_freqs, &factors);
+    }
+    float *freqs = mem_array(MEM_MODEL, n_freqs, sizeof *freqs);
+    if (status == WEFT_OK && freqs == NULL) {
+        status = weft_fail(ld->err, WEFT_NOMEM, "out of memory for %u rope frequencies", n_freqs);
+    }
+    if (status == WEFT_OK) {
+        for (uint32_t i = 0; i < n_freqs; i++) {
+            const float divisor = factors != NULL ? factors[i] : r->factor;
+            freqs[i] = (float)(1.0 / pow(r->base, 2.0 * i / r->n_dims)) / divisor;
+        }
+        out->inv_freq = tensor_of(take(ld, plan_rope_bytes(r)), WEFT_DTYPE_F32, 1, n_freqs);
+        out->pairing = pairing;
+        out->mscale = 1.0f;
+        device_write(ld->dev, out->inv_freq, freqs);
+    }
+    mem_free(freqs);
+    mem_free(factors);
+    return status;
+}
+
+void loader_report_unused(const loader *ld) {
+    for (size_t i = 0; i < weights_tensor_count(ld->w); i++) {
+        if (!ld->is_used[i]) {
+            LOG_WARN("%s: tensor '" STR_FMT "' is not used by this architecture",
+                     weights_path(ld->w), STR_ARG(weights_tensor_at(ld->w, i)->name));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+/* model.c - loads a model of any known architecture and runs batches through it.
+ *
+ * What all decoders share stands here: the embedding, the output norm and matrix, one device
+ * allocation for every tensor, and the frame of a forward pass (embed, layers, head). What differs
+ * is in the architecture's own file behind model_arch.
+ */
+#include "model/model.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model_impl.h"
+
+static const model_arch *const archs[] = {&model_arch_llama, &model_arch_gemma3};
+
+static const model_arch *find_arch(const char *name) {
+    for (size_t i = 0; i < WEFT_LEN(archs); i++) {
+        if (strcmp(archs[i]->name, name) == 0) {
+            return archs[i];
+        }
+    }
+    return NULL;
+}
+
+static weft_status load_ends(model *m, loader *ld) {
+    const geometry *g = &m->geo;
+    linear embedding = {0};
+    loader_set_layer(ld, LOADER_GLOBAL);
+    weft_status status = loader_linear(ld, "token_embd", g->n_vocab, g->n_embd, &embedding);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    m->embedding = embedding.w;
+    m->output = embedding;
+    if (!g->has_tied_head) {
+        status = loader_linear(ld, "output", g->n_vocab, g->n_embd, &m->output);
+    }
+    if (status == WEFT_OK) {
+        status = loader_vector(ld, "output_norm", g->n_embd, &m->output_norm);
+    }
+    for (uint32_t i = 0; i < g->n_groups && status == WEFT_OK; i++) {
+        status = loader_rope(ld, &g->groups[i].rope, m->arch->pairing, &m->rope[i]);
+    }
+    return status;
+}
+
+static weft_status load_all(model *m, loader *ld) {
+    weft_status status = load_ends(m, ld);
+    for (uint32_t i = 0; i < m->geo.n_layers && status == WEFT_OK; i++) {
+        loader_set_layer(ld, i);
+        status = m->arch->load_layer(ld, &m->geo, (char *)m->layers + i * m->arch->layer_bytes);
+    }
+    if (status == WEFT_OK) {
+        loader_report_unused(ld);
+    }
+    return status;
+}
+
+weft_status model_load(model **out, device *dev, const geometry *g, const plan *p,
+                       const weights *w, const model_load_options *options, weft_error *err) {
+    const model_arch *arch = find_arch(g->arch);
+    if (arch == NULL) {
+        return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' is not supported", g->arch);
+    }
+    model *m = mem_zalloc(MEM_MODEL, 1, sizeof *m);
+    uint8_t *is_used = mem_zalloc(MEM_MODEL, weights_tensor_count(w), 1);
+    weft_status status = WEFT_OK;
+    if (m != NULL) {
+        *m = (model){.arch = arch, .geo = *g, .dev = dev, .memory_bytes = p->packed_bytes};
+        m->layers = mem_zalloc(MEM_MODEL, g->n_layers, arch->layer_bytes);
+    }
+    if (m == NULL || is_used == NULL || m->layers == NULL) {
+        status = weft_fail(err, WEFT_NOMEM, "out of memory for a model of %u layers", g->n_layers);
+    }
+    if (status == WEFT_OK) {
+        status = device_alloc(dev, &m->memory, m->memory_bytes, err);
+    }
+    if (status == WEFT_OK) {
+        loader ld = {.dev = dev,
+                     .w = w,
+                     .memory = m->memory,
+                     .memory_bytes = m->memory_bytes,
+                     .total_bytes = p->weights_bytes,
+                     .is_used = is_used,
+                     .options = options,
+                     .err = err};
+        status = load_all(m, &ld);
+    }
+    mem_free(is_used);
+    if (status != WEFT_OK) {
+        model_destroy(&m);
+        return status;
+    }
+    *out = m;
+    return WEFT_OK;
+}
+
+void model_destroy(model **m) {
+    if (*m != NULL) {
+        device_free((*m)->dev, (*m)->memory, (*m)->memory_bytes);
+        mem_free((*m)->layers);
+        mem_free(*m);
+        *m = NULL;
+    }
+}
+
+const geometry *model_geometry(const model *m) {
+    return &m->geo;
+}
+
+static weft_status refuse(const model *m, const char *what, weft_error *err) {
+    return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' does not take %s", m->geo.arch, what);
+}
+
+weft_status model_check_batch(const model *m, const batch *b, weft_error *err) {
+    if (b->adapter != NULL) {
+        return refuse(m, "adapters", err);
+    }
+    if (b->embeddings != NULL) {
+        return refuse(m, "embedding rows as input", err);
+    }
+    for (uint32_t i = 0; i < b->n_seqs; i++) {
+        const batch_seq *s = &b->seqs[i];
+        if (s->n_spans != 0) {
+            return refuse(m, "spans that see both ways", err);
+        }
+        if (s->tree_mask != NULL) {
+            return refuse(m, "tree masks", err);
+        }
+        if (s->cross_memory != NULL) {
+            return refuse(m, "cross-attention memory", err);
+        }
+        if (s->state_in != BATCH_STATE_NONE || s->state_out != BATCH_STATE_NONE) {
+            return refuse(m, "recurrent states", err);
+        }
+    }
+    for (uint32_t r = 0; r < b->n_rows; r++) {
+        if (b->token[r] < 0 || (uint32_t)b->token[r] >= m->geo.n_vocab) {
+            return weft_fail(err, WEFT_INVALID, "token %d is not in the vocabulary of %u",
+                             b->token[r], m->geo.n_vocab);
+        }
+        if ((b->flags[r] & (BATCH_HIDDEN | BATCH_POOLED)) != 0) {
+            return refuse(m, "rows that want hidden states", err);
+        }
+    }
+    return WEFT_OK;
+}
+
+void model_forward(const model *m, const forward *f, tensor *logits) {
+    const tensor x =
+        device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows, m->geo.n_embd);
+    const op_embed embed = {
+        .y = x, .table = m->embedding, .batch = f->batch, .scale = m->geo.embed_scale};
+    f->dev->ops->embed(f->dev, &embed);
+    m->arch->layers(m, f, 0, m->geo.n_layers, x);
+    if (f->batch->n_out > 0) {
+        *logits = head_run(f, &m->geo, m->output_norm, &m->output, x);
+    } else {
+        *logits = (tensor){0};
+    }
+}

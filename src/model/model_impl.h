@@ -1,0 +1,42 @@
+/* model_impl.h - what an architecture file provides and what it may use. Private to model/.
+ */
+#ifndef WEFT_MODEL_MODEL_IMPL_H
+#define WEFT_MODEL_MODEL_IMPL_H
+
+#include "base/compiler.h"
+#include "model/layers.h"
+#include "model/loader.h"
+#include "model/model.h"
+
+/* One architecture: how its layers are loaded, and its pass over a batch. */
+typedef struct model_arch {
+    const char *name;          /* general.architecture */
+    size_t layer_bytes;        /* size of its layer struct */
+    /* Fills one layer struct from the names of the loader's layer. */
+    weft_status (*load_layer)(loader *ld, const geometry *g, void *layer);
+    /* x [T][n_embd] <- layers [from, to) applied in place. */
+    void (*layers)(const model *m, const forward *f, uint32_t from, uint32_t to, tensor x);
+    rope_pairing pairing;
+} model_arch;
+
+extern const model_arch model_arch_llama;
+extern const model_arch model_arch_gemma3;
+
+struct model {
+    const model_arch *arch;
+    geometry geo;
+    device *dev;
+    void *memory; /* one device allocation for every tensor */
+    size_t memory_bytes;
+    device_weight embedding;
+    tensor output_norm;
+    linear output; /* the embedding again when the head is tied */
+    rope_layer rope[GEOMETRY_GROUPS_MAX];
+    void *layers;  /* [n_layers] of arch->layer_bytes */
+};
+
+static inline const void *model_layer(const model *m, uint32_t i) {
+    return (const char *)m->layers + i * m->arch->layer_bytes;
+}
+
+#endif /* WEFT_MODEL_MODEL_IMPL_H */

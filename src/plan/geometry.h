@@ -1,0 +1,65 @@
+/* geometry.h - the numbers of a model: one struct, whatever file they came from.
+ *
+ * Read from GGUF metadata (later also from config.json), checked once, then trusted by the planner
+ * and by model/. All sizes are elements; 0 means "does not have it" unless said.
+ */
+#ifndef WEFT_PLAN_GEOMETRY_H
+#define WEFT_PLAN_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "weights/weights.h"
+
+#define GEOMETRY_LAYERS_MAX 1024u
+#define GEOMETRY_GROUPS_MAX 4u
+#define GEOMETRY_ARCH_BYTES 32u
+
+typedef enum rope_scaling {
+    ROPE_SCALING_NONE,
+    ROPE_SCALING_LINEAR, /* positions divided by factor */
+    ROPE_SCALING_FACTORS /* a rope_freqs tensor divides each frequency ("llama3") */
+} rope_scaling;
+
+/* Rotation of one kind of layer. */
+typedef struct geometry_rope {
+    uint32_t n_dims;   /* rotated values of a head, even */
+    float base;
+    rope_scaling scaling;
+    float factor;      /* of ROPE_SCALING_LINEAR, 1 without */
+} geometry_rope;
+
+/* Layers that share a KV group: the same window and head shape. */
+typedef struct geometry_group {
+    uint32_t window;   /* 0 = full attention */
+    uint32_t n_layers;
+    uint32_t n_kv_heads, k_dim, v_dim;
+    geometry_rope rope;
+} geometry_group;
+
+typedef struct geometry {
+    char arch[GEOMETRY_ARCH_BYTES]; /* general.architecture */
+    char name[128];                 /* general.name, for people; may be empty */
+    uint32_t n_layers, n_embd, n_ff, n_vocab;
+    uint32_t n_heads, n_kv_heads;
+    uint32_t k_dim, v_dim;          /* of one head */
+    uint32_t ctx_train;             /* the model's own maximum */
+    float rms_eps;
+    float embed_scale;              /* 1 when embeddings are used as they are */
+    float attn_scale;               /* applied to q . k */
+    float attn_softcap, logit_softcap; /* 0 = none */
+    bool has_tied_head;             /* the output matrix is the embedding table */
+    uint32_t n_groups;
+    geometry_group groups[GEOMETRY_GROUPS_MAX];
+    uint8_t layer_group[GEOMETRY_LAYERS_MAX]; /* [n_layers] */
+} geometry;
+
+/* Fills and checks everything. An architecture no file of model/ implements is refused by name;
+ * the list of those it knows is in the message. */
+weft_status geometry_read(geometry *out, const weights *w, weft_error *err) WEFT_NODISCARD;
+
+/* "llama", "gemma3", ... up to NULL. */
+const char *const *geometry_archs(void);
+
+#endif /* WEFT_PLAN_GEOMETRY_H */

@@ -1,0 +1,288 @@
+/* plan.c - the arithmetic of memory.
+ *
+ * Nothing here is an estimate except process_bytes, whose terms are measured once and stated below;
+ * a test holds the whole against what the process really uses. docs/memory.md explains each number
+ * to people.
+ */
+#include "plan/plan.h"
+
+#include <stdio.h>
+
+#include "base/compiler.h"
+#include "layout/act.h"
+#include "layout/pack.h"
+#include "layout/page.h"
+#include "tensor/tensor.h"
+
+/* The process's own share, measured on x86-64 Linux: program and libraries with their data, then
+ * what each thread touches of its stack, then the vocabulary's tables. */
+#define PROCESS_BASE_BYTES (12u << 20)
+#define PROCESS_THREAD_BYTES (512u << 10)
+#define PROCESS_TOKEN_BYTES 96u
+#define PROCESS_MERGE_BYTES 24u
+
+#define PLAN_PAGES_MAX (1u << 30)
+
+static uint64_t align_up(uint64_t n) {
+    return (n + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
+}
+
+uint64_t plan_tensor_bytes(const weights_tensor *t) {
+    if (t->n_dims == 1) {
+        return align_up(t->n_elements * sizeof(float));
+    }
+    return align_up(pack_weight_bytes(t->dtype, t->n_elements / t->dims[t->n_dims - 1],
+                                      t->dims[t->n_dims - 1]));
+}
+
+uint64_t plan_rope_bytes(const geometry_rope *r) {
+    return align_up(r->n_dims / 2 * sizeof(float));
+}
+
+static weft_status sum_weights(plan *p, const geometry *g, const weights *w, weft_error *err) {
+    for (size_t i = 0; i < weights_tensor_count(w); i++) {
+        const weights_tensor *t = weights_tensor_at(w, i);
+        const uint64_t bytes = plan_tensor_bytes(t);
+        if (bytes == 0) {
+            return weft_fail(err, WEFT_UNSUPPORTED,
+                             "%s: tensor '" STR_FMT "' has type %s, which has no products yet",
+                             weights_path(w), STR_ARG(t->name), weft_dtype_info_of(t->dtype)->name);
+        }
+        p->params_total += t->n_elements;
+        p->weights_bytes += t->n_bytes;
+        p->packed_bytes += bytes;
+    }
+    for (uint32_t i = 0; i < g->n_groups; i++) {
+        p->packed_bytes += plan_rope_bytes(&g->groups[i].rope);
+    }
+    p->packed_extra_bytes =
+        p->packed_bytes > p->weights_bytes ? p->packed_bytes - p->weights_bytes : 0;
+    return WEFT_OK;
+}
+
+/* One F32 scratch tensor: rows padded to 64 bytes (device_scratch_take does the same). */
+static uint64_t rows_bytes(uint64_t rows, uint64_t cols) {
+    return rows * align_up(cols * sizeof(float));
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows) {
+    const uint64_t t = batch_rows;
+    uint64_t base = 3 * rows_bytes(t, g->n_embd); /* residual, normalised, output of a part */
+    for (uint32_t i = 0; i < g->n_groups; i++) {
+        base += rows_bytes(t, g->groups[i].rope.n_dims); /* cos and sin */
+    }
+    const uint64_t attention = rows_bytes(t, (uint64_t)g->n_heads * g->k_dim) +
+                               rows_bytes(t, (uint64_t)g->n_kv_heads * g->k_dim) +
+                               rows_bytes(t, (uint64_t)g->n_kv_heads * g->v_dim) +
+                               rows_bytes(t, (uint64_t)g->n_heads * g->v_dim);
+    const uint64_t ffn = 2 * rows_bytes(t, g->n_ff);
+    const uint64_t head = rows_bytes(out_rows, g->n_embd) + rows_bytes(out_rows, g->n_vocab);
+    return base + max_u64(max_u64(attention, ffn), head);
+}
+
+static uint64_t workspace_bytes(const geometry *g, uint32_t batch_rows) {
+    const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
+    const uint64_t k = (widest + 31) / 32 * 32;
+    return batch_rows * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k));
+}
+
+static uint64_t meta_array_count(const weights *w, const char *key) {
+    const meta_value *m = weights_meta(w, key);
+    return m != NULL && m->type == META_ARRAY ? m->count : 0;
+}
+
+static uint64_t process_bytes(const weights *w, uint32_t n_threads) {
+    return PROCESS_BASE_BYTES + (uint64_t)n_threads * PROCESS_THREAD_BYTES +
+           meta_array_count(w, "tokenizer.ggml.tokens") * PROCESS_TOKEN_BYTES +
+           meta_array_count(w, "tokenizer.ggml.merges") * PROCESS_MERGE_BYTES;
+}
+
+/* The format's minimum: exact positions, exact window, no padding to pages. */
+static uint64_t kv_minimum(const geometry *g, const plan *p) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < g->n_groups; i++) {
+        const geometry_group *gg = &g->groups[i];
+        const uint64_t tokens = gg->window != 0 && gg->window < p->ctx ? gg->window : p->ctx;
+        const uint64_t row = (uint64_t)gg->n_kv_heads * (dtype_row_bytes(p->kv_type, gg->k_dim) +
+                                                         dtype_row_bytes(p->kv_type, gg->v_dim));
+        bytes += tokens * row * gg->n_layers;
+    }
+    return bytes * p->seqs;
+}
+
+/* Page sizes, and what one sequence of ctx positions may hold. */
+static void size_pages(plan *p, const geometry *g) {
+    p->n_groups = g->n_groups;
+    for (uint32_t i = 0; i < g->n_groups; i++) {
+        const geometry_group *gg = &g->groups[i];
+        plan_group *pg = &p->groups[i];
+        pg->n_layers = gg->n_layers;
+        pg->window = gg->window;
+        pg->layer_page_bytes = (uint64_t)gg->n_kv_heads * PAGE_TOKENS *
+                               (dtype_row_bytes(p->kv_type, gg->k_dim) +
+                                dtype_row_bytes(p->kv_type, gg->v_dim));
+        pg->page_bytes = pg->layer_page_bytes * gg->n_layers;
+        pg->pages_per_seq = page_count_group(gg->window, p->ctx, p->batch_rows);
+    }
+}
+
+static uint64_t seq_pool_bytes(const plan *p) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->n_groups; i++) {
+        bytes += p->groups[i].pages_per_seq * p->groups[i].page_bytes;
+    }
+    return bytes;
+}
+
+/* Deals the pools out: seqs whole contexts, or as many pages of every group as the budget holds. */
+static void size_pools(plan *p, uint64_t kv_mem_bytes) {
+    const uint64_t one = seq_pool_bytes(p);
+    const bool is_short = kv_mem_bytes != 0 && kv_mem_bytes < one * p->seqs;
+    p->kv_pool_bytes = 0;
+    for (uint32_t i = 0; i < p->n_groups; i++) {
+        plan_group *pg = &p->groups[i];
+        uint64_t n = (uint64_t)pg->pages_per_seq * p->seqs;
+        if (is_short) {
+            n = (uint64_t)((double)kv_mem_bytes / (double)one * pg->pages_per_seq);
+        }
+        pg->n_pages = n < PLAN_PAGES_MAX ? (uint32_t)n : PLAN_PAGES_MAX;
+        pg->pool_bytes = pg->n_pages * pg->page_bytes;
+        p->kv_pool_bytes += pg->pool_bytes;
+    }
+}
+
+static weft_status check_request(const geometry *g, const plan_request *rq, weft_error *err) {
+    if (rq->seqs == 0 || rq->seqs > 65536) {
+        return weft_fail(err, WEFT_INVALID, "sequences at once is %u, wanted 1 to 65536", rq->seqs);
+    }
+    if (rq->ctx > g->ctx_train) {
+        return weft_fail(err, WEFT_LIMIT, "context of %u positions, but the model's maximum is %u",
+                         rq->ctx, g->ctx_train);
+    }
+    if (rq->batch_rows > 65536 || (rq->batch_rows != 0 && rq->batch_rows < rq->seqs)) {
+        return weft_fail(err, WEFT_INVALID, "batch of %u rows, wanted %u (one a sequence) to 65536",
+                         rq->batch_rows, rq->seqs);
+    }
+    static const weft_dtype kv_types[] = {WEFT_DTYPE_F16, WEFT_DTYPE_F32, WEFT_DTYPE_Q8_0,
+                                          WEFT_DTYPE_Q4_0};
+    for (size_t i = 0; i < WEFT_LEN(kv_types); i++) {
+        if (rq->kv_type == kv_types[i]) {
+            const uint32_t block = weft_dtype_info_of(rq->kv_type)->block_len;
+            if (g->k_dim % block == 0 && g->v_dim % block == 0) {
+                return WEFT_OK;
+            }
+            return weft_fail(err, WEFT_UNSUPPORTED,
+                             "KV type %s stores blocks of %u, which head sizes %u and %u are no "
+                             "multiples of",
+                             weft_dtype_info_of(rq->kv_type)->name, block, g->k_dim, g->v_dim);
+        }
+    }
+    return weft_fail(err, WEFT_INVALID, "KV type %s is not one of F16, F32, Q8_0, Q4_0",
+                     rq->kv_type < WEFT_DTYPE_COUNT ? weft_dtype_info_of(rq->kv_type)->name : "?");
+}
+
+static void total_up(plan *p) {
+    p->total_bytes = p->weights_bytes + p->packed_extra_bytes + p->kv_pool_bytes +
+                     p->state_pool_bytes + p->scratch_bytes + p->workspace_bytes + p->process_bytes;
+}
+
+static void fill_request(plan *p, const geometry *g, const plan_request *rq) {
+    p->ctx = rq->ctx != 0 ? rq->ctx
+                          : (g->ctx_train < PLAN_CTX_RUN_DEFAULT ? g->ctx_train
+                                                                 : PLAN_CTX_RUN_DEFAULT);
+    p->seqs = rq->seqs;
+    p->batch_rows = rq->batch_rows != 0 ? rq->batch_rows : PLAN_BATCH_ROWS_DEFAULT;
+    if (p->batch_rows < p->seqs) {
+        p->batch_rows = p->seqs;
+    }
+    if (rq->batch_rows == 0 && p->batch_rows > p->ctx * (uint64_t)p->seqs) {
+        p->batch_rows = p->ctx * p->seqs; /* a tiny context needs no more */
+    }
+    p->out_rows = rq->out_rows != 0 ? rq->out_rows : p->seqs;
+    p->kv_type = rq->kv_type;
+}
+
+/* Bytes of the pools if one sequence had ctx positions. */
+static uint64_t pools_at(const plan *p, const geometry *g, uint32_t ctx, uint32_t seqs) {
+    plan probe = *p;
+    probe.ctx = ctx;
+    size_pages(&probe, g);
+    return seq_pool_bytes(&probe) * seqs;
+}
+
+/* The longest context that `bytes` of pools hold for one sequence; 0 = none. */
+static uint32_t ctx_that_fits(const plan *p, const geometry *g, uint64_t bytes) {
+    uint32_t low = 0, high = page_count(p->ctx);
+    while (low < high) {
+        const uint32_t mid = low + (high - low + 1) / 2;
+        if (pools_at(p, g, mid * PAGE_TOKENS, 1) <= bytes) {
+            low = mid;
+        } else {
+            high = mid - 1;
+        }
+    }
+    return low * PAGE_TOKENS;
+}
+
+static weft_status check_budget(const plan *p, const geometry *g, uint64_t budget, uint64_t needed,
+                                uint64_t kv_budget, const char *what, weft_error *err) {
+    char have[32], want[32];
+    plan_format_bytes(budget, have, sizeof have);
+    plan_format_bytes(needed, want, sizeof want);
+    const uint32_t ctx = ctx_that_fits(p, g, kv_budget);
+    if (ctx == 0) {
+        return weft_fail(err, WEFT_LIMIT, "%s of %s is too small: %s are needed", what, have, want);
+    }
+    return weft_fail(err, WEFT_LIMIT,
+                     "%s of %s is too small: %s are needed for a context of %u; %u would fit", what,
+                     have, want, p->ctx, ctx);
+}
+
+weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan_request *request,
+                      weft_error *err) {
+    plan p = {0};
+    weft_status status = check_request(g, request, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    fill_request(&p, g, request);
+    status = sum_weights(&p, g, w, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    size_pages(&p, g);
+    size_pools(&p, request->kv_mem_bytes);
+    p.kv_bytes = kv_minimum(g, &p);
+    p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
+    p.workspace_bytes = workspace_bytes(g, p.batch_rows);
+    p.process_bytes = process_bytes(w, request->n_threads);
+    total_up(&p);
+    const uint64_t one = seq_pool_bytes(&p);
+    if (p.kv_pool_bytes < one) {
+        return check_budget(&p, g, request->kv_mem_bytes, one, request->kv_mem_bytes, "KV memory",
+                            err);
+    }
+    if (request->mem_bytes != 0 && p.total_bytes > request->mem_bytes) {
+        const uint64_t rest = p.total_bytes - p.kv_pool_bytes;
+        return check_budget(&p, g, request->mem_bytes, p.total_bytes,
+                            request->mem_bytes > rest ? request->mem_bytes - rest : 0,
+                            "memory budget", err);
+    }
+    *out = p;
+    return WEFT_OK;
+}
+
+void plan_format_bytes(uint64_t bytes, char *out, size_t out_bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024.0 && unit + 1 < WEFT_LEN(units)) {
+        value /= 1024.0;
+        unit++;
+    }
+    snprintf(out, out_bytes, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
+}

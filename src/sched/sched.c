@@ -1,0 +1,196 @@
+/* sched.c - first come, first served, by slots, pages and rows.
+ *
+ *   waiting  ring of entries in order of arrival
+ *   running  array in order of admission
+ *
+ * An entry knows how many of its positions are in the cache (n_done) and how many tokens it has
+ * (n_total): a decode row is the case n_total - n_done == 1 past the prompt. Removal keeps the order,
+ * by moving what follows: the arrays are short.
+ */
+#include "sched/sched.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+
+typedef struct entry {
+    sched_id id;
+    kv_seq seq;
+    uint32_t n_prompt, n_max;
+    uint32_t n_done, n_total;
+} entry;
+
+struct sched {
+    sched_config config;
+    entry *waiting; /* [queue_max], the oldest first */
+    uint32_t n_waiting;
+    entry *running; /* [seqs_max], the oldest first */
+    uint32_t n_running;
+    sched_item *items; /* [seqs_max] of the planned step */
+    sched_step step;
+};
+
+weft_status sched_create(sched **out, const sched_config *config, weft_error *err) {
+    if (config->seqs_max == 0 || config->queue_max == 0 ||
+        config->batch_rows_max < config->seqs_max) {
+        return weft_fail(err, WEFT_INVALID,
+                         "scheduler of %u sequences, %u waiting, %u rows: wanted at least one of "
+                         "each and a row for every sequence",
+                         config->seqs_max, config->queue_max, config->batch_rows_max);
+    }
+    sched *s = mem_zalloc(MEM_SCHED, 1, sizeof *s);
+    if (s != NULL) {
+        s->config = *config;
+        s->waiting = mem_zalloc(MEM_SCHED, config->queue_max, sizeof *s->waiting);
+        s->running = mem_zalloc(MEM_SCHED, config->seqs_max, sizeof *s->running);
+        s->items = mem_zalloc(MEM_SCHED, config->seqs_max, sizeof *s->items);
+    }
+    if (s == NULL || s->waiting == NULL || s->running == NULL || s->items == NULL) {
+        sched_destroy(&s);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for a queue of %u requests",
+                         config->queue_max);
+    }
+    *out = s;
+    return WEFT_OK;
+}
+
+void sched_destroy(sched **s) {
+    if (*s != NULL) {
+        mem_free((*s)->waiting);
+        mem_free((*s)->running);
+        mem_free((*s)->items);
+        mem_free(*s);
+        *s = NULL;
+    }
+}
+
+bool sched_try_submit(sched *s, sched_id id, uint32_t n_prompt, uint32_t n_max) {
+    WEFT_ASSERT(n_prompt >= 1);
+    WEFT_ASSERT(n_max >= n_prompt);
+    if (s->n_waiting == s->config.queue_max) {
+        return false;
+    }
+    s->waiting[s->n_waiting++] = (entry){
+        .id = id, .seq = KV_SEQ_NONE, .n_prompt = n_prompt, .n_max = n_max, .n_total = n_prompt};
+    return true;
+}
+
+static void remove_entry(entry *entries, uint32_t *n, uint32_t i) {
+    memmove(&entries[i], &entries[i + 1], (*n - i - 1) * sizeof *entries);
+    (*n)--;
+}
+
+static void admit(sched *s, kv_seqs *kv) {
+    while (s->n_waiting > 0 && s->n_running < s->config.seqs_max) {
+        entry e = s->waiting[0];
+        e.seq = kv_seq_try_open(kv, e.n_max);
+        if (e.seq == KV_SEQ_NONE) {
+            return;
+        }
+        s->running[s->n_running++] = e;
+        remove_entry(s->waiting, &s->n_waiting, 0);
+    }
+}
+
+static bool is_decoding(const entry *e) {
+    return e->n_done >= e->n_prompt;
+}
+
+static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
+    WEFT_ASSERT(e->n_done + n_rows <= e->n_max);
+    kv_seq_grow(kv, e->seq, e->n_done, e->n_done + n_rows);
+    const sched_item item = {.id = e->id,
+                             .seq = e->seq,
+                             .from = e->n_done,
+                             .n_rows = n_rows,
+                             .is_sampled = e->n_done + n_rows == e->n_total};
+    s->items[s->step.n_items++] = item;
+    s->step.n_rows += n_rows;
+    s->step.n_sampled += item.is_sampled;
+}
+
+sched_step sched_next(sched *s, kv_seqs *kv) {
+    admit(s, kv);
+    s->step = (sched_step){.items = s->items};
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        if (is_decoding(&s->running[i])) {
+            plan_item(s, kv, &s->running[i], 1);
+        }
+    }
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        const entry *e = &s->running[i];
+        const uint32_t room = s->config.batch_rows_max - s->step.n_rows;
+        if (room == 0) {
+            break;
+        }
+        if (!is_decoding(e)) {
+            const uint32_t left = e->n_prompt - e->n_done;
+            plan_item(s, kv, e, left < room ? left : room);
+        }
+    }
+    return s->step;
+}
+
+static entry *find_running(sched *s, sched_id id, uint32_t *index) {
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        if (s->running[i].id == id) {
+            *index = i;
+            return &s->running[i];
+        }
+    }
+    return NULL;
+}
+
+void sched_advance(sched *s) {
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < s->step.n_items; i++) {
+        const sched_item *item = &s->items[i];
+        entry *e = find_running(s, item->id, &index);
+        WEFT_ASSERT(e != NULL);
+        e->n_done += item->n_rows;
+        e->n_total += item->is_sampled;
+    }
+    s->step = (sched_step){.items = s->items};
+}
+
+bool sched_finish(sched *s, kv_seqs *kv, sched_id id) {
+    uint32_t index = 0;
+    const entry *e = find_running(s, id, &index);
+    if (e != NULL) {
+        kv_seq_close(kv, e->seq);
+        remove_entry(s->running, &s->n_running, index);
+        return true;
+    }
+    for (uint32_t i = 0; i < s->n_waiting; i++) {
+        if (s->waiting[i].id == id) {
+            remove_entry(s->waiting, &s->n_waiting, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t sched_waiting(const sched *s) {
+    return s->n_waiting;
+}
+
+uint32_t sched_running(const sched *s) {
+    return s->n_running;
+}
+
+void sched_check(const sched *s, const kv_seqs *kv) {
+    WEFT_ASSERT(s->n_waiting <= s->config.queue_max);
+    WEFT_ASSERT(s->n_running <= s->config.seqs_max);
+    WEFT_ASSERT(s->n_running == kv_seqs_open_count(kv));
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        const entry *e = &s->running[i];
+        WEFT_ASSERT(e->n_done <= e->n_max);
+        WEFT_ASSERT(e->n_total >= e->n_prompt);
+        WEFT_ASSERT(e->n_done <= e->n_total);
+        WEFT_ASSERT(kv_seq_tokens(kv, e->seq) >= e->n_done);
+    }
+    for (uint32_t i = 0; i < s->n_waiting; i++) {
+        WEFT_ASSERT(s->waiting[i].seq == KV_SEQ_NONE);
+    }
+}

@@ -1,0 +1,205 @@
+/* regex.c - PCRE2 behind four functions, with the white space of Hugging Face's patterns.
+ *
+ * Patterns come from tokenizer.json files and are written for Oniguruma. Two things differ:
+ * `\s` there is exactly the Unicode property White_Space, while PCRE2's also takes U+180E; and
+ * `$` there is the end of a line. The first is rewritten here, before compiling, as the
+ * class [\t-\r\x85\p{Z}], which is that property written out (and is also what PCRE2 matches
+ * fastest, by bitmap). The second is left to whoever writes the pattern. Everything else that
+ * the patterns use (Unicode classes, look-around, possessive and lazy quantifiers, inline case
+ * folding) means the same in both.
+ *
+ * Matching runs the JIT code on the machine stack first. A pattern that needs more gets a stack of
+ * its own, once, kept by the scratch; should that overflow too, the interpreter tries within
+ * PCRE2's own limits, and beyond them there is no match. Memory comes from the allocation gate.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/regex.h"
+
+#include <pcre2.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#define PATTERN_BYTES_MAX (64u << 10)
+#define JIT_STACK_BYTES_MIN (64u << 10)
+#define JIT_STACK_BYTES_MAX (64u << 20)
+
+#define WHITE_SPACE "\\t-\\r\\x{85}\\p{Z}" /* inside a class */
+
+struct regex {
+    pcre2_code *code;
+    bool has_jit;
+};
+
+struct regex_scratch {
+    pcre2_general_context *general;
+    pcre2_match_context *match;
+    pcre2_match_data *data;
+    pcre2_jit_stack *stack; /* NULL until a match needed it */
+};
+
+static bool rewrite_pattern(buf *out, str pattern);
+static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t from);
+static void *gate_alloc(size_t n, void *unused);
+static void gate_free(void *p, void *unused);
+
+weft_status regex_compile(regex **out, str pattern, weft_error *err) {
+    if (pattern.len > PATTERN_BYTES_MAX) {
+        return weft_fail(err, WEFT_LIMIT, "regular expression of %zu bytes: at most %u are taken",
+                         pattern.len, PATTERN_BYTES_MAX);
+    }
+    weft_status status = WEFT_NOMEM;
+    pcre2_compile_context *context = NULL;
+    buf rewritten;
+    buf_init(&rewritten, MEM_TEXT, PATTERN_BYTES_MAX * 16);
+    regex *r = mem_zalloc(MEM_TEXT, 1, sizeof *r);
+    pcre2_general_context *general = pcre2_general_context_create(gate_alloc, gate_free, NULL);
+    if (general != NULL) {
+        context = pcre2_compile_context_create(general);
+    }
+    if (r == NULL || context == NULL || !rewrite_pattern(&rewritten, pattern)) {
+        status = weft_fail(err, WEFT_NOMEM, "no memory for a regular expression");
+        goto done;
+    }
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    r->code = pcre2_compile((PCRE2_SPTR)buf_cstr(&rewritten), rewritten.len,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &at, context);
+    if (r->code == NULL) {
+        PCRE2_UCHAR text[120];
+        (void)pcre2_get_error_message(code, text, sizeof text);
+        status = weft_fail(err, code == PCRE2_ERROR_NOMEMORY ? WEFT_NOMEM : WEFT_FORMAT,
+                           "regular expression '" STR_FMT "': %s", STR_ARG(pattern),
+                           (const char *)text);
+        goto done;
+    }
+    r->has_jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;
+    *out = r;
+    r = NULL;
+    status = WEFT_OK;
+done:
+    pcre2_compile_context_free(context);
+    pcre2_general_context_free(general);
+    buf_deinit(&rewritten);
+    regex_destroy(&r);
+    return status;
+}
+
+void regex_destroy(regex **r) {
+    if (r == NULL || *r == NULL) {
+        return;
+    }
+    pcre2_code_free((*r)->code);
+    mem_free(*r);
+    *r = NULL;
+}
+
+weft_status regex_scratch_create(regex_scratch **out, weft_error *err) {
+    regex_scratch *s = mem_zalloc(MEM_TEXT, 1, sizeof *s);
+    if (s != NULL) {
+        s->general = pcre2_general_context_create(gate_alloc, gate_free, NULL);
+    }
+    if (s != NULL && s->general != NULL) {
+        s->match = pcre2_match_context_create(s->general);
+        s->data = pcre2_match_data_create(1, s->general);
+    }
+    if (s == NULL || s->match == NULL || s->data == NULL) {
+        regex_scratch_destroy(&s);
+        return weft_fail(err, WEFT_NOMEM, "no memory for matching a regular expression");
+    }
+    *out = s;
+    return WEFT_OK;
+}
+
+void regex_scratch_destroy(regex_scratch **s) {
+    if (s == NULL || *s == NULL) {
+        return;
+    }
+    pcre2_match_data_free((*s)->data);
+    pcre2_match_context_free((*s)->match);
+    if ((*s)->stack != NULL) {
+        pcre2_jit_stack_free((*s)->stack);
+    }
+    pcre2_general_context_free((*s)->general);
+    mem_free(*s);
+    *s = NULL;
+}
+
+bool regex_find(const regex *r, regex_scratch *scratch, str text, size_t from, size_t *match_from,
+                size_t *match_to) {
+    if (text.len == 0) {
+        text.data = "";
+    }
+    int rc = PCRE2_ERROR_JIT_STACKLIMIT;
+    if (r->has_jit) {
+        rc = match_jit(r, scratch, text, from);
+    }
+    if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
+        rc = pcre2_match(r->code, (PCRE2_SPTR)text.data, text.len, from,
+                         PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->data, scratch->match);
+    }
+    if (rc < 0) {
+        return false;
+    }
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(scratch->data);
+    /* \K in a look-ahead could set the start behind the end; no such match is reported. */
+    if (span[0] > span[1] || span[0] < from) {
+        return false;
+    }
+    *match_from = span[0];
+    *match_to = span[1];
+    return true;
+}
+
+static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t from) {
+    int rc = pcre2_jit_match(r->code, (PCRE2_SPTR)text.data, text.len, from, PCRE2_NO_UTF_CHECK,
+                             scratch->data, scratch->match);
+    if (rc != PCRE2_ERROR_JIT_STACKLIMIT || scratch->stack != NULL) {
+        return rc;
+    }
+    scratch->stack =
+        pcre2_jit_stack_create(JIT_STACK_BYTES_MIN, JIT_STACK_BYTES_MAX, scratch->general);
+    if (scratch->stack == NULL) {
+        return rc;
+    }
+    pcre2_jit_stack_assign(scratch->match, NULL, scratch->stack);
+    return pcre2_jit_match(r->code, (PCRE2_SPTR)text.data, text.len, from, PCRE2_NO_UTF_CHECK,
+                           scratch->data, scratch->match);
+}
+
+/* Replaces \s and \S. `\S` inside a class has no such form and is left to PCRE2. */
+static bool rewrite_pattern(buf *out, str pattern) {
+    bool is_in_class = false;
+    for (size_t i = 0; i < pattern.len; i++) {
+        const char c = pattern.data[i];
+        if (c == '\\' && i + 1 < pattern.len) {
+            const char next = pattern.data[++i];
+            if (next == 's') {
+                buf_append_cstr(out, is_in_class ? WHITE_SPACE : "[" WHITE_SPACE "]");
+            } else if (next == 'S' && !is_in_class) {
+                buf_append_cstr(out, "[^" WHITE_SPACE "]");
+            } else {
+                buf_append_char(out, c);
+                buf_append_char(out, next);
+            }
+            continue;
+        }
+        if (c == '[' && !is_in_class) {
+            is_in_class = true;
+        } else if (c == ']') {
+            is_in_class = false;
+        }
+        buf_append_char(out, c);
+    }
+    return !out->is_failed;
+}
+
+static void *gate_alloc(size_t n, void *unused) {
+    (void)unused;
+    return mem_alloc(MEM_TEXT, n);
+}
+
+static void gate_free(void *p, void *unused) {
+    (void)unused;
+    mem_free(p);
+}

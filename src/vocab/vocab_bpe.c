@@ -1,0 +1,174 @@
+/* vocab_bpe.c - byte pair encoding, byte-level as GPT-2 began it and over plain text as Gemma 4.
+ *
+ * Byte level: the text is cut into words by the vocabulary's rule, a word's bytes are its first
+ * symbols, and symbols merge by rank. The files spell bytes as printable stand-ins; here only raw
+ * bytes occur, since the tables were translated when they were loaded. Text that is not UTF-8 is cut
+ * around the bytes that break it: each run of broken bytes is a word of its own, encoded byte by
+ * byte like any other, so that every text comes back from its tokens.
+ *
+ * Plain text (metaspace): a line is a word, spelled with U+2581 for spaces, its characters are the
+ * first symbols, and what is no token in the end is written as byte tokens. Lines are cut further
+ * where no token reaches across. A run of line ends that is a token is taken whole.
+ *
+ * Bytes and characters that no token stands for are left out, as the models' own tokenizers do.
+ */
+#include "base/check.h"
+#include "text/utf8.h"
+#include "vocab/vocab_impl.h"
+
+static bool encode_word(void *context, str word);
+static bool merge_word(vocab_run *run, str word);
+static int32_t whole_word(const vocab_run *run, str word);
+static vocab_pair pair_by_rank(const void *context, const vocab_symbol *left,
+                               const vocab_symbol *right);
+static size_t broken_bytes(str text);
+static bool encode_line(vocab_run *run, str line);
+static bool encode_part(vocab_run *run, str part);
+
+bool vocab_bpe_encode(vocab_run *run, str text)
+{
+    const vocab_pretok *pretok = run->vocab->pretok;
+    for (size_t at = 0; at < text.len;) {
+        const str rest = str_from(text.data + at, text.len - at);
+        const str valid = str_from(rest.data, utf8_valid_prefix(rest));
+        if (!vocab_pretok_split(pretok, run->regex, valid, encode_word, run)) {
+            return false;
+        }
+        at += valid.len;
+        const str broken = str_from(text.data + at, broken_bytes(str_slice(text, at, text.len)));
+        if (broken.len > 0 && !encode_word(run, broken)) {
+            return false;
+        }
+        at += broken.len;
+    }
+    return true;
+}
+
+bool vocab_bpe_encode_metaspace(vocab_run *run, str text)
+{
+    for (size_t at = 0; at < text.len;) {
+        const bool is_end = text.data[at] == '\n';
+        size_t to = at + 1;
+        while (to < text.len && (text.data[to] == '\n') == is_end) {
+            to++;
+        }
+        const str line = str_from(text.data + at, to - at);
+        const int32_t id = is_end ? vocab_table_find(&run->vocab->table, line) : VOCAB_NONE;
+        if (id != VOCAB_NONE) {
+            if (!vocab_ids_push(run->out, id)) {
+                return false;
+            }
+        } else if (!encode_line(run, line)) {
+            return false;
+        }
+        at = to;
+    }
+    return true;
+}
+
+static bool encode_word(void *context, str word)
+{
+    vocab_run *run = context;
+    if (word.len > VOCAB_CACHE_WORD_MAX) {
+        return merge_word(run, word);
+    }
+    const vocab_cache_key key = vocab_cache_key_of(word);
+    vocab_cache_entry *entry = vocab_cache_place(&run->cache, &key);
+    if (vocab_cache_is(entry, &key)) {
+        if (!vocab_run_reserve(run, VOCAB_CACHE_IDS_MAX)) {
+            return false;
+        }
+        memcpy(run->out->ids + run->out->count, entry->ids, sizeof entry->ids);
+        run->out->count += entry->n_ids;
+        return true;
+    }
+    const size_t before = run->out->count;
+    if (!merge_word(run, word)) {
+        return false;
+    }
+    vocab_cache_store(entry, &key, run->out->ids + before, run->out->count - before);
+    return true;
+}
+
+static bool merge_word(vocab_run *run, str word)
+{
+    const vocab *v = run->vocab;
+    if (v->is_whole_words) {
+        const int32_t id = whole_word(run, word);
+        if (id != VOCAB_NONE) {
+            return vocab_ids_push(run->out, id);
+        }
+    }
+    vocab_word_clear(&run->word);
+    for (size_t i = 0; i < word.len; i++) {
+        const int32_t id = v->byte_ids[(uint8_t)word.data[i]];
+        if (id != VOCAB_NONE &&
+            !vocab_word_push(&run->word, id, (uint32_t)i, (uint32_t)i + 1)) {
+            return false;
+        }
+    }
+    if (!vocab_word_merge(&run->word, pair_by_rank, &v->merges) ||
+        !vocab_run_reserve(run, run->word.count)) {
+        return false;
+    }
+    for (size_t i = 0; i < run->word.count; i++) {
+        run->out->ids[run->out->count++] = run->word.symbols[i].id;
+    }
+    return true;
+}
+
+/* The token that is exactly this word, spelled with stand-ins as the file has it. */
+static int32_t whole_word(const vocab_run *run, str word)
+{
+    const vocab_table *t = &run->vocab->table;
+    char spelled[256];
+    if (word.len > sizeof spelled / 2) {
+        return VOCAB_NONE;
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < word.len; i++) {
+        len += utf8_encode(spelled + len, vocab_byte_to_cp((uint8_t)word.data[i]));
+    }
+    const int32_t id = vocab_table_find(t, str_from(spelled, len));
+    const bool is_text =
+        id != VOCAB_NONE && (t->attrs[id] & (VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER)) != 0;
+    return is_text ? id : VOCAB_NONE;
+}
+
+static vocab_pair pair_by_rank(const void *context, const vocab_symbol *left,
+                               const vocab_symbol *right)
+{
+    const vocab_merge *merge = vocab_merges_find(context, left->id, right->id);
+    return merge == NULL ? (vocab_pair){VOCAB_RANK_NONE, VOCAB_NONE}
+                         : (vocab_pair){merge->rank, merge->id};
+}
+
+/* Length of the run of malformed sequences at the beginning. */
+static size_t broken_bytes(str text)
+{
+    size_t at = 0;
+    size_t n = 0;
+    while (at < text.len && utf8_decode(str_slice(text, at, text.len), &n) == UTF8_INVALID) {
+        at += n;
+    }
+    return at;
+}
+
+static bool encode_line(vocab_run *run, str line)
+{
+    for (size_t at = 0; at < line.len;) {
+        const size_t to = vocab_cuts_next(&run->vocab->cuts, line, at);
+        WEFT_DEBUG_ASSERT(to > at);
+        if (!encode_part(run, str_from(line.data + at, to - at))) {
+            return false;
+        }
+        at = to;
+    }
+    return true;
+}
+
+static bool encode_part(vocab_run *run, str part)
+{
+    return vocab_run_spell(run, part, false) &&
+           vocab_word_merge(&run->word, pair_by_rank, &run->vocab->merges) && vocab_run_emit(run);
+}

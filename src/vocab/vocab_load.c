@@ -1,0 +1,311 @@
+/* vocab_load.c - from tokenizer.* metadata to a vocabulary.
+ *
+ * tokenizer.ggml.model says how the vocabulary encodes; models that weft does not know are refused
+ * by name. Then the token table, the special numbers, which tokens end an answer, the flags, and
+ * last the tables that encoding needs, which depend on all of these.
+ *
+ * Special numbers out of range are taken as absent: files in the wild write -1 for "none".
+ *
+ * Which tokens end an answer is only partly written in the files. Besides the eos, eot and eom
+ * numbers, a token with one of the well-known texts ends the answer if the file marks it as
+ * control or user-defined; a plain word of that spelling does not. "<|end|>" is special: in the
+ * formats that have "<|return|>" and "<|call|>" (or "<|calls|>" and "<|flush|>") it ends a message,
+ * not the answer.
+ */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "text/utf8.h"
+#include "vocab/vocab_impl.h"
+
+typedef struct model_form {
+    const char *name; /* of tokenizer.ggml.model */
+    const char *pre;  /* the pre-tokenizer it always has; NULL: tokenizer.ggml.pre says; "" has none */
+    vocab_piece_form pieces;
+    bool adds_bos; /* when the file does not say */
+    bool adds_space;
+    int32_t bos; /* when the file does not say */
+    int32_t eos;
+    int32_t unknown;
+} model_form;
+
+static const model_form model_forms[] = {
+    {"gpt2", NULL, VOCAB_PIECES_BYTE_LEVEL, false, false, VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+    {"llama", "", VOCAB_PIECES_METASPACE, true, true, 1, 2, 0},
+    {"gemma4", "gemma4", VOCAB_PIECES_METASPACE, true, false, VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+};
+
+static const char *const end_texts[] = {
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "[e~[",
+};
+
+static weft_status find_form(const model_form **out, const weights *w, weft_error *err);
+static weft_status load_pretok(vocab *v, const model_form *form, const weights *w, weft_error *err);
+static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err);
+static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_t absent);
+static void mark_ends(vocab *v, const weights *w);
+static void mark_end(vocab *v, int32_t id);
+static void mark_stripping(vocab *v, const weights *w);
+static void fill_byte_ids(vocab *v, bool is_byte_level);
+static void fill_char_ids(vocab *v);
+
+weft_status vocab_load(vocab *v, const weights *w, weft_error *err)
+{
+    const model_form *form = NULL;
+    weft_status status = find_form(&form, w, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    (void)snprintf(v->model, sizeof v->model, "%s", form->name);
+    status = load_pretok(v, form, w, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    const bool is_metaspace_bpe =
+        v->pretok != NULL && (vocab_pretok_flags_of(v->pretok) & VOCAB_PRETOK_METASPACE) != 0;
+    const bool is_byte_level = v->pretok != NULL && !is_metaspace_bpe;
+    status = vocab_table_init(
+        &v->table, w, is_byte_level ? VOCAB_PIECES_BYTE_LEVEL : VOCAB_PIECES_METASPACE, err);
+    if (status == WEFT_OK) {
+        status = load_flags(v, form, w, err);
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    mark_ends(v, w);
+    mark_stripping(v, w);
+    status = vocab_special_init(
+        &v->special, &v->table, VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER | VOCAB_ATTR_UNKNOWN, err);
+    if (status == WEFT_OK) {
+        status = vocab_special_init(&v->user_defined, &v->table, VOCAB_ATTR_USER, err);
+    }
+    if (status == WEFT_OK && v->pretok != NULL) {
+        status = vocab_merges_init(&v->merges, &v->table, w, err);
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    fill_byte_ids(v, is_byte_level);
+    fill_char_ids(v);
+    if (!is_byte_level) {
+        vocab_cuts_init(&v->cuts, &v->table);
+    }
+    v->encode = is_byte_level      ? vocab_bpe_encode
+                : is_metaspace_bpe ? vocab_bpe_encode_metaspace
+                                   : vocab_spm_encode;
+    return WEFT_OK;
+}
+
+static weft_status find_form(const model_form **out, const weights *w, weft_error *err)
+{
+    str name = {0};
+    bool found = false;
+    const weft_status status = weights_get_str(w, "tokenizer.ggml.model", &name, &found, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
+    if (!found) {
+        return weft_fail(err, WEFT_FORMAT,
+                         "%s: metadata key 'tokenizer.ggml.model' is missing: no tokenizer",
+                         weights_path(w));
+    }
+    for (size_t i = 0; i < WEFT_LEN(model_forms); i++) {
+        if (str_eq_cstr(name, model_forms[i].name)) {
+            *out = &model_forms[i];
+            return WEFT_OK;
+        }
+    }
+    return weft_fail(err, WEFT_UNSUPPORTED,
+                     "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model') is not "
+                     "supported; supported are gpt2, llama and gemma4",
+                     STR_ARG(name));
+}
+
+static weft_status load_pretok(vocab *v, const model_form *form, const weights *w, weft_error *err)
+{
+    if (form->pre != NULL && form->pre[0] == '\0') {
+        return WEFT_OK;
+    }
+    str name = STR_LIT("default");
+    if (form->pre != NULL) {
+        name = str_from_cstr(form->pre);
+    } else {
+        bool found = false;
+        const weft_status status = weights_get_str(w, "tokenizer.ggml.pre", &name, &found, err);
+        if (status != WEFT_OK) {
+            return status;
+        }
+    }
+    return vocab_pretok_create(&v->pretok, name, err);
+}
+
+static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err)
+{
+    const uint32_t pre = v->pretok == NULL ? 0 : vocab_pretok_flags_of(v->pretok);
+    v->is_whole_words = (pre & VOCAB_PRETOK_WHOLE_WORDS) != 0;
+    v->adds_bos = form->adds_bos || (pre & VOCAB_PRETOK_ADDS_BOS) != 0;
+    v->adds_space = form->adds_space;
+    bool found = false;
+    bool says_bos = true;
+    weft_status status =
+        weights_get_bool(w, "tokenizer.ggml.add_bos_token", &says_bos, &found, err);
+    /* Gemma 4 was trained with one, whatever its early files say. */
+    if (found && form->pre == NULL) {
+        v->adds_bos = says_bos;
+    } else if (found && form->pre[0] == '\0') {
+        v->adds_bos = says_bos;
+    }
+    if (status == WEFT_OK) {
+        status = weights_get_bool(w, "tokenizer.ggml.add_eos_token", &v->adds_eos, &found, err);
+    }
+    if (status == WEFT_OK) {
+        status =
+            weights_get_bool(w, "tokenizer.ggml.add_space_prefix", &v->adds_space, &found, err);
+    }
+    v->bos = read_id(v, w, "tokenizer.ggml.bos_token_id", form->bos);
+    v->eos = read_id(v, w, "tokenizer.ggml.eos_token_id", form->eos);
+    v->unknown = read_id(v, w, "tokenizer.ggml.unknown_token_id", form->unknown);
+    return status;
+}
+
+static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_t absent)
+{
+    const meta_value *m = weights_meta(w, key);
+    int64_t id = absent;
+    if (m != NULL && (m->type == META_ARRAY || !meta_as_i64(m, 0, &id))) {
+        id = VOCAB_NONE;
+    }
+    return id >= 0 && id < (int64_t)v->table.count ? (int32_t)id : VOCAB_NONE;
+}
+
+static void mark_ends(vocab *v, const weights *w)
+{
+    for (size_t i = 0; i < WEFT_LEN(end_texts); i++) {
+        const int32_t id = vocab_table_find(&v->table, str_from_cstr(end_texts[i]));
+        if (id != VOCAB_NONE &&
+            (v->table.attrs[id] & (VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER)) != 0) {
+            mark_end(v, id);
+        }
+    }
+    const vocab *asked = v;
+    const bool has_call = vocab_is_end(asked, vocab_find(asked, STR_LIT("<|call|>"))) ||
+                          vocab_is_end(asked, vocab_find(asked, STR_LIT("<|calls|>")));
+    const bool has_return = vocab_is_end(asked, vocab_find(asked, STR_LIT("<|return|>"))) ||
+                            vocab_is_end(asked, vocab_find(asked, STR_LIT("<|flush|>")));
+    const int32_t end = vocab_find(asked, STR_LIT("<|end|>"));
+    if (has_call && has_return && end != VOCAB_NONE) {
+        v->table.attrs[end] &= (uint16_t)~VOCAB_ATTR_END;
+    }
+    mark_end(v, v->eos);
+    mark_end(v, read_id(v, w, "tokenizer.ggml.eot_token_id", VOCAB_NONE));
+    mark_end(v, read_id(v, w, "tokenizer.ggml.eom_token_id", VOCAB_NONE));
+}
+
+/* A token that ends answers is never shown, so a user-defined one becomes a control token. */
+static void mark_end(vocab *v, int32_t id)
+{
+    if (id == VOCAB_NONE) {
+        return;
+    }
+    uint16_t *attrs = &v->table.attrs[id];
+    *attrs |= VOCAB_ATTR_END;
+    if ((*attrs & VOCAB_ATTR_USER) != 0) {
+        *attrs = (uint16_t)((*attrs & ~VOCAB_ATTR_USER) | VOCAB_ATTR_CONTROL);
+    }
+}
+
+/* Some tokens swallow the white space beside them. The files do not say so; which models have them
+ * is known by name: Phi-3's special tokens, and the mask of some embedding models. */
+static void mark_stripping(vocab *v, const weights *w)
+{
+    str name = {0};
+    str pre = {0};
+    const meta_value *m = weights_meta(w, "general.name");
+    const bool has_name = m != NULL && meta_as_str(m, &name);
+    m = weights_meta(w, "tokenizer.ggml.pre");
+    const bool has_pre = m != NULL && meta_as_str(m, &pre);
+    if (has_pre && str_starts_with(pre, STR_LIT("jina-v2-"))) {
+        const int32_t mask = vocab_find(v, STR_LIT("<mask>"));
+        if (mask != VOCAB_NONE) {
+            v->table.attrs[mask] |= VOCAB_ATTR_LSTRIP;
+        }
+        return;
+    }
+    char lower[64];
+    size_t len = 0;
+    for (; has_name && len < name.len && len < sizeof lower; len++) {
+        const char c = name.data[len];
+        lower[len] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    const str lowered = str_from(lower, len);
+    if (str_find(lowered, STR_LIT("phi-3"), 0) == SIZE_MAX &&
+        str_find(lowered, STR_LIT("phi3"), 0) == SIZE_MAX) {
+        return;
+    }
+    static const char *const keeping[] = {"<unk>", "<s>", "<|endoftext|>"};
+    const uint32_t special = VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER | VOCAB_ATTR_UNKNOWN;
+    for (uint32_t id = 0; id < v->table.count; id++) {
+        if ((v->table.attrs[id] & special) != 0) {
+            v->table.attrs[id] |= VOCAB_ATTR_RSTRIP;
+        }
+    }
+    for (size_t i = 0; i < WEFT_LEN(keeping); i++) {
+        const int32_t id = vocab_find(v, str_from_cstr(keeping[i]));
+        if (id != VOCAB_NONE) {
+            v->table.attrs[id] &= (uint16_t)~VOCAB_ATTR_RSTRIP;
+        }
+    }
+}
+
+static void fill_byte_ids(vocab *v, bool is_byte_level)
+{
+    v->has_all_bytes = true;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char text[8];
+        size_t len;
+        if (is_byte_level) {
+            len = utf8_encode(text, vocab_byte_to_cp((uint8_t)byte));
+        } else {
+            len = (size_t)snprintf(text, sizeof text, "<0x%02X>", byte);
+        }
+        int32_t id = vocab_table_find(&v->table, str_from(text, len));
+        if (id != VOCAB_NONE && (v->table.attrs[id] & VOCAB_ATTR_CONTROL) != 0) {
+            id = VOCAB_NONE;
+        }
+        v->byte_ids[byte] = id;
+        v->has_all_bytes = v->has_all_bytes && id != VOCAB_NONE;
+    }
+}
+
+static void fill_char_ids(vocab *v)
+{
+    for (unsigned c = 0; c < 128; c++) {
+        const char text = (char)c;
+        const int32_t id = vocab_table_find(&v->table, str_from(&text, 1));
+        const uint32_t wanted = VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER;
+        const bool is_text = id != VOCAB_NONE && (v->table.attrs[id] & wanted) != 0;
+        v->char_ids[c] = is_text ? id : VOCAB_NONE;
+    }
+}

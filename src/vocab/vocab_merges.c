@@ -1,0 +1,162 @@
+/* vocab_merges.c - the merge list of a byte pair encoding as a hash table over token numbers.
+ *
+ * The file spells merges as texts: "Ġt he". Both parts and the result are looked up once, here, so
+ * that encoding compares numbers only. Most files list merges in the order of their results, so
+ * the token after the last result is tried before the hash table. Loading is mostly waiting for
+ * memory; that saves a third of it, and looking parts up in batches most of the rest.
+ *
+ * The parts are divided by the first space after the first byte. Converters write a space within a
+ * part as its stand-in, so there is no other.
+ */
+#include "vocab/vocab_merges.h"
+
+#include "base/mem.h"
+#include "vocab/vocab.h"
+
+#define PROBES_MAX 4096u
+
+static const char key_merges[] = "tokenizer.ggml.merges";
+
+#define BATCH (VOCAB_FIND_MANY_MAX / 2)
+
+typedef struct merge_reader {
+    const vocab_table *table;
+    int32_t last_id; /* result of the merge before */
+    uint32_t rank;   /* of the next merge */
+    size_t n;        /* merges in the batch */
+    str parts[BATCH * 2];
+    vocab_merge merges[BATCH];
+} merge_reader;
+
+static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor);
+static void look_up_batch(merge_reader *reader);
+static int32_t find_joined(merge_reader *reader, str left, str right);
+static bool insert(vocab_merges *m, vocab_merge merge);
+
+weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
+                              weft_error *err)
+{
+    *m = (vocab_merges){0};
+    const meta_value *merges = weights_meta(w, key_merges);
+    if (merges == NULL || merges->type != META_ARRAY || merges->elem_type != META_STRING) {
+        return weft_fail(err, WEFT_FORMAT, "metadata key '%s': %s, wanted an array of strings",
+                         key_merges, merges == NULL ? "missing" : meta_type_name(merges->type));
+    }
+    if (merges->count > VOCAB_MERGES_MAX) {
+        return weft_fail(err, WEFT_LIMIT, "metadata key '%s': %llu merges, at most %u are taken",
+                         key_merges, (unsigned long long)merges->count, VOCAB_MERGES_MAX);
+    }
+    uint32_t capacity = 16;
+    while (capacity < (uint32_t)merges->count * 3 / 2) {
+        capacity *= 2;
+    }
+    m->slots = mem_array(MEM_VOCAB, capacity, sizeof *m->slots);
+    if (m->slots == NULL) {
+        return weft_fail(err, WEFT_NOMEM, "no memory for %llu merges",
+                         (unsigned long long)merges->count);
+    }
+    memset(m->slots, 0xFF, capacity * sizeof *m->slots); /* left is VOCAB_NONE everywhere */
+    m->slot_mask = capacity - 1;
+
+    merge_reader reader = {.table = t, .last_id = VOCAB_NONE};
+    uint64_t cursor = 0;
+    while (read_batch(&reader, merges, &cursor)) {
+        look_up_batch(&reader);
+        for (size_t i = 0; i < reader.n; i++) {
+            if (reader.merges[i].id != VOCAB_NONE && !insert(m, reader.merges[i])) {
+                vocab_merges_deinit(m);
+                return weft_fail(err, WEFT_LIMIT, "metadata key '%s': merges made to collide",
+                                 key_merges);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
+void vocab_merges_deinit(vocab_merges *m)
+{
+    mem_free(m->slots);
+    *m = (vocab_merges){0};
+}
+
+/* Splits the next texts into their parts. False at the end of the list. */
+static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor)
+{
+    reader->n = 0;
+    str text;
+    bool is_any = false;
+    while (reader->n < BATCH && meta_next_str(merges, cursor, &text)) {
+        is_any = true;
+        const uint32_t rank = reader->rank++;
+        const size_t space = str_find(text, STR_LIT(" "), 1);
+        if (space == SIZE_MAX) {
+            continue;
+        }
+        reader->parts[reader->n * 2] = str_slice(text, 0, space);
+        reader->parts[reader->n * 2 + 1] = str_slice(text, space + 1, text.len);
+        reader->merges[reader->n].rank = rank;
+        reader->n++;
+    }
+    return is_any;
+}
+
+/* id becomes VOCAB_NONE where a part or the result is no token. */
+static void look_up_batch(merge_reader *reader)
+{
+    int32_t ids[BATCH * 2];
+    vocab_table_find_many(reader->table, reader->parts, ids, reader->n * 2);
+    for (size_t i = 0; i < reader->n; i++) {
+        vocab_merge *merge = &reader->merges[i];
+        merge->left = ids[i * 2];
+        merge->right = ids[i * 2 + 1];
+        const bool has_parts = merge->left != VOCAB_NONE && merge->right != VOCAB_NONE;
+        merge->id = has_parts
+                        ? find_joined(reader, reader->parts[i * 2], reader->parts[i * 2 + 1])
+                        : VOCAB_NONE;
+    }
+}
+
+static int32_t find_joined(merge_reader *reader, str left, str right)
+{
+    const vocab_table *t = reader->table;
+    const size_t len = left.len + right.len;
+    if (len > t->token_bytes_max) {
+        return VOCAB_NONE;
+    }
+    const int32_t guess = reader->last_id + 1;
+    if ((uint32_t)guess < t->count && len > 0) {
+        const str text = vocab_table_text(t, guess);
+        if (text.len == len && memcmp(text.data, left.data, left.len) == 0 &&
+            memcmp(text.data + left.len, right.data, right.len) == 0) {
+            reader->last_id = guess;
+            return guess;
+        }
+    }
+    char joined[VOCAB_TOKEN_BYTES_MAX];
+    memcpy(joined, left.data, left.len);
+    memcpy(joined + left.len, right.data, right.len);
+    const int32_t id = vocab_table_find(t, str_from(joined, len));
+    if (id != VOCAB_NONE) {
+        reader->last_id = id;
+    }
+    return id;
+}
+
+/* The first of two equal merges stays. False when the table was made to collide. */
+static bool insert(vocab_merges *m, vocab_merge merge)
+{
+    uint32_t at = vocab_merges_start(m, merge.left, merge.right);
+    for (uint32_t probes = 0; probes < PROBES_MAX; probes++) {
+        vocab_merge *slot = &m->slots[at];
+        if (slot->left < 0) {
+            *slot = merge;
+            m->count++;
+            return true;
+        }
+        if (slot->left == merge.left && slot->right == merge.right) {
+            return true;
+        }
+        at = (at + 1) & m->slot_mask;
+    }
+    return false;
+}

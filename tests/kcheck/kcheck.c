@@ -1,0 +1,296 @@
+/* kcheck.c - the kernel conformance tester: is every kernel equal to its slow twin?
+ *
+ * For each level of instruction set, from plain C upward, the table of kernels is built with that
+ * level's flags and every family's cases run for the slots whose function is new at the level.
+ * Levels that the machine lacks are named at the end, since what did not run was not proven. A
+ * slot that no case covers is a failure, so that a kernel cannot be added untested.
+ *
+ * A kernel that crashes is caught by the signal, charged to the case and the run goes on.
+ *
+ * Files: kcheck_memory.c fences, kcheck_compare.c verdicts and values, check_*.c the cases.
+ */
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/cpu.h"
+#include "base/str.h"
+#include "kcheck_impl.h"
+
+typedef struct level {
+    const char *name;
+    uint32_t flags;
+} level;
+
+/* Plain C first; each level with the flags that it stands on. */
+static const level levels[] = {
+    {"c", 0},
+#if defined(__x86_64__)
+    {"avx2", CPU_AVX2},
+    {"avx512", CPU_AVX2 | CPU_AVX512},
+    {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
+    {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
+    {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},
+#elif defined(__aarch64__)
+    {"neon", CPU_NEON},
+    {"dotprod", CPU_NEON | CPU_DOTPROD},
+    {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+#endif
+};
+
+typedef struct family {
+    const char *name;
+    kc_check_fn *check;
+} family;
+
+static const family families[] = {
+#define X(name, function) {#name, function},
+    KC_FAMILY_LIST(X)
+#undef X
+};
+
+typedef struct member {
+    const char *name;
+    size_t offset, count;
+} member;
+
+#define MEMBER(field) \
+    {#field, offsetof(kernels_cpu, field), \
+     sizeof(((kernels_cpu *)0)->field) / sizeof(void (*)(void))}
+static const member members[] = {
+    MEMBER(pack_panel), MEMBER(unpack_panel), MEMBER(panel_row), MEMBER(linear),
+    MEMBER(act_quantize), MEMBER(attention), MEMBER(attention_merge), MEMBER(kv_store),
+    MEMBER(rmsnorm), MEMBER(add), MEMBER(scale), MEMBER(act_mul), MEMBER(softcap),
+    MEMBER(rope_table), MEMBER(rope),
+};
+
+static bool parse_options(kcheck *kc, int argc, char **argv);
+static void run_level(kcheck *kc, const level *l);
+static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args) WEFT_PRINTF(3, 0);
+static void end_case(kcheck *kc);
+static void look_at_coverage(kcheck *kc);
+
+int main(int argc, char **argv) {
+    static kcheck state;
+    kcheck *kc = &state;
+    kc->seed = 1;
+    kc->mask = CPU_FLAGS_ALL;
+    if (!parse_options(kc, argc, argv)) {
+        fprintf(stderr, "usage: kcheck [--match PATTERN] [--seed N] [--cpu-mask FLAGS] "
+                        "[--bench] [--list]\n");
+        return 2;
+    }
+    const uint32_t flags = cpu_flags_detect() & kc->mask;
+    char lacking[256] = "";
+    if (!kc->is_list) {
+        printf("kcheck: seed %" PRIu64 "\n", kc->seed);
+    }
+    kc_signals_catch(kc);
+    for (size_t i = 0; i < KC_LEN(levels); i++) {
+        if ((levels[i].flags & flags) != levels[i].flags) {
+            const size_t at = strlen(lacking);
+            snprintf(lacking + at, sizeof(lacking) - at, " %s", levels[i].name);
+            continue;
+        }
+        run_level(kc, &levels[i]);
+    }
+    if (kc->is_list) {
+        return 0;
+    }
+    printf("kcheck: not run, lacked by this machine or masked:%s\n",
+           lacking[0] != 0 ? lacking : " nothing");
+    printf("kcheck: %zu passed, %zu failed\n", kc->n_passed, kc->n_failed);
+    return kc->n_failed > 0 ? 1 : 0;
+}
+
+static bool parse_options(kcheck *kc, int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        uint64_t number = 0;
+        if (strcmp(argv[i], "--bench") == 0) {
+            kc->is_bench = true;
+        } else if (strcmp(argv[i], "--list") == 0) {
+            kc->is_list = true;
+        } else if (i + 1 == argc) {
+            return false;
+        } else if (strcmp(argv[i], "--match") == 0) {
+            kc->match = argv[++i];
+        } else if (strcmp(argv[i], "--seed") == 0) {
+            if (!str_parse_u64(str_from_cstr(argv[++i]), &number)) {
+                return false;
+            }
+            kc->seed = number;
+        } else if (strcmp(argv[i], "--cpu-mask") == 0) {
+            if (!cpu_mask_parse(str_from_cstr(argv[++i]), &kc->mask)) {
+                return false;
+            }
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run_family(kcheck *kc, const family *f) {
+    kc->n_family_passed = 0;
+    kc->n_family_failed = 0;
+    kc->family_worst = 0.0;
+    const int n_passes = kc->is_bench || kc->is_list ? 1 : 2;
+    for (int pass = 0; pass < n_passes; pass++) {
+        kc->is_flush = pass == 1;
+        f->check(kc, &kc->table);
+        end_case(kc);
+    }
+    const size_t n = kc->n_family_passed + kc->n_family_failed;
+    if (n == 0 || kc->is_bench || kc->is_list) {
+        return;
+    }
+    printf("%-12s %-11s %5zu cases  %s", f->name, kc->level, n,
+           kc->n_family_failed > 0 ? "FAILED" : "ok");
+    if (kc->family_worst > 0.0) {
+        printf("  (largest error %.2f of the allowed)", kc->family_worst);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void run_level(kcheck *kc, const level *l) {
+    kc->level = l->name;
+    kernels_cpu_init(&kc->table, l->flags);
+    if (kc->n_proven == 0) {
+        kc->proven[0] = kc->table; /* kc_ref, for plain C as well */
+    }
+    memset(kc->is_covered, 0, sizeof(kc->is_covered));
+    const size_t before = kc->n_passed + kc->n_failed;
+    for (size_t i = 0; i < KC_LEN(families); i++) {
+        run_family(kc, &families[i]);
+    }
+    if (!kc->is_bench && !kc->is_list) {
+        if (kc->match == NULL) {
+            look_at_coverage(kc);
+        }
+        if (kc->n_passed + kc->n_failed == before) {
+            printf("%-12s %-11s no kernels of its own\n", "", l->name);
+        }
+    }
+    kc->proven[kc->n_proven++] = kc->table;
+}
+
+const kernels_cpu *kc_ref(const kcheck *kc) {
+    return &kc->proven[0];
+}
+
+static void read_slot(void (**function)(void), const kernels_cpu *table, size_t index) {
+    memcpy(function, (const char *)table + index * sizeof(*function), sizeof(*function));
+}
+
+/* False for an empty slot and for one that a lower level proved. */
+static bool is_new(const kcheck *kc, size_t index) {
+    void (*now)(void), (*then)(void);
+    read_slot(&now, &kc->table, index);
+    for (size_t i = 0; i < kc->n_proven; i++) {
+        read_slot(&then, &kc->proven[i], index);
+        if (now == then) {
+            return false;
+        }
+    }
+    return now != NULL;
+}
+
+static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args) {
+    end_case(kc);
+    const size_t offset = (size_t)((const char *)slot - (const char *)&kc->table);
+    WEFT_ASSERT(offset < sizeof(kc->table));
+    const size_t index = offset / sizeof(void (*)(void));
+    kc->is_covered[index] = true;
+    vsnprintf(kc->name, sizeof(kc->name), fmt, args);
+    if (!is_new(kc, index)) {
+        return false;
+    }
+    if (kc->match != NULL && fnmatch(kc->match, kc->name, 0) != 0) {
+        return false;
+    }
+    if (kc->is_list) {
+        printf("%s %s\n", kc->level, kc->name);
+        return false;
+    }
+    kc->is_open = true;
+    kc->has_failed = false;
+    kc->run = 0;
+    kc->bench_samples = -1;
+    kc->reps = 1;
+    /* The case's own stream of numbers: leaving others out does not change it. */
+    kc->random = kc->seed * 2 + (kc->is_flush ? 1 : 0) + str_hash(str_from_cstr(kc->name));
+    return true;
+}
+
+bool kc_func(kcheck *kc, const void *slot, const char *fmt, ...) {
+    if (kc->is_bench) {
+        return false;
+    }
+    va_list args;
+    va_start(args, fmt);
+    const bool is_open = open_case(kc, slot, fmt, args);
+    va_end(args);
+    return is_open;
+}
+
+bool kc_bench_func(kcheck *kc, const void *slot, const char *fmt, ...) {
+    if (!kc->is_bench) {
+        return false;
+    }
+    va_list args;
+    va_start(args, fmt);
+    const bool is_open = open_case(kc, slot, fmt, args);
+    va_end(args);
+    return is_open;
+}
+
+static void end_case(kcheck *kc) {
+    if (!kc->is_open) {
+        return;
+    }
+    kc_memory_end_case(kc);
+    kc->is_open = false;
+    if (kc->is_bench) {
+        return;
+    }
+    if (kc->has_failed) {
+        kc->n_failed++;
+        kc->n_family_failed++;
+    } else {
+        kc->n_passed++;
+        kc->n_family_passed++;
+    }
+}
+
+/* Prints the first thing that is wrong with a case; what follows from it is not news. */
+void kc_fail(kcheck *kc, const char *fmt, ...) {
+    if (kc->has_failed) {
+        return;
+    }
+    kc->has_failed = true;
+    char what[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof(what), fmt, args);
+    va_end(args);
+    printf("FAILED %s %s (%s pass): %s\n", kc->level, kc->name, kc->is_flush ? "flush" : "odd", what);
+    fflush(stdout);
+}
+
+static void look_at_coverage(kcheck *kc) {
+    for (size_t m = 0; m < KC_LEN(members); m++) {
+        for (size_t i = 0; i < members[m].count; i++) {
+            const size_t index = members[m].offset / sizeof(void (*)(void)) + i;
+            void (*function)(void);
+            read_slot(&function, &kc->table, index);
+            if (function != NULL && !kc->is_covered[index]) {
+                printf("FAILED %s: slot %s[%zu] has no case\n", kc->level, members[m].name, i);
+                kc->n_failed++;
+            }
+        }
+    }
+}

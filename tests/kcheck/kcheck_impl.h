@@ -1,0 +1,80 @@
+/* kcheck_impl.h - the state of a run, shared by the tester's own files.
+ */
+#ifndef WEFT_TESTS_KCHECK_IMPL_H
+#define WEFT_TESTS_KCHECK_IMPL_H
+
+#include <signal.h>
+
+#include "kcheck.h"
+
+#define KC_BUFFERS_MAX 24
+#define KC_LEVELS_MAX 16
+#define KC_SLOTS (sizeof(kernels_cpu) / sizeof(void (*)(void)))
+#define KC_NAME_MAX 96
+#define KC_TIMES_MAX 512
+#define KC_SAMPLES 9
+
+typedef enum kc_role { KC_ROLE_IN, KC_ROLE_OUT, KC_ROLE_INOUT } kc_role;
+
+/* One fenced run of memory: mapping | unmapped page | room .. data .. | unmapped page. */
+typedef struct kc_buffer {
+    kc_role role;
+    uint8_t *map, *room, *data;
+    size_t map_bytes, room_bytes, bytes;
+    size_t n_rows, row_bytes, stride_bytes; /* what of data a call must write */
+    uint8_t *before; /* content of an input, or of the room of an input-output, at the first run */
+    uint8_t *first;  /* what the first run wrote */
+} kc_buffer;
+
+typedef struct kc_time {
+    char name[KC_NAME_MAX];
+    double seconds;
+} kc_time;
+
+struct kcheck {
+    /* options */
+    const char *match; /* NULL: everything */
+    uint64_t seed;
+    uint32_t mask;
+    bool is_bench, is_list;
+
+    /* the level being run */
+    const char *level;
+    kernels_cpu table;
+    kernels_cpu proven[KC_LEVELS_MAX]; /* tables of the levels before it; [0] is plain C */
+    size_t n_proven;
+    bool is_covered[KC_SLOTS];
+
+    /* the case being run */
+    char name[KC_NAME_MAX];
+    bool is_open, has_failed, is_flush;
+    uint64_t random;
+    kc_buffer buffers[KC_BUFFERS_MAX];
+    size_t n_buffers;
+    void *scratch[KC_BUFFERS_MAX];
+    size_t n_scratch;
+    int run; /* 0, 1; 2 when the call is over */
+    volatile sig_atomic_t signal;
+    sigjmp_buf jump;
+
+    /* totals */
+    size_t n_passed, n_failed;           /* of everything */
+    size_t n_family_passed, n_family_failed;
+    double family_worst;                 /* largest error as a fraction of what is allowed */
+
+    /* timing */
+    uint64_t reps, bench_start_ns;
+    int bench_samples; /* -1: calibrating */
+    double samples[KC_SAMPLES];
+    kc_time times[KC_TIMES_MAX]; /* of plain C, for the speed-up */
+    size_t n_times;
+};
+
+void kc_memory_end_case(kcheck *kc);
+/* Poisons or restores before a run; looks at fences, inputs and outputs after it. */
+void kc_memory_before_run(kcheck *kc);
+void kc_memory_after_run(kcheck *kc);
+
+void kc_signals_catch(kcheck *kc);
+
+#endif /* WEFT_TESTS_KCHECK_IMPL_H */
