@@ -164,7 +164,8 @@ def first_byte(command):
 def table(args, result):
     lines = [f"### {result['model']}, {result['threads']} threads, prompt {result['prompt']}, "
              f"gen {result['gen']}, medians of {result['runs']}", "",
-             "| | weft | llama.cpp | weft / llama.cpp | spread of each |", "|---|---:|---:|---:|---|"]
+             "| | weft | llama.cpp | weft / llama.cpp | spread of each |",
+             "|---|---:|---:|---:|---|"]
     for row, by_program in result["samples"].items():
         ours, theirs = by_program.get("weft"), by_program.get("llama.cpp")
         cells = [median_text(ours), median_text(theirs)]

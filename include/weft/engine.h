@@ -101,8 +101,9 @@ WEFT_API weft_status weft_detokenize(const weft_engine *en, const int32_t *ids, 
                                      bool shows_special, char **out, size_t *out_len,
                                      weft_error *err);
 
-/* The bytes of one token ("top_logprobs" names tokens by them), borrowed from the engine. */
-WEFT_API const char *weft_token_text(const weft_engine *en, int32_t id, size_t *len);
+/* Writes the bytes that one token stands for, which may be part of a character, and returns how many
+ * there are (0 when it is not a token). No more than out_bytes are written. */
+WEFT_API size_t weft_token_bytes(const weft_engine *en, int32_t id, char *out, size_t out_bytes);
 
 /* request_json: OpenAI's shape ("messages", "tools", "add_generation_prompt",
  * "continue_final_message", "chat_template_kwargs"). Prompt text freed with weft_free. */

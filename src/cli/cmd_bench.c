@@ -74,7 +74,7 @@ static weft_status prefill(bench *b, kv_seq seq, uint32_t from, uint32_t to, wef
 }
 
 /* Weights a step reads once, and multiplies of one row: the embedding look-up is neither. */
-static void step_cost(const bench *b, uint32_t depth, uint32_t batch, double *bytes, double *ops) {
+static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes, double *ops) {
     const plan *p = executor_plan(b->m.exec);
     const geometry *g = executor_geometry(b->m.exec);
     double kv_row = 0, attention_ops = 0;
@@ -88,8 +88,8 @@ static void step_cost(const bench *b, uint32_t depth, uint32_t batch, double *by
     }
     const double lookup = g->has_tied_head ? 0 : (double)g->n_vocab * g->n_embd;
     const double params = (double)p->params_total - lookup;
-    *bytes = (double)p->packed_bytes * params / (double)p->params_total + kv_row * batch;
-    *ops = (2.0 * params + attention_ops) * batch;
+    *bytes = (double)p->packed_bytes * params / (double)p->params_total + kv_row * n_seqs;
+    *ops = (2.0 * params + attention_ops) * n_seqs;
 }
 
 static void set_limit(bench *b, bench_result *r, double rows_a_step) {
@@ -106,12 +106,12 @@ static weft_status bench_prefill(bench *b, bench_result *r, weft_error *err) {
     const bench_options *o = b->o;
     double tok_s[REPS_MAX];
     kv_seqs *kv = executor_kv(b->m.exec);
-    const kv_seq seq = kv_seq_try_open(kv, o->depth + o->prompt);
+    kv_seq seq = kv_seq_try_open(kv, o->depth + o->prompt);
     weft_status status = prefill(b, seq, 0, o->depth, err);
     for (uint32_t rep = 0; rep <= o->reps && status == WEFT_OK; rep++) { /* 0 warms up */
         if (kv_seq_cut_min(kv, seq) > o->depth) {
             kv_seq_close(kv, seq); /* the window has moved on: fill it again */
-            (void)kv_seq_try_open(kv, o->depth + o->prompt);
+            seq = kv_seq_try_open(kv, o->depth + o->prompt);
             status = prefill(b, seq, 0, o->depth, err);
         } else {
             kv_seq_cut(kv, seq, o->depth);
@@ -132,11 +132,11 @@ static weft_status bench_prefill(bench *b, bench_result *r, weft_error *err) {
     return status;
 }
 
-static weft_status decode_steps(bench *b, uint32_t batch, uint32_t from, weft_error *err) {
+static weft_status decode_steps(bench *b, uint32_t n_seqs, uint32_t from, weft_error *err) {
     kv_seqs *kv = executor_kv(b->m.exec);
     weft_status status = WEFT_OK;
     for (uint32_t step = 0; step < b->o->gen && status == WEFT_OK; step++) {
-        for (uint32_t i = 0; i < batch; i++) {
+        for (uint32_t i = 0; i < n_seqs; i++) {
             kv_seq_grow(kv, b->seqs[i], from + step, from + step + 1);
             b->items[i] = (executor_item){.seq = b->seqs[i],
                                           .from = from + step,
@@ -144,42 +144,42 @@ static weft_status decode_steps(bench *b, uint32_t batch, uint32_t from, weft_er
                                           .tokens = b->tokens,
                                           .n_out = 1};
         }
-        status = executor_run(b->m.exec, b->items, batch, err);
+        status = executor_run(b->m.exec, b->items, n_seqs, err);
     }
     return status;
 }
 
 /* One repetition: fresh sequences filled to the depth, then the timed steps. */
-static weft_status decode_once(bench *b, uint32_t batch, double *tok_s, weft_error *err) {
+static weft_status decode_once(bench *b, uint32_t n_seqs, double *tok_s, weft_error *err) {
     kv_seqs *kv = executor_kv(b->m.exec);
     weft_status status = WEFT_OK;
-    for (uint32_t i = 0; i < batch; i++) {
+    for (uint32_t i = 0; i < n_seqs; i++) {
         b->seqs[i] = kv_seq_try_open(kv, b->o->depth + b->o->gen);
     }
-    for (uint32_t i = 0; i < batch && status == WEFT_OK; i++) {
+    for (uint32_t i = 0; i < n_seqs && status == WEFT_OK; i++) {
         status = prefill(b, b->seqs[i], 0, b->o->depth, err);
     }
     const uint64_t start = clock_now_ns();
     if (status == WEFT_OK) {
-        status = decode_steps(b, batch, b->o->depth, err);
+        status = decode_steps(b, n_seqs, b->o->depth, err);
     }
-    *tok_s = (double)b->o->gen * batch / clock_seconds(clock_now_ns() - start);
-    for (uint32_t i = 0; i < batch; i++) {
+    *tok_s = (double)b->o->gen * n_seqs / clock_seconds(clock_now_ns() - start);
+    for (uint32_t i = 0; i < n_seqs; i++) {
         kv_seq_close(kv, b->seqs[i]);
     }
     return status;
 }
 
-static weft_status bench_decode(bench *b, uint32_t batch, bench_result *r, weft_error *err) {
+static weft_status bench_decode(bench *b, uint32_t n_seqs, bench_result *r, weft_error *err) {
     double tok_s[REPS_MAX], warm_up = 0;
-    weft_status status = decode_once(b, batch, &warm_up, err);
+    weft_status status = decode_once(b, n_seqs, &warm_up, err);
     for (uint32_t rep = 0; rep < b->o->reps && status == WEFT_OK; rep++) {
-        status = decode_once(b, batch, &tok_s[rep], err);
+        status = decode_once(b, n_seqs, &tok_s[rep], err);
     }
     if (status == WEFT_OK) {
-        *r = (bench_result){"decode", b->o->gen,  b->o->depth, batch,
+        *r = (bench_result){"decode", b->o->gen,  b->o->depth, n_seqs,
                             median(tok_s, b->o->reps), false, 0};
-        set_limit(b, r, batch);
+        set_limit(b, r, n_seqs);
     }
     return status;
 }

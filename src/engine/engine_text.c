@@ -1,5 +1,7 @@
 /* engine_text.c - the public face of a loaded model's tokeniser and chat template.
  */
+#include <string.h>
+
 #include "base/mem.h"
 #include "engine/engine_impl.h"
 
@@ -51,10 +53,18 @@ weft_status weft_detokenize(const weft_engine *en, const int32_t *ids, size_t n,
     return take_text(&text, out, out_len, err);
 }
 
-const char *weft_token_text(const weft_engine *en, int32_t id, size_t *len) {
-    const str text = vocab_token_text(engine_vocab(en), id);
-    *len = text.len;
-    return text.data != NULL ? text.data : "";
+size_t weft_token_bytes(const weft_engine *en, int32_t id, char *out, size_t out_bytes) {
+    buf text;
+    vocab_decoder decoder;
+    buf_init(&text, MEM_ENGINE, VOCAB_TOKEN_BYTES_MAX);
+    vocab_decoder_init(&decoder, engine_vocab(en), true);
+    decoder.is_started = true; /* a leading space is part of the token */
+    vocab_decoder_push(&decoder, id, &text);
+    buf_append(&text, decoder.held, decoder.held_len);
+    const size_t len = text.len < out_bytes ? text.len : out_bytes;
+    memcpy(out, buf_cstr(&text), len);
+    buf_deinit(&text);
+    return len;
 }
 
 weft_status weft_chat_apply(const weft_engine *en, const char *request_json, size_t len, char **out,

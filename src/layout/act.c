@@ -12,12 +12,9 @@ act_form act_form_of(weft_dtype weight_dtype) {
     switch (weight_dtype) {
     case WEFT_DTYPE_F32:
     case WEFT_DTYPE_F16:
-    case WEFT_DTYPE_BF16:
-        return ACT_F32;
-    case WEFT_DTYPE_Q8_0:
-        return ACT_Q16;
-    default:
-        return ACT_Q8; /* every other block format */
+    case WEFT_DTYPE_BF16: return ACT_F32;
+    case WEFT_DTYPE_Q8_0: return ACT_Q16;
+    default: return ACT_Q8; /* every other block format */
     }
 }
 

@@ -20,10 +20,8 @@ bool pack_is_supported(weft_dtype dtype) {
     case WEFT_DTYPE_Q8_0:
     case WEFT_DTYPE_Q4_K:
     case WEFT_DTYPE_Q5_K:
-    case WEFT_DTYPE_Q6_K:
-        return true;
-    default:
-        return false; /* products for the other formats do not exist yet */
+    case WEFT_DTYPE_Q6_K: return true;
+    default: return false; /* products for the other formats do not exist yet */
     }
 }
 

@@ -22,6 +22,7 @@
 #define PROCESS_MERGE_BYTES 24u
 
 #define PLAN_PAGES_MAX (1u << 30)
+#define PLAN_POOLS_BYTES_MAX ((uint64_t)1 << 60)
 
 static uint64_t align_up(uint64_t n) {
     return (n + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
@@ -139,8 +140,13 @@ static uint64_t seq_pool_bytes(const plan *p) {
 }
 
 /* Deals the pools out: seqs whole contexts, or as many pages of every group as the budget holds. */
-static void size_pools(plan *p, uint64_t kv_mem_bytes) {
-    const uint64_t one = seq_pool_bytes(p);
+static weft_status size_pools(plan *p, uint64_t kv_mem_bytes, weft_error *err) {
+    const uint64_t one = seq_pool_bytes(p); /* below 2^63 by the limits of geometry.c */
+    if (one > PLAN_POOLS_BYTES_MAX / p->seqs) {
+        return weft_fail(err, WEFT_LIMIT,
+                         "KV pools for %u contexts of %u positions would take more than 2^60 bytes",
+                         p->seqs, p->ctx);
+    }
     const bool is_short = kv_mem_bytes != 0 && kv_mem_bytes < one * p->seqs;
     p->kv_pool_bytes = 0;
     for (uint32_t i = 0; i < p->n_groups; i++) {
@@ -149,10 +155,16 @@ static void size_pools(plan *p, uint64_t kv_mem_bytes) {
         if (is_short) {
             n = (uint64_t)((double)kv_mem_bytes / (double)one * pg->pages_per_seq);
         }
-        pg->n_pages = n < PLAN_PAGES_MAX ? (uint32_t)n : PLAN_PAGES_MAX;
+        if (n > PLAN_PAGES_MAX) {
+            return weft_fail(err, WEFT_LIMIT, "%llu KV pages for %u contexts of %u positions, the "
+                             "most is %u",
+                             (unsigned long long)n, p->seqs, p->ctx, PLAN_PAGES_MAX);
+        }
+        pg->n_pages = (uint32_t)n;
         pg->pool_bytes = pg->n_pages * pg->page_bytes;
         p->kv_pool_bytes += pg->pool_bytes;
     }
+    return WEFT_OK;
 }
 
 static weft_status check_request(const geometry *g, const plan_request *rq, weft_error *err) {
@@ -214,32 +226,45 @@ static uint64_t pools_at(const plan *p, const geometry *g, uint32_t ctx, uint32_
     return seq_pool_bytes(&probe) * seqs;
 }
 
-/* The longest context that `bytes` of pools hold for one sequence; 0 = none. */
-static uint32_t ctx_that_fits(const plan *p, const geometry *g, uint64_t bytes) {
+/* The longest context that `bytes` of pools hold for each of seqs sequences; 0 = none. */
+static uint32_t ctx_that_fits(const plan *p, const geometry *g, uint64_t bytes, uint32_t seqs) {
     uint32_t low = 0, high = page_count(p->ctx);
     while (low < high) {
         const uint32_t mid = low + (high - low + 1) / 2;
-        if (pools_at(p, g, mid * PAGE_TOKENS, 1) <= bytes) {
+        if (pools_at(p, g, mid * PAGE_TOKENS, seqs) <= bytes) {
             low = mid;
         } else {
             high = mid - 1;
         }
     }
-    return low * PAGE_TOKENS;
+    return low * PAGE_TOKENS < p->ctx ? low * PAGE_TOKENS : p->ctx;
 }
 
-static weft_status check_budget(const plan *p, const geometry *g, uint64_t budget, uint64_t needed,
-                                uint64_t kv_budget, const char *what, weft_error *err) {
+/* kv_bytes: what the budget leaves for the pools of seqs sequences. */
+static weft_status refuse_budget(const plan *p, const geometry *g, const char *what,
+                                 uint64_t budget, uint64_t needed, uint64_t kv_bytes, uint32_t seqs,
+                                 weft_error *err) {
     char have[32], want[32];
     plan_format_bytes(budget, have, sizeof have);
     plan_format_bytes(needed, want, sizeof want);
-    const uint32_t ctx = ctx_that_fits(p, g, kv_budget);
-    if (ctx == 0) {
+    uint32_t fits = ctx_that_fits(p, g, kv_bytes, seqs);
+    uint32_t seqs_that_fit = seqs;
+    if (fits == 0) {
+        fits = ctx_that_fits(p, g, kv_bytes, 1);
+        seqs_that_fit = 1;
+    }
+    if (fits == 0) {
         return weft_fail(err, WEFT_LIMIT, "%s of %s is too small: %s are needed", what, have, want);
     }
+    if (seqs == 1) {
+        return weft_fail(err, WEFT_LIMIT,
+                         "%s of %s is too small: %s are needed for a context of %u; %u would fit",
+                         what, have, want, p->ctx, fits);
+    }
     return weft_fail(err, WEFT_LIMIT,
-                     "%s of %s is too small: %s are needed for a context of %u; %u would fit", what,
-                     have, want, p->ctx, ctx);
+                     "%s of %s is too small: %s are needed for %u contexts of %u; %u of %u would "
+                     "fit",
+                     what, have, want, seqs, p->ctx, seqs_that_fit, fits);
 }
 
 weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan_request *request,
@@ -255,7 +280,10 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
         return status;
     }
     size_pages(&p, g);
-    size_pools(&p, request->kv_mem_bytes);
+    status = size_pools(&p, request->kv_mem_bytes, err);
+    if (status != WEFT_OK) {
+        return status;
+    }
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
     p.workspace_bytes = workspace_bytes(g, p.batch_rows);
@@ -263,14 +291,14 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);
     if (p.kv_pool_bytes < one) {
-        return check_budget(&p, g, request->kv_mem_bytes, one, request->kv_mem_bytes, "KV memory",
-                            err);
+        return refuse_budget(&p, g, "KV memory", request->kv_mem_bytes, one, request->kv_mem_bytes,
+                             1, err);
     }
     if (request->mem_bytes != 0 && p.total_bytes > request->mem_bytes) {
         const uint64_t rest = p.total_bytes - p.kv_pool_bytes;
-        return check_budget(&p, g, request->mem_bytes, p.total_bytes,
-                            request->mem_bytes > rest ? request->mem_bytes - rest : 0,
-                            "memory budget", err);
+        const uint64_t kv_bytes = request->mem_bytes > rest ? request->mem_bytes - rest : 0;
+        return refuse_budget(&p, g, "memory budget", request->mem_bytes, p.total_bytes, kv_bytes,
+                             p.seqs, err);
     }
     *out = p;
     return WEFT_OK;

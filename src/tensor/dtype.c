@@ -17,9 +17,7 @@ static const weft_dtype_info dtype_infos[WEFT_DTYPE_COUNT] = {
 #undef X
 };
 
-static char ascii_upper(char c) {
-    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-}
+static char ascii_upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
 
 /* Formats are ASCII; strcasecmp would follow the locale. */
 static bool names_equal(const char *a, const char *b) {

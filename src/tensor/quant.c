@@ -62,9 +62,7 @@ uint16_t quant_f32_to_f16(float f) {
     return (uint16_t)(sign | ((mantissa + (1u << (shift - 1)) - 1u + odd) >> shift));
 }
 
-float quant_bf16_to_f32(uint16_t h) {
-    return float_of_bits((uint32_t)h << 16);
-}
+float quant_bf16_to_f32(uint16_t h) { return float_of_bits((uint32_t)h << 16); }
 
 uint16_t quant_f32_to_bf16(float f) {
     const uint32_t bits = bits_of_float(f);

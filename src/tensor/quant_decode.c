@@ -8,9 +8,7 @@
 #include "tensor/quant.h"
 #include "tensor/quant_blocks.h"
 
-static float load_f16(const uint8_t *p) {
-    return quant_f16_to_f32(block_load_u16(p));
-}
+static float load_f16(const uint8_t *p) { return quant_f16_to_f32(block_load_u16(p)); }
 
 void quant_decode_f32(float *dst, const void *src, size_t n) {
     memcpy(dst, src, n * sizeof(float));

@@ -19,9 +19,7 @@ static uint8_t clamp_code(float v, uint8_t max) {
     return v >= (float)max ? max : (uint8_t)v;
 }
 
-static float inverse_or_zero(float d) {
-    return d == 0.0f ? 0.0f : 1.0f / d;
-}
+static float inverse_or_zero(float d) { return d == 0.0f ? 0.0f : 1.0f / d; }
 
 /* The first value of largest magnitude, with its sign. */
 static float extreme_of(const float *x) {

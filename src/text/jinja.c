@@ -77,8 +77,16 @@ weft_status jinja_render_json(const jinja *j, const json_t *variables,
     if (!json_is_object(variables)) {
         return weft_fail(err, WEFT_INVALID, "%s: variables must be a JSON object", j->source.name);
     }
-    jinja_run run = {.tree = &j->tree, .source = &j->source, .options = options, .err = err};
-    arena_init(&run.memory, MEM_TEXT, JINJA_MEMORY_BYTES_MAX);
+    const jinja_options none = {0};
+    options = options != NULL ? options : &none;
+    jinja_run run = {.tree = &j->tree,
+                     .source = &j->source,
+                     .options = options,
+                     .err = err,
+                     .steps_max = options->steps_max != 0 ? options->steps_max : JINJA_STEPS_MAX};
+    arena_init(&run.memory, MEM_TEXT,
+               options->memory_bytes_max != 0 ? options->memory_bytes_max
+                                              : JINJA_MEMORY_BYTES_MAX);
     const weft_status status = render_into(&run, j, variables, out);
     arena_deinit(&run.memory);
     return status;

@@ -32,6 +32,9 @@ void jinja_destroy(jinja **j);
 
 typedef struct jinja_options {
     int64_t now_unix_s; /* what strftime_now formats, as local time */
+    /* Tighter bounds than JINJA_STEPS_MAX and JINJA_MEMORY_BYTES_MAX; 0 for those. */
+    uint64_t steps_max;
+    size_t memory_bytes_max;
 } jinja_options;
 
 /* variables_json: an object whose keys are the top-level variables. Appends the text to out; on

@@ -369,7 +369,7 @@ static bool sequence_item(jinja_value object, int64_t index, jinja_value *out) {
         const size_t offset = jinja_str_offset(s, (size_t)at);
         size_t n;
         jinja_cp_at(s, offset, &n);
-        *out = jinja_string(str_slice(s, offset, offset + n));
+        *out = jinja_markup_like(object, jinja_string(str_slice(s, offset, offset + n)));
         return true;
     }
     default:
@@ -491,7 +491,9 @@ weft_status jinja_get_slice(jinja_run *run, jinja_value object, const jinja_valu
         return jinja_undefined_fail(run, object);
     }
     if (object.kind == JINJA_STRING) {
-        return slice_string(run, jinja_text(object), part, out);
+        JINJA_TRY(slice_string(run, jinja_text(object), part, out));
+        *out = jinja_markup_like(object, *out);
+        return WEFT_OK;
     }
     if (!jinja_is_list(object) && object.kind != JINJA_RANGE) {
         *out = jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("the object cannot be sliced"));

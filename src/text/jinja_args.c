@@ -113,7 +113,7 @@ weft_status jinja_str_replace(jinja_run *run, str s, str old, str with, int64_t 
     size_t from = 0;
     JINJA_TRY(jinja_run_step(run, s.len / 64));
     for (; count != 0; count -= count > 0) {
-        const size_t at = str_find(s, old, from);
+        const size_t at = jinja_str_find(s, old, from);
         if (at == SIZE_MAX) {
             break;
         }
@@ -152,7 +152,7 @@ weft_status jinja_str_pad(jinja_run *run, str s, int64_t width, str fill, int wh
 
 static bool set_has(const str *chars, str s, size_t at, size_t n, uint32_t cp) {
     return chars == NULL ? jinja_cp_is_space(cp)
-                         : str_find(*chars, str_slice(s, at, at + n), 0) != SIZE_MAX;
+                         : jinja_str_find(*chars, str_slice(s, at, at + n), 0) != SIZE_MAX;
 }
 
 str jinja_str_strip_set(str s, const str *chars, bool left, bool right) {
@@ -172,6 +172,51 @@ str jinja_str_strip_set(str s, const str *chars, bool left, bool right) {
         s.len -= n;
     }
     return s;
+}
+
+weft_status jinja_write_html(jinja_writer *w, str s) {
+    size_t plain = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        str entity = {0};
+        switch (s.data[i]) {
+        case '&':
+            entity = STR_LIT("&amp;");
+            break;
+        case '<':
+            entity = STR_LIT("&lt;");
+            break;
+        case '>':
+            entity = STR_LIT("&gt;");
+            break;
+        case '\'':
+            entity = STR_LIT("&#39;");
+            break;
+        case '"':
+            entity = STR_LIT("&#34;");
+            break;
+        default:
+            continue;
+        }
+        JINJA_TRY(jinja_write(w, str_slice(s, plain, i)));
+        JINJA_TRY(jinja_write(w, entity));
+        plain = i + 1;
+    }
+    return jinja_write(w, str_slice(s, plain, s.len));
+}
+
+weft_status jinja_escape(jinja_run *run, jinja_value v, jinja_value *out) {
+    *out = v;
+    if (v.kind == JINJA_STRING && v.is_markup) {
+        return WEFT_OK;
+    }
+    str s;
+    jinja_writer w;
+    jinja_writer_init(&w, run);
+    JINJA_TRY(jinja_to_str(run, v, &s));
+    JINJA_TRY(jinja_write_html(&w, s));
+    *out = jinja_writer_value(&w);
+    out->is_markup = true;
+    return WEFT_OK;
 }
 
 static int digit_of(char c) {
@@ -277,7 +322,7 @@ weft_status jinja_get_path(jinja_run *run, jinja_value item, jinja_value attribu
     const bool is_text = attribute.kind == JINJA_STRING;
     const str path = is_text ? jinja_text(attribute) : (str){0};
     for (size_t from = 0; from <= path.len;) {
-        size_t to = is_text ? str_find(path, STR_LIT("."), from) : 0;
+        size_t to = is_text ? jinja_str_find(path, STR_LIT("."), from) : 0;
         to = to == SIZE_MAX ? path.len : to;
         const str part = str_slice(path, from, to);
         jinja_value key = is_text ? jinja_string(part) : attribute;

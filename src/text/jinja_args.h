@@ -33,6 +33,10 @@ str jinja_str_strip_set(str s, const str *chars, bool left, bool right);
 bool jinja_str_to_int(str s, int64_t base, int64_t *out, bool *is_overflow);
 bool jinja_str_to_float(str s, double *out);
 
+/* HTML's special characters as entities; text that is markup already stays. Gives markup. */
+weft_status jinja_escape(jinja_run *run, jinja_value v, jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_write_html(jinja_writer *w, str s) WEFT_NODISCARD;
+
 /* item.a.b as "a.b" of an attribute argument; absent steps become fallback unless missing. */
 weft_status jinja_get_path(jinja_run *run, jinja_value item, jinja_value attribute,
                            jinja_value fallback, jinja_value *out) WEFT_NODISCARD;
@@ -40,5 +44,8 @@ weft_status jinja_get_path(jinja_run *run, jinja_value item, jinja_value attribu
 /* The order of items by their keys, stable: sorted() of Python. */
 weft_status jinja_sort_order(jinja_run *run, const jinja_value *keys, uint32_t count,
                              bool is_reverse, uint32_t **out) WEFT_NODISCARD;
+
+/* jinja_wordwrap.c: the filter wordwrap, which is Python's textwrap. */
+jinja_builtin_fn jinja_wordwrap;
 
 #endif /* WEFT_TEXT_JINJA_ARGS_H */

@@ -40,8 +40,14 @@ weft_status jinja_eval_call(jinja_run *run, const jinja_node *n, const jinja_val
     gathered g;
     JINJA_TRY(gather(run, &n->as.call.args, caller, &g));
     run->at = n->at;
-    return method != NULL ? jinja_call_builtin(run, method, target, &g.call, out)
-                          : jinja_call_value(run, target, &g.call, out);
+    if (method == NULL) {
+        return jinja_call_value(run, target, &g.call, out);
+    }
+    JINJA_TRY(jinja_call_builtin(run, method, target, &g.call, out));
+    if (target.kind == JINJA_STRING) {
+        *out = jinja_markup_like(target, *out);
+    }
+    return WEFT_OK;
 }
 
 weft_status jinja_eval_filter(jinja_run *run, const jinja_node *n, jinja_value value,

@@ -29,9 +29,7 @@ void jinja_float_format(char out[JINJA_FLOAT_TEXT_MAX], double d) {
     const int n_digits = (int)(e - digits) - (d < 0 || (d == 0 && signbit(d))) -
                          (strchr(digits, '.') != NULL);
     if (exponent < -4 || exponent >= 16) {
-        *e = '\0';
-        snprintf(out, JINJA_FLOAT_TEXT_MAX, "%se%c%02d", digits, exponent < 0 ? '-' : '+',
-                 abs(exponent));
+        snprintf(out, JINJA_FLOAT_TEXT_MAX, "%s", digits); /* printf writes it as Python does */
         return;
     }
     const int decimals = n_digits - 1 - exponent;

@@ -265,6 +265,9 @@ static weft_status lex_root(lexer *l) {
 static weft_status lex_comment(lexer *l) {
     const size_t begin = l->at;
     const size_t mark = str_find(l->text, STR_LIT("#}"), begin);
+    if (mark == SIZE_MAX && begin == l->text.len) {
+        return WEFT_OK; /* jinja2 complains about the first character, and there is none */
+    }
     if (mark == SIZE_MAX) {
         return fail(l, begin, "missing end of comment tag");
     }
@@ -294,6 +297,10 @@ static weft_status lex_raw(lexer *l, size_t body) {
         l->at = i;
         close_tag(l, end + 2, end_sign, true);
         return status;
+    }
+    if (body == l->text.len) {
+        l->at = body;
+        return WEFT_OK;
     }
     return fail(l, begin, "missing end of raw directive");
 }

@@ -7,7 +7,7 @@
  */
 #include <math.h>
 
-#include "text/jinja_run.h"
+#include "text/jinja_args.h"
 
 static weft_status lists_equal(jinja_run *run, const jinja_list *a, const jinja_list *b, bool *out) {
     *out = a->count == b->count;
@@ -179,7 +179,7 @@ weft_status jinja_contains(jinja_run *run, jinja_value container, jinja_value it
                                   "'in <string>' requires string as left operand, not %s",
                                   jinja_type_name(item));
         }
-        *out = str_find(jinja_text(container), jinja_text(item), 0) != SIZE_MAX;
+        *out = jinja_str_find(jinja_text(container), jinja_text(item), 0) != SIZE_MAX;
         return WEFT_OK;
     case JINJA_DICT:
         if (!jinja_is_hashable(item)) {
@@ -345,7 +345,7 @@ static weft_status repeat(jinja_run *run, jinja_value sequence, int64_t times, j
         jinja_writer w;
         jinja_writer_init(&w, run);
         JINJA_TRY(jinja_write_repeat(&w, jinja_text(sequence), times));
-        *out = jinja_writer_value(&w);
+        *out = jinja_markup_like(sequence, jinja_writer_value(&w));
         return WEFT_OK;
     }
     const jinja_list *list = sequence.as.list;
@@ -363,6 +363,11 @@ static weft_status repeat(jinja_run *run, jinja_value sequence, int64_t times, j
 static weft_status join(jinja_run *run, jinja_value a, jinja_value b, jinja_value *out) {
     if (a.kind == JINJA_STRING) {
         void *data;
+        const bool is_markup = a.is_markup || b.is_markup;
+        if (is_markup) { /* what is joined to markup is escaped */
+            JINJA_TRY(jinja_escape(run, a, &a));
+            JINJA_TRY(jinja_escape(run, b, &b));
+        }
         const size_t len = (size_t)a.len + b.len;
         if (len > JINJA_OUTPUT_BYTES_MAX) {
             return jinja_run_fail(run, WEFT_LIMIT, "a text grows beyond %u bytes",
@@ -376,6 +381,7 @@ static weft_status join(jinja_run *run, jinja_value a, jinja_value b, jinja_valu
             memcpy((char *)data + a.len, b.as.text, b.len);
         }
         *out = jinja_string(str_from(data, len));
+        out->is_markup = is_markup;
         return WEFT_OK;
     }
     jinja_list made;

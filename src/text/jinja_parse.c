@@ -190,7 +190,7 @@ static bool is_one_of(const jinja_parser *p, const char *const *names) {
 static weft_status parse_until(jinja_parser *p, const char *const *enders, jinja_nodes *out) {
     for (;;) {
         const uint32_t at = p->token->at;
-        jinja_node *n;
+        jinja_node *n = NULL;
         switch (p->token->kind) {
         case JINJA_TOKEN_DATA:
             JINJA_TRY(jinja_parser_node(p, JINJA_NODE_DATA, at, &n));
@@ -434,7 +434,7 @@ static weft_status parse_print(jinja_parser *p, uint32_t at, jinja_nodes *out) {
         if (!is_first) {
             JINJA_TRY(jinja_parser_expect(p, JINJA_TOKEN_COMMA));
         }
-        jinja_node *n;
+        jinja_node *n = NULL;
         JINJA_TRY(jinja_parser_node(p, JINJA_NODE_PRINT, at, &n));
         JINJA_TRY(jinja_parse_expression(p, 0, &n->as.print));
         JINJA_TRY(jinja_parser_push(p, out, n));
@@ -474,7 +474,7 @@ static weft_status parse_statement(jinja_parser *p, jinja_nodes *out) {
         return jinja_source_fail(p->source, at, p->err, WEFT_UNSUPPORTED,
                                  "the tag '" STR_FMT "' is not supported", STR_ARG(name));
     }
-    jinja_node *n;
+    jinja_node *n = NULL;
     if (str_eq_cstr(name, "if")) { /* reads its own name: "if" and "elif" are one loop */
         JINJA_TRY(jinja_parser_node(p, JINJA_NODE_IF, at, &n));
         JINJA_TRY(parse_if(p, n));

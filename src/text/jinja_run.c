@@ -22,9 +22,9 @@ weft_status jinja_run_fail(jinja_run *run, weft_status code, const char *fmt, ..
 
 weft_status jinja_run_step(jinja_run *run, uint64_t n) {
     run->n_steps += n;
-    if (run->n_steps > JINJA_STEPS_MAX) {
-        return jinja_run_fail(run, WEFT_LIMIT, "the template takes more than %u steps",
-                              JINJA_STEPS_MAX);
+    if (run->n_steps > run->steps_max) {
+        return jinja_run_fail(run, WEFT_LIMIT, "the template takes more than %llu steps",
+                              (unsigned long long)run->steps_max);
     }
     return WEFT_OK;
 }
@@ -44,8 +44,8 @@ weft_status jinja_run_alloc(jinja_run *run, size_t n, size_t size, void **out) {
     *out = arena_alloc(&run->memory, n, size);
     if (*out == NULL) {
         return jinja_run_fail(run, WEFT_LIMIT,
-                              "rendering needs more memory than the %u bytes it may have",
-                              JINJA_MEMORY_BYTES_MAX);
+                              "rendering needs more memory than the %zu bytes it may have",
+                              run->memory.max_bytes);
     }
     return WEFT_OK;
 }
@@ -330,7 +330,7 @@ weft_status jinja_iterate(jinja_run *run, jinja_value v, jinja_list *out) {
         }
         break;
     case JINJA_ITER:
-        out->items = v.as.iter->items + v.as.iter->next;
+        out->items = v.as.iter->count > 0 ? v.as.iter->items + v.as.iter->next : NULL;
         out->count = out->capacity = v.as.iter->count - v.as.iter->next;
         v.as.iter->next = v.as.iter->count;
         break;

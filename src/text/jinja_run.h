@@ -56,6 +56,7 @@ struct jinja_run {
     const jinja_options *options;
     weft_error *err;
     uint64_t n_steps;
+    uint64_t steps_max;
     uint32_t depth;
     uint32_t at; /* source offset of what is being evaluated, for messages */
     jinja_value *globals; /* [tree->n_names] */

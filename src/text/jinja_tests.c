@@ -27,7 +27,7 @@ KIND_TEST(test_float, self.kind == JINJA_FLOAT)
 KIND_TEST(test_number, jinja_is_number(self))
 KIND_TEST(test_string, self.kind == JINJA_STRING)
 KIND_TEST(test_mapping, self.kind == JINJA_DICT)
-KIND_TEST(test_escaped, false)
+KIND_TEST(test_escaped, self.kind == JINJA_STRING && self.is_markup)
 KIND_TEST(test_callable, self.kind == JINJA_MACRO || self.kind == JINJA_BUILTIN ||
                              self.kind == JINJA_LOOP || self.kind == JINJA_JOINER ||
                              self.kind == JINJA_UNDEFINED)

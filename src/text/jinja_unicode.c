@@ -125,6 +125,17 @@ size_t jinja_str_offset(str s, size_t index) {
     return at;
 }
 
+size_t jinja_str_find(str s, str needle, size_t from) {
+    if (from > s.len || needle.len > s.len - from) {
+        return SIZE_MAX;
+    }
+    if (needle.len == 0) {
+        return from;
+    }
+    const char *hit = memmem(s.data + from, s.len - from, needle.data, needle.len);
+    return hit != NULL ? (size_t)(hit - s.data) : SIZE_MAX;
+}
+
 str jinja_str_lstrip(str s) {
     size_t at = 0;
     while (at < s.len) {

@@ -34,6 +34,9 @@ size_t jinja_str_chars(str s);
 /* Byte offset of the code point with this index; s.len when index is past the end. */
 size_t jinja_str_offset(str s, size_t index);
 
+/* str_find in linear time whatever the needle: templates choose both texts. */
+size_t jinja_str_find(str s, str needle, size_t from);
+
 /* Python's strip family without arguments: white space is Unicode's. */
 str jinja_str_lstrip(str s);
 str jinja_str_rstrip(str s);

@@ -48,7 +48,8 @@ typedef enum jinja_absence {
 typedef struct jinja_value {
     uint8_t kind;    /* jinja_kind */
     uint8_t absence; /* of JINJA_UNDEFINED: jinja_absence */
-    uint16_t owner;  /* of JINJA_ABSENT_ATTRIBUTE: jinja_kind of the object */
+    uint8_t owner;   /* of JINJA_ABSENT_ATTRIBUTE: jinja_kind of the object */
+    bool is_markup;  /* of strings: safe for HTML, so that + escapes what it joins to it */
     uint32_t len;    /* of strings and undefined: bytes of text */
     union {
         bool boolean;
@@ -140,6 +141,11 @@ static inline jinja_value jinja_int(int64_t i) {
 }
 static inline jinja_value jinja_float(double d) {
     return (jinja_value){.kind = JINJA_FLOAT, .as.real = d};
+}
+/* The same text, as markup if `like` is markup: what Python's Markup does in most methods. */
+static inline jinja_value jinja_markup_like(jinja_value like, jinja_value s) {
+    s.is_markup = s.kind == JINJA_STRING && like.kind == JINJA_STRING && like.is_markup;
+    return s;
 }
 /* s must outlive the value and be shorter than 4 GiB. */
 static inline jinja_value jinja_string(str s) {

@@ -68,9 +68,9 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
     if (r->code == NULL) {
         PCRE2_UCHAR text[120];
         (void)pcre2_get_error_message(code, text, sizeof text);
-        status = weft_fail(err, code == PCRE2_ERROR_NOMEMORY ? WEFT_NOMEM : WEFT_FORMAT,
-                           "regular expression '" STR_FMT "': %s", STR_ARG(pattern),
-                           (const char *)text);
+        status =
+            weft_fail(err, code == PCRE2_ERROR_NOMEMORY ? WEFT_NOMEM : WEFT_FORMAT,
+                      "regular expression '" STR_FMT "': %s", STR_ARG(pattern), (const char *)text);
         goto done;
     }
     r->has_jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;

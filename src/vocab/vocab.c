@@ -24,8 +24,7 @@ static size_t strip_left(str text, size_t from);
 static bool push_character(vocab_run *run, const char *bytes, size_t n, size_t *len);
 static void emit_bytes(vocab_run *run, const vocab_symbol *symbol);
 
-weft_status vocab_create(vocab **out, const weights *w, weft_error *err)
-{
+weft_status vocab_create(vocab **out, const weights *w, weft_error *err) {
     vocab *v = mem_zalloc(MEM_VOCAB, 1, sizeof *v);
     if (v == NULL) {
         return weft_fail(err, WEFT_NOMEM, "no memory for a vocabulary");
@@ -39,8 +38,7 @@ weft_status vocab_create(vocab **out, const weights *w, weft_error *err)
     return WEFT_OK;
 }
 
-void vocab_destroy(vocab **v)
-{
+void vocab_destroy(vocab **v) {
     if (v == NULL || *v == NULL) {
         return;
     }
@@ -61,19 +59,16 @@ int32_t vocab_bos(const vocab *v) { return v->bos; }
 
 int32_t vocab_eos(const vocab *v) { return v->eos; }
 
-bool vocab_is_end(const vocab *v, int32_t id)
-{
+bool vocab_is_end(const vocab *v, int32_t id) {
     return id >= 0 && (uint32_t)id < v->table.count && (v->table.attrs[id] & VOCAB_ATTR_END) != 0;
 }
 
-bool vocab_is_control(const vocab *v, int32_t id)
-{
+bool vocab_is_control(const vocab *v, int32_t id) {
     return id >= 0 && (uint32_t)id < v->table.count &&
            (v->table.attrs[id] & (VOCAB_ATTR_CONTROL | VOCAB_ATTR_UNKNOWN)) != 0;
 }
 
-str vocab_token_text(const vocab *v, int32_t id)
-{
+str vocab_token_text(const vocab *v, int32_t id) {
     if (id < 0 || (uint32_t)id >= v->table.count) {
         return STR_LIT("");
     }
@@ -82,14 +77,12 @@ str vocab_token_text(const vocab *v, int32_t id)
 
 int32_t vocab_find(const vocab *v, str text) { return vocab_table_find(&v->table, text); }
 
-void vocab_ids_deinit(vocab_ids *ids)
-{
+void vocab_ids_deinit(vocab_ids *ids) {
     mem_free(ids->ids);
     *ids = (vocab_ids){0};
 }
 
-bool vocab_ids_push(vocab_ids *ids, int32_t id)
-{
+bool vocab_ids_push(vocab_ids *ids, int32_t id) {
     if (ids->count == ids->capacity) {
         const size_t capacity = ids->capacity == 0 ? 64 : ids->capacity * 2;
         int32_t *grown = mem_realloc(MEM_VOCAB, ids->ids, capacity, sizeof *grown);
@@ -104,8 +97,7 @@ bool vocab_ids_push(vocab_ids *ids, int32_t id)
 }
 
 weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *out,
-                         weft_error *err)
-{
+                         weft_error *err) {
     if (text.len > VOCAB_TEXT_BYTES_MAX) {
         return weft_fail(err, WEFT_LIMIT, "text of %zu bytes: at most %u are encoded at once",
                          text.len, VOCAB_TEXT_BYTES_MAX);
@@ -130,8 +122,7 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
     return status;
 }
 
-bool vocab_run_reserve(vocab_run *run, size_t n)
-{
+bool vocab_run_reserve(vocab_run *run, size_t n) {
     vocab_ids *ids = run->out;
     if (ids->capacity - ids->count >= n) {
         return true;
@@ -149,8 +140,7 @@ bool vocab_run_reserve(vocab_run *run, size_t n)
     return true;
 }
 
-bool vocab_run_text(vocab_run *run, size_t n)
-{
+bool vocab_run_text(vocab_run *run, size_t n) {
     if (n <= run->text_capacity) {
         return true;
     }
@@ -167,8 +157,7 @@ bool vocab_run_text(vocab_run *run, size_t n)
     return true;
 }
 
-bool vocab_run_spell(vocab_run *run, str text, bool has_space_before)
-{
+bool vocab_run_spell(vocab_run *run, str text, bool has_space_before) {
     /* A space and a broken byte grow from one byte to three. */
     if (!vocab_run_text(run, (text.len + 1) * 3)) {
         return false;
@@ -201,8 +190,7 @@ bool vocab_run_spell(vocab_run *run, str text, bool has_space_before)
     return true;
 }
 
-bool vocab_run_emit(vocab_run *run)
-{
+bool vocab_run_emit(vocab_run *run) {
     for (size_t i = 0; i < run->word.count; i++) {
         const vocab_symbol *symbol = &run->word.symbols[i];
         if (!vocab_run_reserve(run, CHARACTER_BYTES_MAX)) {
@@ -218,8 +206,7 @@ bool vocab_run_emit(vocab_run *run)
     return true;
 }
 
-static bool encode_text(vocab_run *run, str text, uint32_t flags)
-{
+static bool encode_text(vocab_run *run, str text, uint32_t flags) {
     const vocab *v = run->vocab;
     const bool adds = (flags & VOCAB_ADD_SPECIAL) != 0;
     const vocab_special *special =
@@ -252,24 +239,21 @@ static bool encode_text(vocab_run *run, str text, uint32_t flags)
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-static size_t strip_right(str text, size_t from, size_t to)
-{
+static size_t strip_right(str text, size_t from, size_t to) {
     while (to > from && is_space(text.data[to - 1])) {
         to--;
     }
     return to;
 }
 
-static size_t strip_left(str text, size_t from)
-{
+static size_t strip_left(str text, size_t from) {
     while (from < text.len && is_space(text.data[from])) {
         from++;
     }
     return from;
 }
 
-static bool push_character(vocab_run *run, const char *bytes, size_t n, size_t *len)
-{
+static bool push_character(vocab_run *run, const char *bytes, size_t n, size_t *len) {
     const vocab *v = run->vocab;
     memcpy(run->text + *len, bytes, n);
     int32_t id;
@@ -286,8 +270,7 @@ static bool push_character(vocab_run *run, const char *bytes, size_t n, size_t *
 }
 
 /* A symbol without a token is a single character: nothing merges into no token. */
-static void emit_bytes(vocab_run *run, const vocab_symbol *symbol)
-{
+static void emit_bytes(vocab_run *run, const vocab_symbol *symbol) {
     const vocab *v = run->vocab;
     vocab_ids *out = run->out;
     WEFT_DEBUG_ASSERT(symbol->to - symbol->from <= CHARACTER_BYTES_MAX);

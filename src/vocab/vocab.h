@@ -72,10 +72,10 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
  * becomes U+FFFD only when it can no longer be completed or at flush. */
 typedef struct vocab_decoder {
     const vocab *vocab;
-    uint8_t held[16];     /* bytes of an unfinished character */
+    uint8_t held[16]; /* bytes of an unfinished character */
     uint8_t held_len;
-    bool is_started;      /* something was decoded: a leading space rule no longer applies */
-    bool shows_special;   /* control tokens appear as their text */
+    bool is_started;    /* something was decoded: a leading space rule no longer applies */
+    bool shows_special; /* control tokens appear as their text */
 } vocab_decoder;
 
 void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special);

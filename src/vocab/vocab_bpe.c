@@ -25,8 +25,7 @@ static size_t broken_bytes(str text);
 static bool encode_line(vocab_run *run, str line);
 static bool encode_part(vocab_run *run, str part);
 
-bool vocab_bpe_encode(vocab_run *run, str text)
-{
+bool vocab_bpe_encode(vocab_run *run, str text) {
     const vocab_pretok *pretok = run->vocab->pretok;
     for (size_t at = 0; at < text.len;) {
         const str rest = str_from(text.data + at, text.len - at);
@@ -44,8 +43,7 @@ bool vocab_bpe_encode(vocab_run *run, str text)
     return true;
 }
 
-bool vocab_bpe_encode_metaspace(vocab_run *run, str text)
-{
+bool vocab_bpe_encode_metaspace(vocab_run *run, str text) {
     for (size_t at = 0; at < text.len;) {
         const bool is_end = text.data[at] == '\n';
         size_t to = at + 1;
@@ -66,8 +64,7 @@ bool vocab_bpe_encode_metaspace(vocab_run *run, str text)
     return true;
 }
 
-static bool encode_word(void *context, str word)
-{
+static bool encode_word(void *context, str word) {
     vocab_run *run = context;
     if (word.len > VOCAB_CACHE_WORD_MAX) {
         return merge_word(run, word);
@@ -90,8 +87,7 @@ static bool encode_word(void *context, str word)
     return true;
 }
 
-static bool merge_word(vocab_run *run, str word)
-{
+static bool merge_word(vocab_run *run, str word) {
     const vocab *v = run->vocab;
     if (v->is_whole_words) {
         const int32_t id = whole_word(run, word);
@@ -102,8 +98,7 @@ static bool merge_word(vocab_run *run, str word)
     vocab_word_clear(&run->word);
     for (size_t i = 0; i < word.len; i++) {
         const int32_t id = v->byte_ids[(uint8_t)word.data[i]];
-        if (id != VOCAB_NONE &&
-            !vocab_word_push(&run->word, id, (uint32_t)i, (uint32_t)i + 1)) {
+        if (id != VOCAB_NONE && !vocab_word_push(&run->word, id, (uint32_t)i, (uint32_t)i + 1)) {
             return false;
         }
     }
@@ -118,8 +113,7 @@ static bool merge_word(vocab_run *run, str word)
 }
 
 /* The token that is exactly this word, spelled with stand-ins as the file has it. */
-static int32_t whole_word(const vocab_run *run, str word)
-{
+static int32_t whole_word(const vocab_run *run, str word) {
     const vocab_table *t = &run->vocab->table;
     char spelled[256];
     if (word.len > sizeof spelled / 2) {
@@ -136,16 +130,14 @@ static int32_t whole_word(const vocab_run *run, str word)
 }
 
 static vocab_pair pair_by_rank(const void *context, const vocab_symbol *left,
-                               const vocab_symbol *right)
-{
+                               const vocab_symbol *right) {
     const vocab_merge *merge = vocab_merges_find(context, left->id, right->id);
     return merge == NULL ? (vocab_pair){VOCAB_RANK_NONE, VOCAB_NONE}
                          : (vocab_pair){merge->rank, merge->id};
 }
 
 /* Length of the run of malformed sequences at the beginning. */
-static size_t broken_bytes(str text)
-{
+static size_t broken_bytes(str text) {
     size_t at = 0;
     size_t n = 0;
     while (at < text.len && utf8_decode(str_slice(text, at, text.len), &n) == UTF8_INVALID) {
@@ -154,8 +146,7 @@ static size_t broken_bytes(str text)
     return at;
 }
 
-static bool encode_line(vocab_run *run, str line)
-{
+static bool encode_line(vocab_run *run, str line) {
     for (size_t at = 0; at < line.len;) {
         const size_t to = vocab_cuts_next(&run->vocab->cuts, line, at);
         WEFT_DEBUG_ASSERT(to > at);
@@ -167,8 +158,7 @@ static bool encode_line(vocab_run *run, str line)
     return true;
 }
 
-static bool encode_part(vocab_run *run, str part)
-{
+static bool encode_part(vocab_run *run, str part) {
     return vocab_run_spell(run, part, false) &&
            vocab_word_merge(&run->word, pair_by_rank, &run->vocab->merges) && vocab_run_emit(run);
 }

@@ -38,8 +38,7 @@ typedef struct vocab_cache_key {
 } vocab_cache_key;
 
 /* Sized for a text of so many bytes. False when memory is out. */
-static inline bool vocab_cache_init(vocab_cache *c, size_t text_bytes)
-{
+static inline bool vocab_cache_init(vocab_cache *c, size_t text_bytes) {
     size_t count = 32;
     while (count < 4096 && count < text_bytes / 16) {
         count *= 2;
@@ -49,15 +48,13 @@ static inline bool vocab_cache_init(vocab_cache *c, size_t text_bytes)
     return c->entries != NULL;
 }
 
-static inline void vocab_cache_deinit(vocab_cache *c)
-{
+static inline void vocab_cache_deinit(vocab_cache *c) {
     mem_free(c->entries);
     c->entries = NULL;
 }
 
 /* word has 1 to VOCAB_CACHE_WORD_MAX bytes. */
-static inline vocab_cache_key vocab_cache_key_of(str word)
-{
+static inline vocab_cache_key vocab_cache_key_of(str word) {
     vocab_cache_key key = {{0, 0}, (uint16_t)word.len};
     if (word.len >= 8) {
         memcpy(&key.word[0], word.data, 8);
@@ -74,20 +71,18 @@ static inline vocab_cache_key vocab_cache_key_of(str word)
 }
 
 /* The place of a word; it holds the word when vocab_cache_is says so. */
-static inline vocab_cache_entry *vocab_cache_place(const vocab_cache *c, const vocab_cache_key *key)
-{
+static inline vocab_cache_entry *vocab_cache_place(const vocab_cache *c,
+                                                   const vocab_cache_key *key) {
     const uint64_t h = (key->word[0] * 0x9E3779B97F4A7C15u ^ key->word[1]) * 0xD6E8FEB86659FD93u;
     return &c->entries[(h >> 40 ^ key->len) & c->mask];
 }
 
-static inline bool vocab_cache_is(const vocab_cache_entry *e, const vocab_cache_key *key)
-{
+static inline bool vocab_cache_is(const vocab_cache_entry *e, const vocab_cache_key *key) {
     return e->len == key->len && e->word[0] == key->word[0] && e->word[1] == key->word[1];
 }
 
 static inline void vocab_cache_store(vocab_cache_entry *e, const vocab_cache_key *key,
-                                     const int32_t *ids, size_t n_ids)
-{
+                                     const int32_t *ids, size_t n_ids) {
     if (n_ids > VOCAB_CACHE_IDS_MAX) {
         return;
     }

@@ -21,8 +21,7 @@ typedef struct character {
 
 static character read_character(str text, size_t at);
 
-void vocab_cuts_init(vocab_cuts *c, const vocab_table *t)
-{
+void vocab_cuts_init(vocab_cuts *c, const vocab_table *t) {
     memset(c, 0, sizeof *c);
     for (uint32_t id = 0; id < t->count; id++) {
         const str text = vocab_table_text(t, (int32_t)id);
@@ -39,8 +38,7 @@ void vocab_cuts_init(vocab_cuts *c, const vocab_table *t)
     }
 }
 
-size_t vocab_cuts_next(const vocab_cuts *c, str text, size_t from)
-{
+size_t vocab_cuts_next(const vocab_cuts *c, str text, size_t from) {
     character now = read_character(text, from);
     size_t at = from + now.len;
     while (at < text.len) {
@@ -55,8 +53,7 @@ size_t vocab_cuts_next(const vocab_cuts *c, str text, size_t from)
     return at;
 }
 
-static character read_character(str text, size_t at)
-{
+static character read_character(str text, size_t at) {
     const uint8_t first = (uint8_t)text.data[at];
     if (first < 0x80) {
         const uint8_t code = first == ' ' ? SPACE_CODE : first;

@@ -18,13 +18,11 @@
 static void decode_bytes(vocab_decoder *d, str bytes, buf *out);
 static size_t write_finished(str bytes, buf *out);
 
-void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special)
-{
+void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special) {
     *d = (vocab_decoder){.vocab = v, .shows_special = shows_special};
 }
 
-void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out)
-{
+void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out) {
     const vocab_table *t = &d->vocab->table;
     if (id < 0 || (uint32_t)id >= t->count) {
         return;
@@ -44,16 +42,14 @@ void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out)
     decode_bytes(d, piece, out);
 }
 
-void vocab_decoder_flush(vocab_decoder *d, buf *out)
-{
+void vocab_decoder_flush(vocab_decoder *d, buf *out) {
     if (d->held_len > 0) {
         buf_append_cstr(out, "\xEF\xBF\xBD"); /* one: what is held is one maximal subpart */
         d->held_len = 0;
     }
 }
 
-static void decode_bytes(vocab_decoder *d, str bytes, buf *out)
-{
+static void decode_bytes(vocab_decoder *d, str bytes, buf *out) {
     /* Feed a held character byte by byte until it is decided. */
     while (d->held_len > 0 && bytes.len > 0) {
         WEFT_DEBUG_ASSERT(d->held_len < 4);
@@ -73,8 +69,7 @@ static void decode_bytes(vocab_decoder *d, str bytes, buf *out)
 }
 
 /* Writes everything but an unfinished character at the end; returns how many bytes that was. */
-static size_t write_finished(str bytes, buf *out)
-{
+static size_t write_finished(str bytes, buf *out) {
     const size_t end = utf8_complete_prefix(bytes);
     for (size_t at = 0; at < end;) {
         const str rest = str_from(bytes.data + at, end - at);

@@ -8,9 +8,9 @@
  *
  * Which tokens end an answer is only partly written in the files. Besides the eos, eot and eom
  * numbers, a token with one of the well-known texts ends the answer if the file marks it as
- * control or user-defined; a plain word of that spelling does not. "<|end|>" is special: in the
- * formats that have "<|return|>" and "<|call|>" (or "<|calls|>" and "<|flush|>") it ends a message,
- * not the answer.
+ * control or user-defined; a plain word of that spelling does not. Two exceptions: a user-defined
+ * "</s>" is a tag of HTML (Gemma); and in the formats that have "<|return|>" and "<|call|>" (or
+ * "<|calls|>" and "<|flush|>"), "<|end|>" ends a message, not the answer.
  */
 #include <stdio.h>
 
@@ -20,7 +20,8 @@
 
 typedef struct model_form {
     const char *name; /* of tokenizer.ggml.model */
-    const char *pre;  /* the pre-tokenizer it always has; NULL: tokenizer.ggml.pre says; "" has none */
+    const char
+        *pre; /* the pre-tokenizer it always has; NULL: tokenizer.ggml.pre says; "" has none */
     vocab_piece_form pieces;
     bool adds_bos; /* when the file does not say */
     bool adds_space;
@@ -46,7 +47,6 @@ static const char *const end_texts[] = {
     "<end_of_turn>",
     "<|endoftext|>",
     "<|end_of_text|>",
-    "</s>",
     "<|eom_id|>",
     "<EOT>",
     "_<EOT>",
@@ -71,8 +71,7 @@ static void mark_stripping(vocab *v, const weights *w);
 static void fill_byte_ids(vocab *v, bool is_byte_level);
 static void fill_char_ids(vocab *v);
 
-weft_status vocab_load(vocab *v, const weights *w, weft_error *err)
-{
+weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     const model_form *form = NULL;
     weft_status status = find_form(&form, w, err);
     if (status != WEFT_OK) {
@@ -96,8 +95,8 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err)
     }
     mark_ends(v, w);
     mark_stripping(v, w);
-    status = vocab_special_init(
-        &v->special, &v->table, VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER | VOCAB_ATTR_UNKNOWN, err);
+    status = vocab_special_init(&v->special, &v->table,
+                                VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER | VOCAB_ATTR_UNKNOWN, err);
     if (status == WEFT_OK) {
         status = vocab_special_init(&v->user_defined, &v->table, VOCAB_ATTR_USER, err);
     }
@@ -118,8 +117,7 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err)
     return WEFT_OK;
 }
 
-static weft_status find_form(const model_form **out, const weights *w, weft_error *err)
-{
+static weft_status find_form(const model_form **out, const weights *w, weft_error *err) {
     str name = {0};
     bool found = false;
     const weft_status status = weights_get_str(w, "tokenizer.ggml.model", &name, &found, err);
@@ -143,8 +141,8 @@ static weft_status find_form(const model_form **out, const weights *w, weft_erro
                      STR_ARG(name));
 }
 
-static weft_status load_pretok(vocab *v, const model_form *form, const weights *w, weft_error *err)
-{
+static weft_status load_pretok(vocab *v, const model_form *form, const weights *w,
+                               weft_error *err) {
     if (form->pre != NULL && form->pre[0] == '\0') {
         return WEFT_OK;
     }
@@ -161,8 +159,7 @@ static weft_status load_pretok(vocab *v, const model_form *form, const weights *
     return vocab_pretok_create(&v->pretok, name, err);
 }
 
-static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err)
-{
+static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err) {
     const uint32_t pre = v->pretok == NULL ? 0 : vocab_pretok_flags_of(v->pretok);
     v->is_whole_words = (pre & VOCAB_PRETOK_WHOLE_WORDS) != 0;
     v->adds_bos = form->adds_bos || (pre & VOCAB_PRETOK_ADDS_BOS) != 0;
@@ -190,8 +187,7 @@ static weft_status load_flags(vocab *v, const model_form *form, const weights *w
     return status;
 }
 
-static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_t absent)
-{
+static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_t absent) {
     const meta_value *m = weights_meta(w, key);
     int64_t id = absent;
     if (m != NULL && (m->type == META_ARRAY || !meta_as_i64(m, 0, &id))) {
@@ -200,8 +196,7 @@ static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_
     return id >= 0 && id < (int64_t)v->table.count ? (int32_t)id : VOCAB_NONE;
 }
 
-static void mark_ends(vocab *v, const weights *w)
-{
+static void mark_ends(vocab *v, const weights *w) {
     for (size_t i = 0; i < WEFT_LEN(end_texts); i++) {
         const int32_t id = vocab_table_find(&v->table, str_from_cstr(end_texts[i]));
         if (id != VOCAB_NONE &&
@@ -209,12 +204,15 @@ static void mark_ends(vocab *v, const weights *w)
             mark_end(v, id);
         }
     }
-    const vocab *asked = v;
-    const bool has_call = vocab_is_end(asked, vocab_find(asked, STR_LIT("<|call|>"))) ||
-                          vocab_is_end(asked, vocab_find(asked, STR_LIT("<|calls|>")));
-    const bool has_return = vocab_is_end(asked, vocab_find(asked, STR_LIT("<|return|>"))) ||
-                            vocab_is_end(asked, vocab_find(asked, STR_LIT("<|flush|>")));
-    const int32_t end = vocab_find(asked, STR_LIT("<|end|>"));
+    const int32_t end_of_sentence = vocab_find(v, STR_LIT("</s>"));
+    if (vocab_is_control(v, end_of_sentence)) {
+        mark_end(v, end_of_sentence);
+    }
+    const bool has_call = vocab_is_end(v, vocab_find(v, STR_LIT("<|call|>"))) ||
+                          vocab_is_end(v, vocab_find(v, STR_LIT("<|calls|>")));
+    const bool has_return = vocab_is_end(v, vocab_find(v, STR_LIT("<|return|>"))) ||
+                            vocab_is_end(v, vocab_find(v, STR_LIT("<|flush|>")));
+    const int32_t end = vocab_find(v, STR_LIT("<|end|>"));
     if (has_call && has_return && end != VOCAB_NONE) {
         v->table.attrs[end] &= (uint16_t)~VOCAB_ATTR_END;
     }
@@ -224,8 +222,7 @@ static void mark_ends(vocab *v, const weights *w)
 }
 
 /* A token that ends answers is never shown, so a user-defined one becomes a control token. */
-static void mark_end(vocab *v, int32_t id)
-{
+static void mark_end(vocab *v, int32_t id) {
     if (id == VOCAB_NONE) {
         return;
     }
@@ -238,8 +235,7 @@ static void mark_end(vocab *v, int32_t id)
 
 /* Some tokens swallow the white space beside them. The files do not say so; which models have them
  * is known by name: Phi-3's special tokens, and the mask of some embedding models. */
-static void mark_stripping(vocab *v, const weights *w)
-{
+static void mark_stripping(vocab *v, const weights *w) {
     str name = {0};
     str pre = {0};
     const meta_value *m = weights_meta(w, "general.name");
@@ -279,8 +275,7 @@ static void mark_stripping(vocab *v, const weights *w)
     }
 }
 
-static void fill_byte_ids(vocab *v, bool is_byte_level)
-{
+static void fill_byte_ids(vocab *v, bool is_byte_level) {
     v->has_all_bytes = true;
     for (unsigned byte = 0; byte < 256; byte++) {
         char text[8];
@@ -299,8 +294,7 @@ static void fill_byte_ids(vocab *v, bool is_byte_level)
     }
 }
 
-static void fill_char_ids(vocab *v)
-{
+static void fill_char_ids(vocab *v) {
     for (unsigned c = 0; c < 128; c++) {
         const char text = (char)c;
         const int32_t id = vocab_table_find(&v->table, str_from(&text, 1));

@@ -34,8 +34,7 @@ static int32_t find_joined(merge_reader *reader, str left, str right);
 static bool insert(vocab_merges *m, vocab_merge merge);
 
 weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
-                              weft_error *err)
-{
+                              weft_error *err) {
     *m = (vocab_merges){0};
     const meta_value *merges = weights_meta(w, key_merges);
     if (merges == NULL || merges->type != META_ARRAY || merges->elem_type != META_STRING) {
@@ -51,11 +50,12 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
         capacity *= 2;
     }
     m->slots = mem_array(MEM_VOCAB, capacity, sizeof *m->slots);
-    if (m->slots == NULL) {
+    m->tags = mem_zalloc(MEM_VOCAB, capacity, 1);
+    if (m->slots == NULL || m->tags == NULL) {
+        vocab_merges_deinit(m);
         return weft_fail(err, WEFT_NOMEM, "no memory for %llu merges",
                          (unsigned long long)merges->count);
     }
-    memset(m->slots, 0xFF, capacity * sizeof *m->slots); /* left is VOCAB_NONE everywhere */
     m->slot_mask = capacity - 1;
 
     merge_reader reader = {.table = t, .last_id = VOCAB_NONE};
@@ -73,15 +73,14 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
     return WEFT_OK;
 }
 
-void vocab_merges_deinit(vocab_merges *m)
-{
+void vocab_merges_deinit(vocab_merges *m) {
     mem_free(m->slots);
+    mem_free(m->tags);
     *m = (vocab_merges){0};
 }
 
 /* Splits the next texts into their parts. False at the end of the list. */
-static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor)
-{
+static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor) {
     reader->n = 0;
     str text;
     bool is_any = false;
@@ -101,8 +100,7 @@ static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t 
 }
 
 /* id becomes VOCAB_NONE where a part or the result is no token. */
-static void look_up_batch(merge_reader *reader)
-{
+static void look_up_batch(merge_reader *reader) {
     int32_t ids[BATCH * 2];
     vocab_table_find_many(reader->table, reader->parts, ids, reader->n * 2);
     for (size_t i = 0; i < reader->n; i++) {
@@ -110,14 +108,12 @@ static void look_up_batch(merge_reader *reader)
         merge->left = ids[i * 2];
         merge->right = ids[i * 2 + 1];
         const bool has_parts = merge->left != VOCAB_NONE && merge->right != VOCAB_NONE;
-        merge->id = has_parts
-                        ? find_joined(reader, reader->parts[i * 2], reader->parts[i * 2 + 1])
-                        : VOCAB_NONE;
+        merge->id = has_parts ? find_joined(reader, reader->parts[i * 2], reader->parts[i * 2 + 1])
+                              : VOCAB_NONE;
     }
 }
 
-static int32_t find_joined(merge_reader *reader, str left, str right)
-{
+static int32_t find_joined(merge_reader *reader, str left, str right) {
     const vocab_table *t = reader->table;
     const size_t len = left.len + right.len;
     if (len > t->token_bytes_max) {
@@ -143,13 +139,14 @@ static int32_t find_joined(merge_reader *reader, str left, str right)
 }
 
 /* The first of two equal merges stays. False when the table was made to collide. */
-static bool insert(vocab_merges *m, vocab_merge merge)
-{
-    uint32_t at = vocab_merges_start(m, merge.left, merge.right);
+static bool insert(vocab_merges *m, vocab_merge merge) {
+    const uint64_t hash = vocab_merges_hash(merge.left, merge.right);
+    uint32_t at = (uint32_t)hash & m->slot_mask;
     for (uint32_t probes = 0; probes < PROBES_MAX; probes++) {
         vocab_merge *slot = &m->slots[at];
-        if (slot->left < 0) {
+        if (m->tags[at] == 0) {
             *slot = merge;
+            m->tags[at] = vocab_merges_tag(hash);
             m->count++;
             return true;
         }

@@ -5,6 +5,7 @@
 #ifndef WEFT_VOCAB_VOCAB_MERGES_H
 #define WEFT_VOCAB_VOCAB_MERGES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -16,7 +17,7 @@
 
 /* The merge of left and right makes `id`; the lowest rank in a word goes first. */
 typedef struct vocab_merge {
-    int32_t left; /* VOCAB_NONE in a free slot */
+    int32_t left;
     int32_t right;
     uint32_t rank;
     int32_t id;
@@ -24,6 +25,8 @@ typedef struct vocab_merge {
 
 typedef struct vocab_merges {
     vocab_merge *slots; /* open addressing, power of two */
+    uint8_t *tags; /* a byte of hash for each slot, 0 when it is free: small enough to stay in the
+                           cache, and most pairs that are asked for do not merge */
     uint32_t slot_mask;
     uint32_t count;
 } vocab_merges;
@@ -34,26 +37,26 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
                               weft_error *err) WEFT_NODISCARD;
 void vocab_merges_deinit(vocab_merges *m); /* accepts a zeroed one */
 
-static inline uint32_t vocab_merges_start(const vocab_merges *m, int32_t left, int32_t right)
-{
+static inline uint64_t vocab_merges_hash(int32_t left, int32_t right) {
     const uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-    return (uint32_t)(h >> 32) & m->slot_mask;
+    return h ^ h >> 32;
 }
+
+static inline uint8_t vocab_merges_tag(uint64_t hash) { return (uint8_t)(hash >> 56 | 1); }
 
 /* The merge of two neighbours; NULL when there is none. */
 static inline const vocab_merge *vocab_merges_find(const vocab_merges *m, int32_t left,
-                                                   int32_t right)
-{
-    uint32_t at = vocab_merges_start(m, left, right);
-    for (;; at = (at + 1) & m->slot_mask) {
+                                                   int32_t right) {
+    const uint64_t hash = vocab_merges_hash(left, right);
+    const uint8_t tag = vocab_merges_tag(hash);
+    for (uint32_t at = (uint32_t)hash & m->slot_mask; m->tags[at] != 0;
+         at = (at + 1) & m->slot_mask) {
         const vocab_merge *slot = &m->slots[at];
-        if (slot->left == left && slot->right == right) {
+        if (m->tags[at] == tag && slot->left == left && slot->right == right) {
             return slot;
         }
-        if (slot->left < 0) {
-            return NULL;
-        }
     }
+    return NULL;
 }
 
 #endif /* WEFT_VOCAB_VOCAB_MERGES_H */

@@ -32,8 +32,7 @@ typedef struct cutter {
 static bool cut(const cutter *c, uint32_t stage, str piece);
 static bool cut_threes(const cutter *c, uint32_t stage, str digits);
 
-weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err)
-{
+weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err) {
     const vocab_pretok_name *entry = vocab_pretok_names;
     while (entry->name != NULL && !str_eq_cstr(name, entry->name)) {
         entry++;
@@ -50,8 +49,7 @@ weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err)
     }
     p->rule = &vocab_pretok_rules[entry->rule];
     p->flags = entry->flags;
-    while (p->n_stages < VOCAB_PRETOK_STAGES_MAX &&
-           p->rule->stages[p->n_stages].pattern != NULL) {
+    while (p->n_stages < VOCAB_PRETOK_STAGES_MAX && p->rule->stages[p->n_stages].pattern != NULL) {
         const str pattern = str_from_cstr(p->rule->stages[p->n_stages].pattern);
         const weft_status status = regex_compile(&p->stages[p->n_stages], pattern, err);
         if (status != WEFT_OK) {
@@ -64,8 +62,7 @@ weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err)
     return WEFT_OK;
 }
 
-void vocab_pretok_destroy(vocab_pretok **p)
-{
+void vocab_pretok_destroy(vocab_pretok **p) {
     if (p == NULL || *p == NULL) {
         return;
     }
@@ -79,16 +76,14 @@ void vocab_pretok_destroy(vocab_pretok **p)
 uint32_t vocab_pretok_flags_of(const vocab_pretok *p) { return p->flags; }
 
 bool vocab_pretok_split(const vocab_pretok *p, regex_scratch *scratch, str text,
-                        vocab_pretok_fn *sink, void *context)
-{
+                        vocab_pretok_fn *sink, void *context) {
     const cutter c = {p, scratch, sink, context};
     return text.len == 0 || cut(&c, 0, text);
 }
 
 const char *vocab_pretok_name_at(size_t i) { return vocab_pretok_names[i].name; }
 
-static bool cut(const cutter *c, uint32_t stage, str piece)
-{
+static bool cut(const cutter *c, uint32_t stage, str piece) {
     if (stage == c->pretok->n_stages) {
         return c->sink(c->context, piece);
     }
@@ -119,12 +114,10 @@ static bool cut(const cutter *c, uint32_t stage, str piece)
         done = b;
         from = b;
     }
-    return done == piece.len ||
-           cut(c, stage + 1, str_from(piece.data + done, piece.len - done));
+    return done == piece.len || cut(c, stage + 1, str_from(piece.data + done, piece.len - done));
 }
 
-static bool cut_threes(const cutter *c, uint32_t stage, str digits)
-{
+static bool cut_threes(const cutter *c, uint32_t stage, str digits) {
     size_t count = 0;
     size_t n = 0;
     for (size_t at = 0; at < digits.len; at += n, count++) {

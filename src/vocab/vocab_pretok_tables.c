@@ -19,39 +19,37 @@
 /* Pieces that many patterns share. */
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define SPACES "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define GPT2 \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define WORD "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
 #define SYMBOLS " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
 #define SYMBOLS_SLASH " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED_START "[^\\r\\n\\p{L}\\p{N}]?"
-#define GPT4O_WORDS                                            \
-    CASED_START UPPER "*" LOWER "+" CONTRACTION "?|"           \
-    CASED_START UPPER "+" LOWER "*" CONTRACTION "?"
-#define NOT_HAN_UPPER "(?:(?!\\p{Han})" UPPER ")"
-#define NOT_HAN_LOWER "(?:(?!\\p{Han})" LOWER ")"
+#define GPT4O_WORDS \
+    CASED_START UPPER "*" LOWER "+" CONTRACTION "?|" CASED_START UPPER "+" LOWER "*" CONTRACTION "?"
+#define NOT_HAN_UPPER "(?:(?!\\p{sc:Han})" UPPER ")"
+#define NOT_HAN_LOWER "(?:(?!\\p{sc:Han})" LOWER ")"
 #define ASCII_PUNCTUATION "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]"
 #define CJK_HIRAGANA_KATAKANA "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+"
-#define DEEPSEEK_WORDS                                                                   \
-    ASCII_PUNCTUATION "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"           \
+#define DEEPSEEK_WORDS                                                         \
+    ASCII_PUNCTUATION "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|" \
                       " ?[\\p{P}\\p{S}]+"
 
 /* The cased letters of DeepSeek's first tokenizer, block by block. */
-#define DEEPSEEK_LETTERS                                                                    \
-    "A-Za-z\u00B5\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u01BA\u01BC-\u01BF\u01C4-\u0293"         \
-    "\u0295-\u02AF\u0370-\u0373\u0376\u0377\u037B-\u037D\u037F\u0386\u0388-\u038A\u038C"    \
-    "\u038E-\u03A1\u03A3-\u03F5\u03F7-\u0481\u048A-\u052F\u0531-\u0556\u10A0-\u10C5"        \
-    "\u13A0-\u13F5\u13F8-\u13FD\u1C90-\u1CBA\u1CBD-\u1CBF\u1D00-\u1D2B\u1D6B-\u1D77"        \
-    "\u1D79-\u1D9A\u1E00-\u1F15\u1F18-\u1F1D\u1F20-\u1F45\u1F48-\u1F4D\u1F50-\u1F57"        \
-    "\u1F59\u1F5B\u1F5D\u1F5F-\u1F7D\u1F80-\u1FB4\u1FB6-\u1FBC\u1FBE\u1FC2-\u1FC4"          \
-    "\u1FC6-\u1FCC\u1FD0-\u1FD3\u1FD6-\u1FDB\u1FE0-\u1FEC\u1FF2-\u1FF4\u1FF6-\u1FFC"        \
-    "\u2102\u2107\u210A-\u2113\u2115\u2119-\u211D\u2124\u2126\u2128\u212A-\u212D\u212F-\u2134"   \
-    "\u2139\u213C-\u213F\u2145-\u2149\u214E\u2183\u2184\u2C00-\u2C7B\u2C7E-\u2CE4"          \
-    "\u2CEB-\u2CEE\u2CF2\u2CF3\uA640-\uA66D\uA680-\uA69B\uA722-\uA76F\uA771-\uA787"         \
-    "\uA78B-\uA78E\uAB70-\uABBF\uFB00-\uFB06\uFB13-\uFB17\uFF21-\uFF3A\uFF41-\uFF5A"        \
-    "\U00010400-\U0001044F\U000104B0-\U000104D3\U000104D8-\U000104FB\U00010C80-\U00010CB2"  \
+#define DEEPSEEK_LETTERS                                                                       \
+    "A-Za-z\u00B5\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u01BA\u01BC-\u01BF\u01C4-\u0293"            \
+    "\u0295-\u02AF\u0370-\u0373\u0376\u0377\u037B-\u037D\u037F\u0386\u0388-\u038A\u038C"       \
+    "\u038E-\u03A1\u03A3-\u03F5\u03F7-\u0481\u048A-\u052F\u0531-\u0556\u10A0-\u10C5"           \
+    "\u13A0-\u13F5\u13F8-\u13FD\u1C90-\u1CBA\u1CBD-\u1CBF\u1D00-\u1D2B\u1D6B-\u1D77"           \
+    "\u1D79-\u1D9A\u1E00-\u1F15\u1F18-\u1F1D\u1F20-\u1F45\u1F48-\u1F4D\u1F50-\u1F57"           \
+    "\u1F59\u1F5B\u1F5D\u1F5F-\u1F7D\u1F80-\u1FB4\u1FB6-\u1FBC\u1FBE\u1FC2-\u1FC4"             \
+    "\u1FC6-\u1FCC\u1FD0-\u1FD3\u1FD6-\u1FDB\u1FE0-\u1FEC\u1FF2-\u1FF4\u1FF6-\u1FFC"           \
+    "\u2102\u2107\u210A-\u2113\u2115\u2119-\u211D\u2124\u2126\u2128\u212A-\u212D\u212F-\u2134" \
+    "\u2139\u213C-\u213F\u2145-\u2149\u214E\u2183\u2184\u2C00-\u2C7B\u2C7E-\u2CE4"             \
+    "\u2CEB-\u2CEE\u2CF2\u2CF3\uA640-\uA66D\uA680-\uA69B\uA722-\uA76F\uA771-\uA787"            \
+    "\uA78B-\uA78E\uAB70-\uABBF\uFB00-\uFB06\uFB13-\uFB17\uFF21-\uFF3A\uFF41-\uFF5A"           \
+    "\U00010400-\U0001044F\U000104B0-\U000104D3\U000104D8-\U000104FB\U00010C80-\U00010CB2"     \
     "\U00010CC0-\U00010CF2\U000118A0-\U000118DF\U0001E900-\U0001E943"
 
 typedef enum rule_id {
@@ -133,8 +131,8 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
     [RULE_BLOOM] = {{{" ?[^(\\s|.,!?\u2026\u3002\uFF0C\u3001\u0964\u06D4\u060C)]+", false}}},
     [RULE_VIKING] = {{{" ?[^(\\s|.,!?\u2026\u3002\uFF0C\u3001\u0964\u06D4\u060C)]+", false},
                       {"\\p{N}", false}}},
-    [RULE_TEKKEN] = {{{CASED_START UPPER "*" LOWER "+|" CASED_START UPPER "+" LOWER "*|\\p{N}|"
-                       SYMBOLS_SLASH "|" SPACES,
+    [RULE_TEKKEN] = {{{CASED_START UPPER "*" LOWER "+|" CASED_START UPPER "+" LOWER
+                                         "*|\\p{N}|" SYMBOLS_SLASH "|" SPACES,
                        false}}},
     [RULE_GPT4O] = {{{GPT4O_WORDS "|\\p{N}{1,3}|" SYMBOLS_SLASH "|" SPACES, false}}},
     [RULE_TINY_AYA] = {{{"(?<!\\d)\\d++(?![\\p{L}\\p{M}\\p{N}\\p{Pc}])", true},
@@ -145,9 +143,8 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                          {"\\p{N}", false},
                          {"[\\p{P}!-/:-@\\[-`{-~]", false},
                          {GPT2, false}}},
-    [RULE_KIMI_K2] = {{{"\\p{Han}+|"
-                        CASED_START NOT_HAN_UPPER "*" NOT_HAN_LOWER "+" CONTRACTION "?|"
-                        CASED_START NOT_HAN_UPPER "+" NOT_HAN_LOWER "*" CONTRACTION "?|"
+    [RULE_KIMI_K2] = {{{"\\p{sc:Han}+|" CASED_START NOT_HAN_UPPER "*" NOT_HAN_LOWER "+" CONTRACTION
+                        "?|" CASED_START NOT_HAN_UPPER "+" NOT_HAN_LOWER "*" CONTRACTION "?|"
                         "\\p{N}{1,3}|" SYMBOLS "|" SPACES,
                         false}}},
     [RULE_SUPERBPE] = {{{"\\p{N}+", false}, {"\\d++", true}}},
@@ -165,9 +162,10 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                      {DEEPSEEK_WORDS "[\\r\\n]*|" SPACES, false}}},
     [RULE_LAGUNA] = {{{"[^\\n]+|[\\n]+", false},
                       {CONTRACTION "|" WORD "|\\p{N}|" SYMBOLS "|" SPACES, false}}},
-    [RULE_EXAONE_MOE] = {{{CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|"
-                                       "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|"
-                                       "\\s+(?!\\S)|\\s+",
+    [RULE_EXAONE_MOE] = {{{CONTRACTION
+                           "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|"
+                           "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|"
+                           "\\s+(?!\\S)|\\s+",
                            false}}},
     [RULE_MINICPM5] = {{{"\\p{N}{1,3}", false},
                         {CONTRACTION "|" WORD "|\\p{N}+|" SYMBOLS "|" SPACES, false}}},

@@ -38,8 +38,7 @@ static bool has_bit(const uint64_t *bits, size_t i) { return (bits[i / 64] >> i 
 static void set_bit(uint64_t *bits, size_t i) { bits[i / 64] |= (uint64_t)1 << i % 64; }
 
 weft_status vocab_special_init(vocab_special *s, const vocab_table *t, uint32_t attrs,
-                               weft_error *err)
-{
+                               weft_error *err) {
     *s = (vocab_special){.table = t};
     uint32_t count = 0;
     for (uint32_t id = 0; id < t->count; id++) {
@@ -72,24 +71,22 @@ weft_status vocab_special_init(vocab_special *s, const vocab_table *t, uint32_t 
     return WEFT_OK;
 }
 
-void vocab_special_deinit(vocab_special *s)
-{
+void vocab_special_deinit(vocab_special *s) {
     mem_free(s->ids);
     s->ids = NULL;
     s->count = 0;
 }
 
 bool vocab_special_find(const vocab_special *s, str text, size_t from, size_t *match_from,
-                        int32_t *id)
-{
+                        int32_t *id) {
     if (s->count == 0) {
         return false;
     }
     const uint8_t *p = (const uint8_t *)text.data;
     for (size_t at = from; at < text.len; at++) {
-        const bool is_start = has_bit(s->singles, p[at]) ||
-                              (at + 1 < text.len &&
-                               has_bit(s->starts, (size_t)p[at] * 256 + p[at + 1]));
+        const bool is_start =
+            has_bit(s->singles, p[at]) ||
+            (at + 1 < text.len && has_bit(s->starts, (size_t)p[at] * 256 + p[at + 1]));
         if (!is_start) {
             continue;
         }
@@ -104,16 +101,14 @@ bool vocab_special_find(const vocab_special *s, str text, size_t from, size_t *m
 }
 
 /* By text, then by number so that equal texts keep the lower one first. */
-static int compare_entries(const void *a, const void *b)
-{
+static int compare_entries(const void *a, const void *b) {
     const entry *x = a;
     const entry *y = b;
     const int by_text = str_cmp(x->text, y->text);
     return by_text != 0 ? by_text : (x->id > y->id) - (x->id < y->id);
 }
 
-static int32_t longest_at(const vocab_special *s, str text, size_t at)
-{
+static int32_t longest_at(const vocab_special *s, str text, size_t at) {
     int32_t best = VOCAB_NONE;
     range r = {0, s->count};
     for (size_t depth = 0; at + depth < text.len && r.from < r.to; depth++) {
@@ -131,15 +126,13 @@ static int32_t longest_at(const vocab_special *s, str text, size_t at)
 }
 
 /* All texts of the range agree in their first `depth` bytes and are longer than that. */
-static range narrow(const vocab_special *s, range r, size_t depth, uint8_t byte)
-{
+static range narrow(const vocab_special *s, range r, size_t depth, uint8_t byte) {
     const uint32_t from = first_at_least(s, r, depth, byte);
     const uint32_t to = first_at_least(s, (range){from, r.to}, depth, byte + 1u);
     return (range){from, to};
 }
 
-static uint32_t first_at_least(const vocab_special *s, range r, size_t depth, unsigned byte)
-{
+static uint32_t first_at_least(const vocab_special *s, range r, size_t depth, unsigned byte) {
     while (r.from < r.to) {
         const uint32_t middle = r.from + (r.to - r.from) / 2;
         const str text = vocab_table_text(s->table, s->ids[middle]);

@@ -24,8 +24,7 @@ static vocab_pair pair_by_score(const void *context, const vocab_symbol *left,
                                 const vocab_symbol *right);
 static uint32_t rank_of_score(float score);
 
-bool vocab_spm_encode(vocab_run *run, str text)
-{
+bool vocab_spm_encode(vocab_run *run, str text) {
     const vocab *v = run->vocab;
     run->is_after_unknown = false;
     if (v->adds_space && text.len > 0) {
@@ -48,8 +47,7 @@ bool vocab_spm_encode(vocab_run *run, str text)
     return true;
 }
 
-static bool encode_cached(vocab_run *run, str part)
-{
+static bool encode_cached(vocab_run *run, str part) {
     /* Without bytes, what a part becomes may depend on the part before. */
     if (part.len > VOCAB_CACHE_WORD_MAX || !run->vocab->has_all_bytes) {
         return encode_part(run, part, false);
@@ -72,8 +70,7 @@ static bool encode_cached(vocab_run *run, str part)
     return true;
 }
 
-static bool encode_part(vocab_run *run, str part, bool has_space_before)
-{
+static bool encode_part(vocab_run *run, str part, bool has_space_before) {
     if (!vocab_run_spell(run, part, has_space_before)) {
         return false;
     }
@@ -82,20 +79,18 @@ static bool encode_part(vocab_run *run, str part, bool has_space_before)
 }
 
 static vocab_pair pair_by_score(const void *context, const vocab_symbol *left,
-                                const vocab_symbol *right)
-{
+                                const vocab_symbol *right) {
     const scored_texts *texts = context;
     const str text = str_from(texts->text + left->from, right->to - left->from);
     const int32_t id = vocab_table_find(texts->table, text);
-    const bool is_text = id != VOCAB_NONE && (texts->table->attrs[id] &
-                                              (VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER)) != 0;
+    const bool is_text =
+        id != VOCAB_NONE && (texts->table->attrs[id] & (VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER)) != 0;
     return is_text ? (vocab_pair){rank_of_score(texts->table->scores[id]), id}
                    : (vocab_pair){VOCAB_RANK_NONE, VOCAB_NONE};
 }
 
 /* Higher scores get lower ranks: the bits of a float, made to order like an unsigned number. */
-static uint32_t rank_of_score(float score)
-{
+static uint32_t rank_of_score(float score) {
     const float plain = score + 0.0f; /* -0 is 0 */
     uint32_t bits;
     memcpy(&bits, &plain, sizeof bits);

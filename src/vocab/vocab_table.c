@@ -36,6 +36,8 @@ static size_t decode_metaspace(str text, char *out);
 static uint64_t load_tail(const char *p, size_t n);
 static uint64_t mix(uint64_t h, uint64_t word);
 
+static uint8_t tag_of(uint64_t hash) { return (uint8_t)(hash >> 56 | 1); }
+
 weft_status vocab_table_init(vocab_table *t, const weights *w, vocab_piece_form form,
                              weft_error *err) {
     *t = (vocab_table){0};
@@ -45,12 +47,13 @@ weft_status vocab_table_init(vocab_table *t, const weights *w, vocab_piece_form 
                          weights_path(w), key_tokens);
     }
     if (tokens->type != META_ARRAY || tokens->elem_type != META_STRING) {
-        return weft_fail(err, WEFT_FORMAT, "metadata key '%s': wanted an array of strings, found %s",
-                         key_tokens, meta_type_name(tokens->type));
+        return weft_fail(err, WEFT_FORMAT,
+                         "metadata key '%s': wanted an array of strings, found %s", key_tokens,
+                         meta_type_name(tokens->type));
     }
     if (tokens->count == 0 || tokens->count > VOCAB_SIZE_MAX) {
-        return weft_fail(err, WEFT_LIMIT, "metadata key '%s': %llu tokens, wanted 1 to %u", key_tokens,
-                         (unsigned long long)tokens->count, VOCAB_SIZE_MAX);
+        return weft_fail(err, WEFT_LIMIT, "metadata key '%s': %llu tokens, wanted 1 to %u",
+                         key_tokens, (unsigned long long)tokens->count, VOCAB_SIZE_MAX);
     }
     t->count = (uint32_t)tokens->count;
     weft_status status = read_texts(t, tokens, err);
@@ -80,6 +83,7 @@ void vocab_table_deinit(vocab_table *t) {
     mem_free(t->attrs);
     mem_free(t->scores);
     mem_free(t->slots);
+    mem_free(t->tags);
     *t = (vocab_table){0};
 }
 
@@ -87,37 +91,38 @@ int32_t vocab_table_find(const vocab_table *t, str text) {
     if (text.len == 0 || text.len > t->token_bytes_max) {
         return VOCAB_NONE;
     }
-    const uint32_t hash = (uint32_t)vocab_hash(text);
-    for (uint32_t i = hash & t->slot_mask;; i = (i + 1) & t->slot_mask) {
+    const uint64_t hash = vocab_hash(text);
+    const uint8_t tag = tag_of(hash);
+    for (uint32_t i = (uint32_t)hash & t->slot_mask; t->tags[i] != 0; i = (i + 1) & t->slot_mask) {
         const vocab_slot *slot = &t->slots[i];
-        if (slot->id == VOCAB_NONE) {
-            return VOCAB_NONE;
-        }
-        if (slot->hash == hash && str_eq(vocab_table_text(t, slot->id), text)) {
+        if (t->tags[i] == tag && slot->hash == (uint32_t)hash &&
+            str_eq(vocab_table_text(t, slot->id), text)) {
             return slot->id;
         }
     }
+    return VOCAB_NONE;
 }
 
 /* Each loop's loads do not depend on each other, so the processor overlaps their waiting. */
 void vocab_table_find_many(const vocab_table *t, const str *texts, int32_t *ids, size_t n) {
     uint32_t hashes[VOCAB_FIND_MANY_MAX];
     vocab_slot slots[VOCAB_FIND_MANY_MAX];
+    uint8_t tags[VOCAB_FIND_MANY_MAX];
     str found[VOCAB_FIND_MANY_MAX];
     WEFT_ASSERT(n <= VOCAB_FIND_MANY_MAX);
     for (size_t i = 0; i < n; i++) {
         hashes[i] = (uint32_t)vocab_hash(texts[i]);
     }
     for (size_t i = 0; i < n; i++) {
+        tags[i] = t->tags[hashes[i] & t->slot_mask];
         slots[i] = t->slots[hashes[i] & t->slot_mask];
     }
     for (size_t i = 0; i < n; i++) {
-        const int32_t id = slots[i].id;
-        found[i] = id == VOCAB_NONE ? (str){0} : vocab_table_text(t, id);
+        found[i] = tags[i] == 0 ? (str){0} : vocab_table_text(t, slots[i].id);
     }
     for (size_t i = 0; i < n; i++) {
-        const bool is_found = slots[i].hash == hashes[i] && found[i].len > 0 &&
-                              str_eq(found[i], texts[i]);
+        const bool is_found =
+            slots[i].hash == hashes[i] && found[i].len > 0 && str_eq(found[i], texts[i]);
         ids[i] = is_found ? slots[i].id : vocab_table_find(t, texts[i]);
     }
 }
@@ -246,10 +251,9 @@ static weft_status read_scores(vocab_table *t, const weights *w, weft_error *err
 
 static weft_status read_types(vocab_table *t, const weights *w, weft_error *err) {
     /* The numbers of GGUF's token types, 0 being undefined. */
-    static const uint16_t attr_of_type[] = {VOCAB_ATTR_NORMAL,  VOCAB_ATTR_NORMAL,
-                                            VOCAB_ATTR_UNKNOWN, VOCAB_ATTR_CONTROL,
-                                            VOCAB_ATTR_USER,    VOCAB_ATTR_UNUSED,
-                                            VOCAB_ATTR_BYTE};
+    static const uint16_t attr_of_type[] = {
+        VOCAB_ATTR_NORMAL, VOCAB_ATTR_NORMAL, VOCAB_ATTR_UNKNOWN, VOCAB_ATTR_CONTROL,
+        VOCAB_ATTR_USER,   VOCAB_ATTR_UNUSED, VOCAB_ATTR_BYTE};
     t->attrs = mem_array(MEM_VOCAB, t->count, sizeof *t->attrs);
     if (t->attrs == NULL) {
         return weft_fail(err, WEFT_NOMEM, "no memory for the types of %u tokens", t->count);
@@ -265,8 +269,9 @@ static weft_status read_types(vocab_table *t, const weights *w, weft_error *err)
         int64_t type = 1;
         if (types != NULL && (!meta_as_i64(types, id, &type) || type < 0 ||
                               (size_t)type >= WEFT_LEN(attr_of_type))) {
-            return weft_fail(err, WEFT_FORMAT, "metadata key '%s': token %u has type %lld, wanted 0 to 6",
-                             key_types, id, (long long)type);
+            return weft_fail(err, WEFT_FORMAT,
+                             "metadata key '%s': token %u has type %lld, wanted 0 to 6", key_types,
+                             id, (long long)type);
         }
         t->attrs[id] = attr_of_type[type];
     }
@@ -277,12 +282,12 @@ static weft_status read_types(vocab_table *t, const weights *w, weft_error *err)
 static weft_status check_parallel(const meta_value *m, const char *key, meta_type want,
                                   uint32_t count, weft_error *err) {
     const bool is_right = m->type == META_ARRAY &&
-                          (m->elem_type == want ||
-                           (m->elem_type == META_I32 && want == META_F32) ||
+                          (m->elem_type == want || (m->elem_type == META_I32 && want == META_F32) ||
                            (m->elem_type == META_U32 && want == META_I32));
     if (!is_right) {
-        return weft_fail(err, WEFT_FORMAT, "metadata key '%s': wanted an array of %s, found %s of %s",
-                         key, meta_type_name(want), meta_type_name(m->type),
+        return weft_fail(err, WEFT_FORMAT,
+                         "metadata key '%s': wanted an array of %s, found %s of %s", key,
+                         meta_type_name(want), meta_type_name(m->type),
                          m->type == META_ARRAY ? meta_type_name(m->elem_type) : "one value");
     }
     if (m->count < count) {
@@ -298,22 +303,22 @@ static weft_status fill_slots(vocab_table *t, weft_error *err) {
         capacity *= 2;
     }
     t->slots = mem_array(MEM_VOCAB, capacity, sizeof *t->slots);
-    if (t->slots == NULL) {
+    t->tags = mem_zalloc(MEM_VOCAB, capacity, 1);
+    if (t->slots == NULL || t->tags == NULL) {
         return weft_fail(err, WEFT_NOMEM, "no memory to find %u tokens by text", t->count);
     }
-    memset(t->slots, 0xFF, capacity * sizeof *t->slots); /* every id is VOCAB_NONE */
     t->slot_mask = capacity - 1;
     for (uint32_t id = 0; id < t->count; id++) {
         const str text = vocab_table_text(t, (int32_t)id);
         if (text.len == 0) {
             continue;
         }
-        const uint32_t hash = (uint32_t)vocab_hash(text);
-        uint32_t at = hash & t->slot_mask;
+        const uint64_t hash = vocab_hash(text);
+        uint32_t at = (uint32_t)hash & t->slot_mask;
         uint32_t probes = 0;
-        while (t->slots[at].id != VOCAB_NONE) {
+        while (t->tags[at] != 0) {
             const vocab_slot *slot = &t->slots[at];
-            if (slot->hash == hash && str_eq(vocab_table_text(t, slot->id), text)) {
+            if (slot->hash == (uint32_t)hash && str_eq(vocab_table_text(t, slot->id), text)) {
                 break;
             }
             if (++probes > PROBES_MAX) {
@@ -322,8 +327,9 @@ static weft_status fill_slots(vocab_table *t, weft_error *err) {
             }
             at = (at + 1) & t->slot_mask;
         }
-        if (t->slots[at].id == VOCAB_NONE) {
-            t->slots[at] = (vocab_slot){hash, (int32_t)id};
+        if (t->tags[at] == 0) {
+            t->tags[at] = tag_of(hash);
+            t->slots[at] = (vocab_slot){(uint32_t)hash, (int32_t)id};
         }
     }
     return WEFT_OK;

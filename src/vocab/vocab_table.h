@@ -3,6 +3,7 @@
  *   texts:   <unk><s></s>...     all texts in one run of bytes, as stored in the file
  *   at:      0    5   8   12     where each begins; count + 1 entries
  *   slots:   [hash|id]           text to number: open addressing, power of two
+ *   tags:    one byte of hash for each slot, 0 when free; most searches end here
  *   pieces:  what a decoder emits for each token, laid out like texts
  *
  * Three allocations of any size instead of one a token: a quarter of a million tokens load in
@@ -35,7 +36,7 @@ typedef enum vocab_attr {
 
 typedef struct vocab_slot {
     uint32_t hash;
-    int32_t id; /* VOCAB_NONE when free */
+    int32_t id;
 } vocab_slot;
 
 typedef struct vocab_table {
@@ -48,6 +49,7 @@ typedef struct vocab_table {
     uint16_t *attrs;     /* [count] of vocab_attr */
     float *scores;       /* [count], 0 when the file has none */
     vocab_slot *slots;
+    uint8_t *tags;
     uint32_t slot_mask;
 } vocab_table;
 

@@ -31,15 +31,13 @@ static void join(vocab_word *w, uint32_t left, int32_t id);
 static bool heap_push(vocab_word *w, vocab_word_heap_item item);
 static vocab_word_heap_item heap_pop(vocab_word *w);
 
-void vocab_word_deinit(vocab_word *w)
-{
+void vocab_word_deinit(vocab_word *w) {
     mem_free(w->symbols);
     mem_free(w->heap);
     *w = (vocab_word){0};
 }
 
-bool vocab_word_push(vocab_word *w, int32_t id, uint32_t from, uint32_t to)
-{
+bool vocab_word_push(vocab_word *w, int32_t id, uint32_t from, uint32_t to) {
     if (w->count == w->capacity) {
         const size_t capacity = w->capacity == 0 ? 64 : w->capacity * 2;
         vocab_symbol *grown = mem_realloc(MEM_VOCAB, w->symbols, capacity, sizeof *grown);
@@ -53,8 +51,7 @@ bool vocab_word_push(vocab_word *w, int32_t id, uint32_t from, uint32_t to)
     return true;
 }
 
-bool vocab_word_merge(vocab_word *w, vocab_pair_fn *pair, const void *context)
-{
+bool vocab_word_merge(vocab_word *w, vocab_pair_fn *pair, const void *context) {
     if (w->count < 2) {
         return true;
     }
@@ -65,8 +62,7 @@ bool vocab_word_merge(vocab_word *w, vocab_pair_fn *pair, const void *context)
     return merge_long(w, pair, context);
 }
 
-static void merge_short(vocab_word *w, vocab_pair_fn *pair, const void *context)
-{
+static void merge_short(vocab_word *w, vocab_pair_fn *pair, const void *context) {
     vocab_pair pairs[VOCAB_WORD_SHORT_MAX]; /* pairs[i]: symbols i and i + 1 */
     vocab_symbol *s = w->symbols;
     size_t n = w->count;
@@ -98,8 +94,7 @@ static void merge_short(vocab_word *w, vocab_pair_fn *pair, const void *context)
     w->count = n;
 }
 
-static bool merge_long(vocab_word *w, vocab_pair_fn *pair, const void *context)
-{
+static bool merge_long(vocab_word *w, vocab_pair_fn *pair, const void *context) {
     WEFT_ASSERT(w->count < SYMBOL_END);
     const uint32_t n = (uint32_t)w->count;
     w->heap_count = 0;
@@ -120,8 +115,7 @@ static bool merge_long(vocab_word *w, vocab_pair_fn *pair, const void *context)
             continue;
         }
         join(w, item.left, item.id);
-        if (!enter_pair(w, pair, context, left->prev) ||
-            !enter_pair(w, pair, context, item.left)) {
+        if (!enter_pair(w, pair, context, left->prev) || !enter_pair(w, pair, context, item.left)) {
             return false;
         }
     }
@@ -136,8 +130,7 @@ static bool merge_long(vocab_word *w, vocab_pair_fn *pair, const void *context)
 }
 
 /* The pair of symbol `left` and its right neighbour, if there are such and they merge. */
-static bool enter_pair(vocab_word *w, vocab_pair_fn *pair, const void *context, uint32_t left)
-{
+static bool enter_pair(vocab_word *w, vocab_pair_fn *pair, const void *context, uint32_t left) {
     if (left == SYMBOL_END || w->symbols[left].next == SYMBOL_END) {
         return true;
     }
@@ -149,8 +142,7 @@ static bool enter_pair(vocab_word *w, vocab_pair_fn *pair, const void *context, 
     return heap_push(w, (vocab_word_heap_item){p.rank, left, right->to, p.id});
 }
 
-static void join(vocab_word *w, uint32_t left, int32_t id)
-{
+static void join(vocab_word *w, uint32_t left, int32_t id) {
     vocab_symbol *symbol = &w->symbols[left];
     vocab_symbol *right = &w->symbols[symbol->next];
     symbol->id = id;
@@ -162,13 +154,11 @@ static void join(vocab_word *w, uint32_t left, int32_t id)
     right->to = SYMBOL_GONE;
 }
 
-static bool is_before(const vocab_word_heap_item *a, const vocab_word_heap_item *b)
-{
+static bool is_before(const vocab_word_heap_item *a, const vocab_word_heap_item *b) {
     return a->rank < b->rank || (a->rank == b->rank && a->left < b->left);
 }
 
-static bool heap_push(vocab_word *w, vocab_word_heap_item item)
-{
+static bool heap_push(vocab_word *w, vocab_word_heap_item item) {
     if (w->heap_count == w->heap_capacity) {
         const size_t capacity = w->heap_capacity == 0 ? 256 : w->heap_capacity * 2;
         vocab_word_heap_item *grown = mem_realloc(MEM_VOCAB, w->heap, capacity, sizeof *grown);
@@ -187,8 +177,7 @@ static bool heap_push(vocab_word *w, vocab_word_heap_item item)
     return true;
 }
 
-static vocab_word_heap_item heap_pop(vocab_word *w)
-{
+static vocab_word_heap_item heap_pop(vocab_word *w) {
     const vocab_word_heap_item top = w->heap[0];
     const vocab_word_heap_item last = w->heap[--w->heap_count];
     size_t at = 0;

@@ -39,8 +39,8 @@ typedef vocab_pair vocab_pair_fn(const void *context, const vocab_symbol *left,
 typedef struct vocab_word_heap_item {
     uint32_t rank;
     uint32_t left; /* of the pair: number of a symbol */
-    uint32_t to;   /* where the pair's text ended when it was entered: tells whether it still does */
-    int32_t id;    /* what the pair becomes */
+    uint32_t to; /* where the pair's text ended when it was entered: tells whether it still does */
+    int32_t id;  /* what the pair becomes */
 } vocab_word_heap_item;
 
 typedef struct vocab_word {

@@ -15,7 +15,8 @@ What is kept, per position, in OUT.npz (a megabyte or less):
   top_ids       [T][64]         the most likely next tokens, best first
   top_logprob   [T]             natural log of the best one's probability
   top_drop      [T][64] uint16  how far each lies below the best, in units of DROP_UNIT nats:
-                                an error of at most a quarter of a thousandth at any depth
+                                an error of a quarter of a thousandth, but all beyond 32 nats
+                                (where no weight is left) count as 32
   rest_logprob  [T]             log of the probability of all other tokens together
   sha256                        of the GGUF
 
@@ -39,15 +40,16 @@ ROWS_PER_SLICE = 64
 
 WEAVER = """The weaver's house stood at the end of the lane, where the road gives up and becomes a \
 path. She kept two looms: a narrow one by the window for ribbons and a broad one in the back room \
-for blankets. In winter the whole village could hear the broad loom knocking until late, and people \
-said that the snow would not settle before she had finished her row. One evening a stranger came \
-to the door with a bundle of grey wool under his arm"""
+for blankets. In winter the whole village could hear the broad loom knocking until late, and \
+people said that the snow would not settle before she had finished her row. One evening a stranger \
+came to the door with a bundle of grey wool under his arm"""
 TIDES = """Tides are caused mainly by the pull of the Moon, and to a lesser degree by that of the \
 Sun. Because the pull is stronger on the near side of the Earth than on the far side, the water \
 is stretched into two bulges, and most coasts pass through both of them each day. When the Sun and \
 the Moon stand in line, at new and full moon, their effects add up"""
-BREAD = """A plain loaf needs four things: flour, water, salt and time. Mix the flour and the water \
-first and let them rest for half an hour; this saves most of the kneading. Then add the salt"""
+BREAD = """A plain loaf needs four things: flour, water, salt and time. Mix the flour and the \
+water first and let them rest for half an hour; this saves most of the kneading. Then add the \
+salt"""
 CODE = """The following function returns the greatest common divisor of two positive integers.
 
 def gcd(a, b):
@@ -77,13 +79,18 @@ def main():
     reader = GGUFReader(path)
     model = {"llama": build_llama, "gemma3": build_gemma3}[field(reader, "general.architecture")](
         reader)
-    sequences = stored_sequences(out) if os.path.exists(out) else write_sequences(name, path, model)
+    if not os.path.exists(out):
+        save(out, write_sequences(name, path, model))
+    sequences = stored_sequences(out)
     parts = [reference(model, ids) for ids in sequences]
     arrays = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
-    np.savez_compressed(out, sequences=np.array([len(s) for s in sequences], np.uint32),
-                        tokens=np.concatenate(sequences).astype(np.uint32),
-                        sha256=np.array(sha256(path)), **arrays)
+    save(out, sequences, sha256=np.array(sha256(path)), **arrays)
     print(f"{out}: {os.path.getsize(out)} bytes")
+
+
+def save(out, sequences, **arrays):
+    np.savez_compressed(out, sequences=np.array([len(s) for s in sequences], np.uint32),
+                        tokens=np.concatenate(sequences).astype(np.uint32), **arrays)
 
 
 def field(reader, key, default=None):
@@ -182,33 +189,42 @@ def stored_sequences(path):
 
 
 def write_sequences(name, path, model):
+    """Each prompt gets its share of its sequence: itself, then samples. All prompts of a model are
+    continued in one batch, unaware of each other, and then stand one after the other."""
     folder, file = os.path.split(os.path.abspath(path))
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    start = [tokenizer.bos_token_id] if name == "gemma3" else []
+    shares, prompts = [], []
+    for length, texts in PLANS[name]:
+        for i, text in enumerate(texts):
+            shares.append(length * (i + 1) // len(texts) - length * i // len(texts))
+            if texts is QUESTIONS:
+                text = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+            prompts.append(start + tokenizer.encode(text, add_special_tokens=False))
     banned = [i for i, t in tokenizer.added_tokens_decoder.items() if t.special]
+    pieces = sample(model, prompts, max(s - len(p) for s, p in zip(shares, prompts)) + 1, banned)
     out = []
-    for length, prompts in PLANS[name]:
-        ids = [tokenizer.bos_token_id] if name == "gemma3" else []
-        for i, prompt in enumerate(prompts):
-            if prompts is QUESTIONS:
-                prompt = (f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n")
-            ids = ids + tokenizer.encode(prompt, add_special_tokens=False)
-            ids = sample(model, ids, length * (i + 1) // len(prompts), banned)
+    for length, texts in PLANS[name]:
+        ids = list(start)
+        for _ in texts:
+            piece = pieces.pop(0)[len(start):]
+            ids += piece[:shares.pop(0) - (len(start) if len(ids) == len(start) else 0)]
+        assert len(ids) == length
         print(tokenizer.decode(ids))
         out.append(np.array(ids))
     return out
 
 
-def sample(model, ids, length, banned):
-    ids, cache, new = list(ids), None, list(ids)
-    while len(ids) < length:
-        with torch.no_grad():
-            got = model(torch.tensor([new]), past_key_values=cache, use_cache=True,
-                        logits_to_keep=1)
-        cache, logits = got.past_key_values, got.logits[0, -1]
-        logits[banned] = -torch.inf
-        new = [int(torch.multinomial(torch.softmax(logits, 0), 1))]
-        ids += new
-    return ids
+def sample(model, prompts, n_new, banned):
+    """Temperature one, nothing cut off, no special tokens; short prompts are padded on the left."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    with torch.no_grad():
+        got = model.generate(ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0,
+                             top_p=1.0, max_new_tokens=n_new, min_new_tokens=n_new,
+                             suppress_tokens=banned, pad_token_id=0)
+    return [row[width - len(p):].tolist() for row, p in zip(got, prompts)]
 
 
 # ---- the reference ----
@@ -231,8 +247,7 @@ def reference(model, ids):
 def summary(logprobs):
     top, top_ids = torch.topk(logprobs, TOP, dim=1)
     rest = logprobs.scatter(1, top_ids, -torch.inf).logsumexp(dim=1)
-    drop = torch.round((top[:, :1] - top) / DROP_UNIT)
-    assert float(drop.max()) < 65536.0
+    drop = torch.round((top[:, :1] - top) / DROP_UNIT).clamp(max=65535)
     return dict(top_ids=top_ids.numpy().astype(np.uint32),
                 top_logprob=top[:, 0].numpy().astype(np.float32),
                 top_drop=drop.numpy().astype(np.uint16),

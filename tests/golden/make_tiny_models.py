@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the tiny random models of tests/golden/fixtures/tiny and their reference logits.
 
-usage: make_tiny_models.py [OUT_DIR]
+usage: make_tiny_models.py [NAME...]       all models, or those named
 
 Each model is built by transformers from a small configuration, filled with random weights that
 were first rounded to the type they are stored in, run in float32 over one fixed list of token
@@ -68,9 +68,10 @@ def gemma3(local=None, scaling=None, **changes):
     return Gemma3TextConfig(**{**base, **changes})
 
 
-# Name, configuration, type of the matrices, extra choices of the writer.
+# Name, configuration, type of the matrices, extra choices of the writer. Two have an epsilon large
+# enough to be seen.
 MODELS = [
-    ("llama_gqa", llama(), F32, {}),
+    ("llama_gqa", llama(rms_norm_eps=0.02), F32, {}),
     ("llama3_rope", llama(
         rope_parameters=dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0,
                              high_freq_factor=4.0, original_max_position_embeddings=32)), F16, {}),
@@ -86,7 +87,8 @@ MODELS = [
     ("gemma3_scaled", gemma3(local=4000.0, scaling=dict(rope_type="linear", factor=4.0),
                              sliding_window=20, num_attention_heads=4, num_key_value_heads=2,
                              head_dim=16, query_pre_attn_scalar=16, intermediate_size=64,
-                             final_logit_softcapping=12.0), F16, dict(local_base=True)),
+                             rms_norm_eps=0.02, final_logit_softcapping=12.0), F16,
+     dict(local_base=True)),
     ("gemma3_27b", gemma3(num_hidden_layers=62, hidden_size=24, intermediate_size=8,
                           num_attention_heads=2, head_dim=8, query_pre_attn_scalar=12), F16, {}),
 ]
@@ -106,14 +108,18 @@ GEMMA3_NAMES = {
 
 
 def main():
-    out_dir = sys.argv[1] if len(sys.argv) > 1 else OUT_DIR
-    os.makedirs(out_dir, exist_ok=True)
+    wanted = sys.argv[1:] or [m[0] for m in MODELS]
+    unknown = set(wanted) - {m[0] for m in MODELS}
+    if unknown:
+        sys.exit(f"no such model: {' '.join(sorted(unknown))}")
+    os.makedirs(OUT_DIR, exist_ok=True)
     ids = np.random.default_rng(7).integers(0, N_VOCAB - 2, N_TOKENS).tolist()
-    with open(os.path.join(out_dir, "ids.json"), "w") as f:
+    with open(os.path.join(OUT_DIR, "ids.json"), "w") as f:
         json.dump(ids, f)
         f.write("\n")
     for name, config, dtype, options in MODELS:
-        make(out_dir, name, config, dtype, options, ids)
+        if name in wanted:
+            make(OUT_DIR, name, config, dtype, options, ids)
 
 
 def make(out_dir, name, config, dtype, options, ids):

@@ -37,6 +37,9 @@ typedef struct kcheck kcheck;
 typedef void kc_check_fn(kcheck *kc, const kernels_cpu *k);
 
 #define KC_FAMILY_LIST(X)                                                               \
+    X(pack, check_pack)                                                                 \
+    X(act, check_act)                                                                   \
+    X(linear, check_linear)                                                             \
     X(row, check_row)                                                                   \
     X(rope, check_rope)                                                                 \
     X(kv_store, check_kv_store)                                                         \

@@ -107,7 +107,8 @@ static void encoded_bits_are_those_of_gguf(void **state) {
             float x[32];
             make_floats(x, &seed, i);
             quant_quantize(encoded_formats[f], blocks, x, 32);
-            if (fnv(blocks, dtype_row_bytes(encoded_formats[f], 32)) != quant_encoded_hashes[f][i]) {
+            if (fnv(blocks, dtype_row_bytes(encoded_formats[f], 32)) !=
+                quant_encoded_hashes[f][i]) {
                 fail_msg("%s block %zu differs", weft_dtype_info_of(encoded_formats[f])->name, i);
             }
         }

@@ -96,8 +96,8 @@ static void load_scale6(weight_block *w, const uint8_t scales[12][16], float d, 
 
 static void load_q4_k(weight_block *w, const void *panel, size_t b, size_t row) {
     const slab_q4_k *slab = (const slab_q4_k *)panel + b / 8;
-    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]),
-                quant_f16_to_f32(slab->dmin[row]), b % 8, row);
+    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]), quant_f16_to_f32(slab->dmin[row]),
+                b % 8, row);
     for (size_t l = 0; l < BLOCK; l++) {
         w->codes[l] = low_at(slab->low[b % 8], row, l);
     }
@@ -106,8 +106,8 @@ static void load_q4_k(weight_block *w, const void *panel, size_t b, size_t row) 
 static void load_q5_k(weight_block *w, const void *panel, size_t b, size_t row) {
     const slab_q5_k *slab = (const slab_q5_k *)panel + b / 8;
     const slab_q5_k_block *block = &slab->blocks[b % 8];
-    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]),
-                quant_f16_to_f32(slab->dmin[row]), b % 8, row);
+    load_scale6(w, slab->scales, quant_f16_to_f32(slab->d[row]), quant_f16_to_f32(slab->dmin[row]),
+                b % 8, row);
     w->min = fmaf(16.0f, w->scale, w->min);
     for (size_t l = 0; l < BLOCK; l++) {
         w->codes[l] = (low_at(block->low, row, l) | high5_at(block->high, row, l)) - 16;
@@ -184,9 +184,7 @@ void linear_q8_0_ref(float *y, size_t y_stride, const void *panel, const void *x
 
 typedef float weight_at_fn(const void *panel, size_t index);
 
-static float weight_f32(const void *panel, size_t index) {
-    return ((const float *)panel)[index];
-}
+static float weight_f32(const void *panel, size_t index) { return ((const float *)panel)[index]; }
 
 static float weight_f16(const void *panel, size_t index) {
     return quant_f16_to_f32(((const uint16_t *)panel)[index]);

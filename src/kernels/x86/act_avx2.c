@@ -16,8 +16,7 @@ TILE_INLINE float block_scale(float *inverse, const float *x, float max_code) {
     max8 = _mm256_max_epi32(max8, _mm256_and_si256(tile_load(x + 8), magnitude));
     max8 = _mm256_max_epi32(max8, _mm256_and_si256(tile_load(x + 16), magnitude));
     max8 = _mm256_max_epi32(max8, _mm256_and_si256(tile_load(x + 24), magnitude));
-    __m128i max4 =
-        _mm_max_epi32(_mm256_castsi256_si128(max8), _mm256_extracti128_si256(max8, 1));
+    __m128i max4 = _mm_max_epi32(_mm256_castsi256_si128(max8), _mm256_extracti128_si256(max8, 1));
     max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0x4e));
     max4 = _mm_max_epi32(max4, _mm_shuffle_epi32(max4, 0xb1));
     const float max = _mm_cvtss_f32(_mm_castsi128_ps(max4));
@@ -70,8 +69,8 @@ void act_quantize_q8_avx2(void *act, const float *x, size_t k) {
             _mm256_permute4x64_epi64(_mm256_packs_epi16(codes[0], codes[1]), 0xd8);
         const uint32_t sums[2] = {neg_sums(codes[0]), neg_sums(codes[1])};
         memcpy(block->neg_sums, sums, sizeof(sums));
-        const int neg_sum = block->neg_sums[0][0] + block->neg_sums[0][1] +
-                            block->neg_sums[1][0] + block->neg_sums[1][1];
+        const int neg_sum = block->neg_sums[0][0] + block->neg_sums[0][1] + block->neg_sums[1][0] +
+                            block->neg_sums[1][1];
         _mm256_storeu_si256((__m256i *)block->codes, bytes);
         block->scale = scale;
         block->sum = scale * (float)-neg_sum;

@@ -31,10 +31,11 @@
 #include "kernels/x86/vecmath_avx2.h"
 
 #define BLOCK KERNEL_ATTN_BLOCK
+#define BLOCK_PAGES (KERNEL_ATTN_BLOCK / KERNEL_PAGE_TOKENS)
 #define GROUP 3u          /* queries that share registers */
 #define TILE (20u * GROUP) /* queries that share a converted block */
 #define ACC_FLOATS 16384u
-#define DIRECT_MAX 6u     /* at most this many queries read the pages directly */
+#define DIRECT_MAX 24u     /* at most this many queries read the pages directly */
 #define PAD_FLOATS 16u
 
 /* What score and value loops read: a cache row in place, or a converted one. */
@@ -55,10 +56,15 @@ typedef struct tile {
     const attention_args *a;
     weft_dtype dtype;
     uint32_t n_queries, n_active; /* active: sees some position of the current block */
+    uint32_t end;                 /* positions below it are seen by some query */
     query queries[TILE];
     query *active[TILE];
+    bool is_direct;               /* rows are in the pages, not converted */
     uint32_t lo, hi;              /* positions of the block that some active query sees */
-    const uint8_t *rows[BLOCK];   /* K or V of the block's positions */
+    /* K or V of the block: position p is at pages[p / 16] + p % 16 * row_bytes. ahead is where the
+     * next block's lie, to be fetched early, with rows of ahead_bytes. */
+    const uint8_t *pages[BLOCK_PAGES], *ahead[BLOCK_PAGES];
+    size_t row_bytes, ahead_bytes;
     _Alignas(32) float scores[TILE][BLOCK];
     _Alignas(32) float acc[ACC_FLOATS];
     _Alignas(64) float block[BLOCK * (KERNEL_HEAD_DIM_MAX + PAD_FLOATS)];
@@ -140,12 +146,11 @@ static void attend(const attention_args *a, weft_dtype dtype) {
             }
             continue;
         }
-        uint32_t begin = UINT32_MAX, end = 0;
+        uint32_t begin = t.end;
         for (uint32_t i = 0; i < t.n_queries; i++) {
             begin = t.queries[i].begin < begin ? t.queries[i].begin : begin;
-            end = t.queries[i].end > end ? t.queries[i].end : end;
         }
-        const uint32_t part_last = (end - 1) / KERNEL_ATTN_SPLIT;
+        const uint32_t part_last = (t.end - 1) / KERNEL_ATTN_SPLIT;
         for (uint32_t part = begin / KERNEL_ATTN_SPLIT; part <= part_last; part++) {
             tile_part(&t, part);
             for (uint32_t i = 0; i < t.n_queries; i++) {
@@ -162,6 +167,7 @@ static void attend(const attention_args *a, weft_dtype dtype) {
 
 static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t n) {
     t->n_queries = n;
+    t->end = 0;
     for (uint32_t i = 0; i < n; i++) {
         const size_t row = (first + i) / a->n_heads, head = (first + i) % a->n_heads;
         t->queries[i] = (query){
@@ -172,6 +178,7 @@ static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t
             .begin = a->kv_begin[row],
             .end = a->kv_end[row],
         };
+        t->end = a->kv_end[row] > t->end ? a->kv_end[row] : t->end;
     }
 }
 
@@ -231,9 +238,27 @@ INLINE_AVX2 __m128 sum_four(__m256 a, __m256 b, __m256 c, __m256 d) {
     return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 }
 
-/* Scores of n queries with keys[0..4), written at column `at`. */
-INLINE_AVX2 void score_group(query *const *queries, const uint8_t *const *keys, uint32_t at,
-                             size_t dim, float scale, cell c, const int n) {
+/* Of the queries left, how many go next: a group of one would leave the multipliers waiting for
+ * its few chains, so four are two and two. */
+INLINE_AVX2 uint32_t group_size(uint32_t left) {
+    return left == GROUP + 1 ? 2 : left < GROUP ? left : GROUP;
+}
+
+INLINE_AVX2 const uint8_t *row_in(const uint8_t *const *pages, uint32_t p, size_t row_bytes) {
+    return pages[p / KERNEL_PAGE_TOKENS] + p % KERNEL_PAGE_TOKENS * row_bytes;
+}
+
+/* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
+ * one block ahead. */
+INLINE_AVX2 void fetch(const uint8_t *data, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)data + i, _MM_HINT_T0);
+    }
+}
+
+/* Scores of n queries with four keys, written at column `at`. */
+INLINE_AVX2 void score_group(query *const *queries, const uint8_t *keys, size_t row_bytes,
+                             uint32_t at, size_t dim, float scale, cell c, const int n) {
     __m256 acc[3][4];
     for (int r = 0; r < n; r++) {
         for (int j = 0; j < 4; j++) {
@@ -241,7 +266,7 @@ INLINE_AVX2 void score_group(query *const *queries, const uint8_t *const *keys, 
         }
     }
     const float *q0 = queries[0]->q, *q1 = queries[n > 1 ? 1 : 0]->q, *q2 = queries[n > 2 ? 2 : 0]->q;
-    const uint8_t *k0 = keys[0], *k1 = keys[1], *k2 = keys[2], *k3 = keys[3];
+    const uint8_t *k0 = keys, *k1 = k0 + row_bytes, *k2 = k1 + row_bytes, *k3 = k2 + row_bytes;
     for (size_t i = 0; i < dim; i += 8) {
         const __m256 q[3] = {_mm256_loadu_ps(q0 + i), _mm256_loadu_ps(q1 + i),
                              _mm256_loadu_ps(q2 + i)};
@@ -264,9 +289,13 @@ INLINE_AVX2 void score_block(tile *t, cell c) {
     const size_t dim = t->a->k_dim;
     const float scale = t->a->scale;
     for (uint32_t at = t->lo / 4 * 4; at < t->hi; at += 4) {
-        for (uint32_t i = 0; i < t->n_active; i += GROUP) {
+        const uint8_t *keys = row_in(t->pages, at, t->row_bytes);
+        if (t->is_direct) { /* a page's rows are contiguous: four of them are one stretch */
+            fetch(row_in(t->ahead, at, t->ahead_bytes), 4 * t->ahead_bytes);
+        }
+        for (uint32_t i = 0, n; i < t->n_active; i += n) {
             query *const *q = &t->active[i];
-            const uint32_t n = t->n_active - i < GROUP ? t->n_active - i : GROUP;
+            n = group_size(t->n_active - i);
             bool is_seen = false;
             for (uint32_t r = 0; r < n; r++) {
                 is_seen |= q[r]->lo < at + 4 && q[r]->hi > at;
@@ -275,11 +304,11 @@ INLINE_AVX2 void score_block(tile *t, cell c) {
                 continue;
             }
             if (n == 3) {
-                score_group(q, &t->rows[at], at, dim, scale, c, 3);
+                score_group(q, keys, t->row_bytes, at, dim, scale, c, 3);
             } else if (n == 2) {
-                score_group(q, &t->rows[at], at, dim, scale, c, 2);
+                score_group(q, keys, t->row_bytes, at, dim, scale, c, 2);
             } else {
-                score_group(q, &t->rows[at], at, dim, scale, c, 1);
+                score_group(q, keys, t->row_bytes, at, dim, scale, c, 1);
             }
         }
     }
@@ -294,16 +323,14 @@ static void tile_scores(tile *t, uint32_t block) {
     }
 }
 
-/* Scores of the block to weights; m and l move on and acc is rescaled. */
-static void query_softmax(query *q, const attention_args *a) {
+/* Soft-caps the scores and puts minus infinity where the query does not see. */
+static void query_mask(query *q, float softcap) {
     const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i lo = _mm256_set1_epi32((int)q->lo - 1), hi = _mm256_set1_epi32((int)q->hi);
-    const uint32_t from = q->lo / 8 * 8;
-    __m256 most = _mm256_set1_ps(q->m);
-    for (uint32_t i = from; i < q->hi; i += 8) {
+    for (uint32_t i = q->lo / 8 * 8; i < q->hi; i += 8) {
         __m256 s = _mm256_load_ps(q->scores + i);
-        if (a->softcap != 0.0f) {
-            const __m256 cap = _mm256_set1_ps(a->softcap);
+        if (softcap != 0.0f) {
+            const __m256 cap = _mm256_set1_ps(softcap);
             s = _mm256_mul_ps(cap, tanh_avx2(_mm256_div_ps(s, cap)));
         }
         const __m256i at = _mm256_add_epi32(index, _mm256_set1_epi32((int)i));
@@ -311,7 +338,18 @@ static void query_softmax(query *q, const attention_args *a) {
             _mm256_and_si256(_mm256_cmpgt_epi32(at, lo), _mm256_cmpgt_epi32(hi, at));
         s = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), s, _mm256_castsi256_ps(is_seen));
         _mm256_store_ps(q->scores + i, s);
-        most = _mm256_max_ps(most, s);
+    }
+}
+
+/* Scores of the block to weights; m and l move on and acc is rescaled. */
+static void query_softmax(query *q, const attention_args *a) {
+    if (q->lo > 0 || q->hi < BLOCK || a->softcap != 0.0f) {
+        query_mask(q, a->softcap);
+    }
+    const uint32_t from = q->lo / 8 * 8;
+    __m256 most = _mm256_set1_ps(q->m);
+    for (uint32_t i = from; i < q->hi; i += 8) {
+        most = _mm256_max_ps(most, _mm256_load_ps(q->scores + i));
     }
     const float m = max_lanes_avx2(most);
     __m256 sum = _mm256_setzero_ps();
@@ -337,8 +375,9 @@ static void query_softmax(query *q, const attention_args *a) {
 }
 
 /* acc of n queries, columns [col, col + 8 * width) += weights x values of positions [from, to). */
-INLINE_AVX2 void value_group(query *const *queries, const uint8_t *const *rows, uint32_t from,
-                             uint32_t to, size_t col, cell c, const int n, const int width) {
+INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from, uint32_t to,
+                             size_t col, cell c, const int n, const int width) {
+    const size_t col_bytes = c == CELL_F16 ? 2 * col : 4 * col;
     __m256 acc[3][8];
     for (int r = 0; r < n; r++) {
         for (int j = 0; j < width; j++) {
@@ -347,13 +386,20 @@ INLINE_AVX2 void value_group(query *const *queries, const uint8_t *const *rows, 
     }
     const float *w0 = queries[0]->scores, *w1 = queries[n > 1 ? 1 : 0]->scores,
                 *w2 = queries[n > 2 ? 2 : 0]->scores;
-    for (uint32_t p = from; p < to; p++) {
-        const __m256 weight[3] = {_mm256_broadcast_ss(w0 + p), _mm256_broadcast_ss(w1 + p),
-                                  _mm256_broadcast_ss(w2 + p)};
-        for (int j = 0; j < width; j++) {
-            const __m256 value = load_cell(rows[p], col + 8 * (size_t)j, c);
-            for (int r = 0; r < n; r++) {
-                acc[r][j] = _mm256_fmadd_ps(weight[r], value, acc[r][j]);
+    while (from < to) {
+        const uint8_t *row = row_in(t->pages, from, t->row_bytes) + col_bytes;
+        const uint8_t *ahead = row_in(t->ahead, from, t->ahead_bytes) + col_bytes;
+        const uint32_t page_end = (from / KERNEL_PAGE_TOKENS + 1) * KERNEL_PAGE_TOKENS;
+        const uint32_t stop = page_end < to ? page_end : to;
+        for (; from < stop; from++, row += t->row_bytes, ahead += t->ahead_bytes) {
+            const __m256 weight[3] = {_mm256_broadcast_ss(w0 + from), _mm256_broadcast_ss(w1 + from),
+                                      _mm256_broadcast_ss(w2 + from)};
+            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+            for (int j = 0; j < width; j++) {
+                const __m256 value = load_cell(row, 8 * (size_t)j, c);
+                for (int r = 0; r < n; r++) {
+                    acc[r][j] = _mm256_fmadd_ps(weight[r], value, acc[r][j]);
+                }
             }
         }
     }
@@ -364,23 +410,23 @@ INLINE_AVX2 void value_group(query *const *queries, const uint8_t *const *rows, 
     }
 }
 
-INLINE_AVX2 void value_rows(query *const *q, uint32_t n, const uint8_t *const *rows, uint32_t from,
-                            uint32_t to, size_t col, cell c, const int width) {
+INLINE_AVX2 void value_rows(query *const *q, uint32_t n, const tile *t, uint32_t from, uint32_t to,
+                            size_t col, cell c, const int width) {
     if (from >= to) {
         return;
     }
     if (n == 3) {
-        value_group(q, rows, from, to, col, c, 3, width);
+        value_group(q, t, from, to, col, c, 3, width);
     } else if (n == 2) {
-        value_group(q, rows, from, to, col, c, 2, width);
+        value_group(q, t, from, to, col, c, 2, width);
     } else {
-        value_group(q, rows, from, to, col, c, 1, width);
+        value_group(q, t, from, to, col, c, 1, width);
     }
 }
 
 /* The stretch that all n queries see together, what only some see one by one around it. */
-INLINE_AVX2 void value_columns(query *const *q, uint32_t n, const uint8_t *const *rows, size_t col,
-                               cell c, const int width) {
+INLINE_AVX2 void value_columns(query *const *q, uint32_t n, const tile *t, size_t col, cell c,
+                               const int width) {
     uint32_t from = q[0]->lo, to = q[0]->hi;
     for (uint32_t r = 1; r < n; r++) {
         from = q[r]->lo > from ? q[r]->lo : from;
@@ -388,16 +434,16 @@ INLINE_AVX2 void value_columns(query *const *q, uint32_t n, const uint8_t *const
     }
     if (from >= to) {
         for (uint32_t r = 0; r < n; r++) {
-            value_rows(&q[r], 1, rows, q[r]->lo, q[r]->hi, col, c, width);
+            value_rows(&q[r], 1, t, q[r]->lo, q[r]->hi, col, c, width);
         }
         return;
     }
     for (uint32_t r = 0; r < n; r++) {
-        value_rows(&q[r], 1, rows, q[r]->lo, from, col, c, width);
+        value_rows(&q[r], 1, t, q[r]->lo, from, col, c, width);
     }
-    value_rows(q, n, rows, from, to, col, c, width);
+    value_rows(q, n, t, from, to, col, c, width);
     for (uint32_t r = 0; r < n; r++) {
-        value_rows(&q[r], 1, rows, to, q[r]->hi, col, c, width);
+        value_rows(&q[r], 1, t, to, q[r]->hi, col, c, width);
     }
 }
 
@@ -405,15 +451,15 @@ INLINE_AVX2 void value_block(tile *t, cell c) {
     const size_t dim = t->a->v_dim;
     for (size_t col = 0; col < dim;) {
         const size_t width = dim - col >= 32 ? 4 : dim - col >= 16 ? 2 : 1;
-        for (uint32_t i = 0; i < t->n_active; i += GROUP) {
+        for (uint32_t i = 0, n; i < t->n_active; i += n) {
             query *const *q = &t->active[i];
-            const uint32_t n = t->n_active - i < GROUP ? t->n_active - i : GROUP;
+            n = group_size(t->n_active - i);
             if (width == 4) {
-                value_columns(q, n, t->rows, col, c, 4);
+                value_columns(q, n, t, col, c, 4);
             } else if (width == 2) {
-                value_columns(q, n, t->rows, col, c, 2);
+                value_columns(q, n, t, col, c, 2);
             } else {
-                value_columns(q, n, t->rows, col, c, 1);
+                value_columns(q, n, t, col, c, 1);
             }
         }
         col += 8 * width;
@@ -476,7 +522,15 @@ static inline float load_f16(const uint8_t *p) {
 }
 
 static void convert_f16(float *dst, const uint8_t *src, size_t n) {
-    for (size_t i = 0; i < n; i += 8) {
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256 v[4] = {load_cell(src, i, CELL_F16), load_cell(src, i + 8, CELL_F16),
+                             load_cell(src, i + 16, CELL_F16), load_cell(src, i + 24, CELL_F16)};
+        for (size_t j = 0; j < 4; j++) {
+            _mm256_store_ps(dst + i + 8 * j, v[j]);
+        }
+    }
+    for (; i < n; i += 8) {
         _mm256_store_ps(dst + i, load_cell(src, i, CELL_F16));
     }
 }
@@ -509,32 +563,41 @@ static void convert_q4_0(float *dst, const uint8_t *src, size_t n) {
     }
 }
 
-/* Points rows at the block's K or V, converted to floats where that pays, and says what they
- * hold. Positions go in fours; the fourth of a seen one is in the same page. */
+/* Points pages at the block's K or V, converted to floats where that pays, and says what the rows
+ * hold. Only pages of which a position is seen are looked up. Positions go in fours; the fourth of
+ * a seen one is in the same page. */
 static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_bytes, size_t dim) {
+    const uint32_t page_last = (t->end - 1) / KERNEL_PAGE_TOKENS;
+    const uint32_t *table = t->a->pages + block * BLOCK_PAGES;
+    for (uint32_t i = t->lo / KERNEL_PAGE_TOKENS; i * KERNEL_PAGE_TOKENS < t->hi; i++) {
+        const bool has_next = (block + 1) * BLOCK_PAGES + i <= page_last;
+        const size_t next = table[has_next ? i + BLOCK_PAGES : i];
+        t->pages[i] = base + (size_t)table[i] * t->a->page_stride_bytes;
+        t->ahead[i] = base + next * t->a->page_stride_bytes;
+    }
+    t->row_bytes = t->ahead_bytes = row_bytes;
+    t->is_direct = t->dtype == WEFT_DTYPE_F32 ||
+                   (t->dtype == WEFT_DTYPE_F16 && t->n_active <= DIRECT_MAX);
+    if (t->is_direct) {
+        return t->dtype == WEFT_DTYPE_F16 ? CELL_F16 : CELL_F32;
+    }
+    const size_t stride = dim + PAD_FLOATS;
     const uint32_t to = (t->hi + 3) / 4 * 4;
     for (uint32_t j = t->lo / 4 * 4; j < to; j++) {
-        const uint32_t position = block * BLOCK + j;
-        const size_t page = t->a->pages[position / KERNEL_PAGE_TOKENS];
-        t->rows[j] = base + page * t->a->page_stride_bytes +
-                     position % KERNEL_PAGE_TOKENS * row_bytes;
-    }
-    if (t->dtype == WEFT_DTYPE_F32) {
-        return CELL_F32;
-    }
-    if (t->dtype == WEFT_DTYPE_F16 && t->n_active <= DIRECT_MAX) {
-        return CELL_F16;
-    }
-    for (uint32_t j = t->lo / 4 * 4; j < to; j++) {
-        float *dst = t->block + j * (dim + PAD_FLOATS);
+        const uint8_t *row = row_in(t->pages, j, row_bytes);
+        fetch(row_in(t->ahead, j, row_bytes), row_bytes);
         if (t->dtype == WEFT_DTYPE_F16) {
-            convert_f16(dst, t->rows[j], dim);
+            convert_f16(t->block + j * stride, row, dim);
         } else if (t->dtype == WEFT_DTYPE_Q8_0) {
-            convert_q8_0(dst, t->rows[j], dim);
+            convert_q8_0(t->block + j * stride, row, dim);
         } else {
-            convert_q4_0(dst, t->rows[j], dim);
+            convert_q4_0(t->block + j * stride, row, dim);
         }
-        t->rows[j] = (const uint8_t *)dst;
     }
+    for (size_t i = 0; i < BLOCK_PAGES; i++) {
+        t->pages[i] = t->ahead[i] =
+            (const uint8_t *)(t->block + i * KERNEL_PAGE_TOKENS * stride);
+    }
+    t->row_bytes = t->ahead_bytes = stride * sizeof(float);
     return CELL_F32;
 }

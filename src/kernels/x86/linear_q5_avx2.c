@@ -1,7 +1,8 @@
 /* linear_q5_avx2.c - products of Q5_0, Q5_1 and Q5_K.
  *
  * Layout: slab.h. Registers and the 16-bit sums: tile_int_avx2.h. The fifth bit costs three
- * instructions for 32 codes, so that spreading a chunk to bytes pays earlier than for nibbles.
+ * instructions for 32 codes; with two tiles or more it pays to spread a chunk to bytes once (18 %
+ * at 64 rows).
  */
 #include "kernels/products.h"
 #include "kernels/x86/tile_int_avx2.h"
@@ -9,10 +10,18 @@
 
 #define EXPAND_ROWS_MIN 12u
 
-#define KIND_Q5_0 \
-    ((tile_kind){TILE_CODES_5, 4, 0, sizeof(slab_q5_0), offsetof(slab_q5_0, low)})
-#define KIND_Q5_0_EXPANDED \
-    ((tile_kind){TILE_CODES_EXPANDED, 4, 0, sizeof(slab_q5_0), offsetof(slab_q5_0, low)})
+static const tile_kind kind_q5_0 = {
+    .codes = TILE_CODES_5,
+    .log2_middle = 4,
+    .block_stride = sizeof(slab_q5_0),
+    .scale_before = offsetof(slab_q5_0, low),
+};
+static const tile_kind kind_q5_0_expanded = {
+    .codes = TILE_CODES_EXPANDED,
+    .log2_middle = 4,
+    .block_stride = sizeof(slab_q5_0),
+    .scale_before = offsetof(slab_q5_0, low),
+};
 
 static void open_q5_0(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q5_0, low);
@@ -20,17 +29,15 @@ static void open_q5_0(tile_chunk *c, const uint8_t *slabs) {
 
 static void tile_q5_0(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    tile_int_rows(rows, KIND_Q5_0, y, c, x, x_stride);
+    tile_int_rows(rows, kind_q5_0, y, c, x, x_stride);
 }
 
-static void expand_q5_0(tile_chunk *c) {
-    tile_expand(KIND_Q5_0, c);
-}
+static void expand_q5_0(tile_chunk *c) { tile_expand(kind_q5_0, c); }
 
 static void tile_q5_0_expanded(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                                size_t x_stride) {
     (void)rows;
-    tile_int(TILE_ROWS, KIND_Q5_0_EXPANDED, y, c, x, x_stride);
+    tile_int(TILE_ROWS, kind_q5_0_expanded, y, c, x, x_stride);
 }
 
 void linear_q5_0_avx2(float *y, size_t y_stride, const void *panel, const void *x,
@@ -47,10 +54,20 @@ void linear_q5_0_avx2(float *y, size_t y_stride, const void *panel, const void *
     linear_run_avx2(&format, y, y_stride, panel, x, x_stride_bytes, m, n, k);
 }
 
-#define KIND_Q5_1 \
-    ((tile_kind){TILE_CODES_5, 4, 1, sizeof(slab_q5_1), offsetof(slab_q5_1, low)})
-#define KIND_Q5_1_EXPANDED \
-    ((tile_kind){TILE_CODES_EXPANDED, 4, 1, sizeof(slab_q5_1), offsetof(slab_q5_1, low)})
+static const tile_kind kind_q5_1 = {
+    .codes = TILE_CODES_5,
+    .log2_middle = 4,
+    .has_min = 1,
+    .block_stride = sizeof(slab_q5_1),
+    .scale_before = offsetof(slab_q5_1, low),
+};
+static const tile_kind kind_q5_1_expanded = {
+    .codes = TILE_CODES_EXPANDED,
+    .log2_middle = 4,
+    .has_min = 1,
+    .block_stride = sizeof(slab_q5_1),
+    .scale_before = offsetof(slab_q5_1, low),
+};
 
 static void open_q5_1(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q5_1, low);
@@ -58,17 +75,15 @@ static void open_q5_1(tile_chunk *c, const uint8_t *slabs) {
 
 static void tile_q5_1(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    tile_int_rows(rows, KIND_Q5_1, y, c, x, x_stride);
+    tile_int_rows(rows, kind_q5_1, y, c, x, x_stride);
 }
 
-static void expand_q5_1(tile_chunk *c) {
-    tile_expand(KIND_Q5_1, c);
-}
+static void expand_q5_1(tile_chunk *c) { tile_expand(kind_q5_1, c); }
 
 static void tile_q5_1_expanded(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                                size_t x_stride) {
     (void)rows;
-    tile_int(TILE_ROWS, KIND_Q5_1_EXPANDED, y, c, x, x_stride);
+    tile_int(TILE_ROWS, kind_q5_1_expanded, y, c, x, x_stride);
 }
 
 void linear_q5_1_avx2(float *y, size_t y_stride, const void *panel, const void *x,
@@ -85,10 +100,17 @@ void linear_q5_1_avx2(float *y, size_t y_stride, const void *panel, const void *
     linear_run_avx2(&format, y, y_stride, panel, x, x_stride_bytes, m, n, k);
 }
 
-#define KIND_Q5_K \
-    ((tile_kind){TILE_CODES_5, 4, 1, sizeof(slab_q5_k_block), 0})
-#define KIND_Q5_K_EXPANDED \
-    ((tile_kind){TILE_CODES_EXPANDED, 4, 1, 0, 0})
+static const tile_kind kind_q5_k = {
+    .codes = TILE_CODES_5,
+    .log2_middle = 4,
+    .has_min = 1,
+    .block_stride = sizeof(slab_q5_k_block),
+};
+static const tile_kind kind_q5_k_expanded = {
+    .codes = TILE_CODES_EXPANDED,
+    .log2_middle = 4,
+    .has_min = 1,
+};
 
 static void open_q5_k(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q5_k, blocks[0].low);
@@ -97,17 +119,15 @@ static void open_q5_k(tile_chunk *c, const uint8_t *slabs) {
 
 static void tile_q5_k(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    tile_int_rows(rows, KIND_Q5_K, y, c, x, x_stride);
+    tile_int_rows(rows, kind_q5_k, y, c, x, x_stride);
 }
 
-static void expand_q5_k(tile_chunk *c) {
-    tile_expand(KIND_Q5_K, c);
-}
+static void expand_q5_k(tile_chunk *c) { tile_expand(kind_q5_k, c); }
 
 static void tile_q5_k_expanded(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                                size_t x_stride) {
     (void)rows;
-    tile_int(TILE_ROWS, KIND_Q5_K_EXPANDED, y, c, x, x_stride);
+    tile_int(TILE_ROWS, kind_q5_k_expanded, y, c, x, x_stride);
 }
 
 void linear_q5_k_avx2(float *y, size_t y_stride, const void *panel, const void *x,

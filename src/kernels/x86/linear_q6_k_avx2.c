@@ -129,24 +129,12 @@ static void expand_q6_k(tile_chunk *c) {
 static void tile_q6_k(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
     switch (rows) {
-    case 1:
-        tile(1, 0, y, c, x, x_stride);
-        return;
-    case 2:
-        tile(2, 0, y, c, x, x_stride);
-        return;
-    case 3:
-        tile(3, 0, y, c, x, x_stride);
-        return;
-    case 4:
-        tile(4, 0, y, c, x, x_stride);
-        return;
-    case 5:
-        tile(5, 0, y, c, x, x_stride);
-        return;
-    default:
-        tile(6, 0, y, c, x, x_stride);
-        return;
+    case 1: tile(1, 0, y, c, x, x_stride); return;
+    case 2: tile(2, 0, y, c, x, x_stride); return;
+    case 3: tile(3, 0, y, c, x, x_stride); return;
+    case 4: tile(4, 0, y, c, x, x_stride); return;
+    case 5: tile(5, 0, y, c, x, x_stride); return;
+    default: tile(6, 0, y, c, x, x_stride); return;
     }
 }
 

@@ -69,31 +69,17 @@ TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x,
     }
 }
 
-static void open_q8_0(tile_chunk *c, const uint8_t *slabs) {
-    c->panel = slabs;
-}
+static void open_q8_0(tile_chunk *c, const uint8_t *slabs) { c->panel = slabs; }
 
 static void tile_q8_0(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
     switch (rows) {
-    case 1:
-        tile(1, y, c, x, x_stride);
-        return;
-    case 2:
-        tile(2, y, c, x, x_stride);
-        return;
-    case 3:
-        tile(3, y, c, x, x_stride);
-        return;
-    case 4:
-        tile(4, y, c, x, x_stride);
-        return;
-    case 5:
-        tile(5, y, c, x, x_stride);
-        return;
-    default:
-        tile(6, y, c, x, x_stride);
-        return;
+    case 1: tile(1, y, c, x, x_stride); return;
+    case 2: tile(2, y, c, x, x_stride); return;
+    case 3: tile(3, y, c, x, x_stride); return;
+    case 4: tile(4, y, c, x, x_stride); return;
+    case 5: tile(5, y, c, x, x_stride); return;
+    default: tile(6, y, c, x, x_stride); return;
     }
 }
 

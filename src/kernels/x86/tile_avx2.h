@@ -31,12 +31,12 @@
 
 /* The statement for r = 0 .. rows - 1, unrolled by the preprocessor: r is a constant in each copy,
  * so that arrays indexed by it become registers with every compiler. */
-#define TILE_ROW(rows, number, ...)  \
-    {                                \
-        enum { r = (number) };       \
-        if ((number) < (rows)) {     \
-            __VA_ARGS__              \
-        }                            \
+#define TILE_ROW(rows, number, ...) \
+    {                               \
+        enum { r = (number) };      \
+        if ((number) < (rows)) {    \
+            __VA_ARGS__             \
+        }                           \
     }
 #define TILE_EACH_ROW(rows, ...)       \
     do {                               \
@@ -62,8 +62,7 @@ typedef struct tile_chunk {
 typedef void tile_open_fn(tile_chunk *c, const uint8_t *slabs);
 typedef void tile_expand_fn(tile_chunk *c);
 /* y [rows][16] += x [rows] . chunk, for 1 .. TILE_ROWS rows */
-typedef void tile_fn(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
-                     size_t x_stride);
+typedef void tile_fn(size_t rows, float *y, const tile_chunk *c, const uint8_t *x, size_t x_stride);
 
 typedef struct tile_format {
     tile_open_fn *open;

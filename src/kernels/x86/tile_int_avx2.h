@@ -24,7 +24,7 @@ typedef enum tile_codes {
 /* What a tile's code is made for; all constants. */
 typedef struct tile_kind {
     tile_codes codes;
-    int log2_middle;     /* 0: not centred; 3 or 4 */
+    int log2_middle; /* 0: not centred; 3 or 4 */
     int has_min;
     size_t block_stride; /* bytes from one block's nibbles to the next */
     size_t scale_before; /* f16 d[16] (m[16]) so many bytes before them; 0: in tile_chunk.scale */
@@ -106,8 +106,8 @@ TILE_INLINE void tile_add_block(tile_kind kind, float *y, __m256i sums, __m256 s
     _mm256_store_ps(y, v);
 }
 
-TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *c,
-                          const uint8_t *x, size_t x_stride) {
+TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *c, const uint8_t *x,
+                          size_t x_stride) {
     const uint8_t *at = kind.codes == TILE_CODES_EXPANDED ? &c->codes[0][0][0] : c->panel;
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++) {
@@ -149,24 +149,12 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
 TILE_INLINE void tile_int_rows(size_t rows, tile_kind kind, float *y, const tile_chunk *c,
                                const uint8_t *x, size_t x_stride) {
     switch (rows) {
-    case 1:
-        tile_int(1, kind, y, c, x, x_stride);
-        return;
-    case 2:
-        tile_int(2, kind, y, c, x, x_stride);
-        return;
-    case 3:
-        tile_int(3, kind, y, c, x, x_stride);
-        return;
-    case 4:
-        tile_int(4, kind, y, c, x, x_stride);
-        return;
-    case 5:
-        tile_int(5, kind, y, c, x, x_stride);
-        return;
-    default:
-        tile_int(6, kind, y, c, x, x_stride);
-        return;
+    case 1: tile_int(1, kind, y, c, x, x_stride); return;
+    case 2: tile_int(2, kind, y, c, x, x_stride); return;
+    case 3: tile_int(3, kind, y, c, x, x_stride); return;
+    case 4: tile_int(4, kind, y, c, x, x_stride); return;
+    case 5: tile_int(5, kind, y, c, x, x_stride); return;
+    default: tile_int(6, kind, y, c, x, x_stride); return;
     }
 }
 

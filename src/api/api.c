@@ -1,0 +1,191 @@
+/* api.c - routes. What is asked for, by whom, and which file answers it.
+ */
+#include "api/api.h"
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api_error.h"
+#include "api/api_json.h"
+#include "api/completion.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct api {
+    char *model_id;
+    char *api_key; /* NULL = none wanted */
+    int64_t created;
+    _Atomic(weft_engine *) en;
+};
+
+typedef void route_fn(api *a, http_exchange *x);
+
+static route_fn get_health, get_models, post_chat, post_text;
+
+static const struct {
+    const char *method, *path;
+    bool needs_key, needs_engine;
+    route_fn *run;
+} routes[] = {
+    {"GET", "/health", false, false, get_health},
+    {"GET", "/v1/models", true, true, get_models},
+    {"POST", "/v1/chat/completions", true, true, post_chat},
+    {"POST", "/v1/completions", true, true, post_text},
+};
+
+weft_status api_create(api **out, const api_options *options, weft_error *err) {
+    api *a = mem_zalloc(MEM_API, 1, sizeof *a);
+    if (a == NULL) {
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
+    }
+    a->created = clock_unix_s();
+    a->model_id = mem_strndup(MEM_API, options->model_id, strlen(options->model_id));
+    if (options->api_key != NULL) {
+        a->api_key = mem_strndup(MEM_API, options->api_key, strlen(options->api_key));
+    }
+    if (a->model_id == NULL || (options->api_key != NULL && a->api_key == NULL)) {
+        api_destroy(&a);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
+    }
+    *out = a;
+    return WEFT_OK;
+}
+
+void api_destroy(api **a) {
+    if (*a != NULL) {
+        mem_free((*a)->model_id);
+        mem_free((*a)->api_key);
+        mem_free(*a);
+        *a = NULL;
+    }
+}
+
+void api_set_engine(api *a, weft_engine *en) {
+    atomic_store(&a->en, en);
+}
+
+/* Takes the same time whatever the first difference is. */
+static bool is_same_key(str given, const char *wanted) {
+    const size_t len = strlen(wanted);
+    unsigned difference = given.len != len;
+    for (size_t i = 0; i < given.len; i++) {
+        difference |= (unsigned char)given.data[i] ^ (unsigned char)wanted[i < len ? i : 0];
+    }
+    return difference == 0;
+}
+
+static bool has_key(const api *a, const http_exchange *x) {
+    const str bearer = STR_LIT("Bearer ");
+    const str given = http_header(x, "Authorization");
+    return a->api_key == NULL ||
+           (str_starts_with(given, bearer) &&
+            is_same_key(str_slice(given, bearer.len, given.len), a->api_key));
+}
+
+static void fail(http_exchange *x, int http_status, const char *code, const char *message) {
+    api_error e;
+    api_error_set(&e, http_status, code, message);
+    api_error_respond(&e, x);
+}
+
+/* ---- routes ---- */
+
+static void get_health(api *a, http_exchange *x) {
+    if (http_server_is_draining(http_exchange_server(x))) {
+        api_json_respond(x, 503, json_pack("{s:s}", "status", "shutting down"));
+    } else if (atomic_load(&a->en) == NULL) {
+        api_json_respond(x, 503, json_pack("{s:s}", "status", "loading model"));
+    } else {
+        api_json_respond(x, 200, json_pack("{s:s}", "status", "ok"));
+    }
+}
+
+static json_t *model_json(const api *a) {
+    const weft_engine_info info = weft_engine_info_now(atomic_load(&a->en));
+    return json_pack("{s:s, s:s, s:I, s:s, s:i}", "id", a->model_id, "object", "model", "created",
+                     (json_int_t)a->created, "owned_by", "weft", "max_model_len", (int)info.ctx);
+}
+
+static void get_models(api *a, http_exchange *x) {
+    api_json_respond(x, 200, json_pack("{s:s, s:[o]}", "object", "list", "data", model_json(a)));
+}
+
+static void get_model(api *a, http_exchange *x, str id) {
+    if (str_eq_cstr(id, a->model_id)) {
+        api_json_respond(x, 200, model_json(a));
+        return;
+    }
+    char message[256];
+    snprintf(message, sizeof message, "the model '" STR_FMT "' does not exist here",
+             STR_ARG(str_slice(id, 0, 100)));
+    fail(x, 404, "model_not_found", message);
+}
+
+static void start_completion(api *a, http_exchange *x, openai_kind kind) {
+    const completion_context context = {.en = atomic_load(&a->en), .model_id = a->model_id};
+    completion_start(x, kind, &context);
+}
+
+static void post_chat(api *a, http_exchange *x) {
+    start_completion(a, x, OPENAI_CHAT);
+}
+
+static void post_text(api *a, http_exchange *x) {
+    start_completion(a, x, OPENAI_TEXT);
+}
+
+/* ---- dispatch ---- */
+
+static bool may_pass(api *a, http_exchange *x, bool needs_key, bool needs_engine) {
+    if (needs_key && !has_key(a, x)) {
+        fail(x, 401, "invalid_api_key", "a valid API key is wanted: Authorization: Bearer KEY");
+        return false;
+    }
+    if (needs_engine && atomic_load(&a->en) == NULL) {
+        fail(x, 503, "loading", "the model is still loading");
+        return false;
+    }
+    return true;
+}
+
+static void answer_unknown(http_exchange *x, bool is_known_path) {
+    char message[256];
+    snprintf(message, sizeof message, is_known_path ? STR_FMT " is not taken by " STR_FMT
+                                                    : "no such path: " STR_FMT " " STR_FMT,
+             STR_ARG(str_slice(http_method(x), 0, 20)), STR_ARG(str_slice(http_path(x), 0, 150)));
+    fail(x, is_known_path ? 405 : 404, is_known_path ? "method_not_allowed" : "not_found", message);
+}
+
+void api_handle(void *user, http_exchange *x) {
+    api *a = user;
+    const str path = http_path(x);
+    const str models = STR_LIT("/v1/models/");
+    bool is_known_path = false;
+    http_set_header(x, "Access-Control-Allow-Origin", "*");
+    if (str_eq_cstr(http_method(x), "OPTIONS")) {
+        http_set_header(x, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+        http_set_header(x, "Access-Control-Allow-Headers", "*");
+        http_respond(x, 204, "text/plain", "", 0);
+        return;
+    }
+    for (size_t i = 0; i < WEFT_LEN(routes); i++) {
+        if (str_eq_cstr(path, routes[i].path)) {
+            is_known_path = true;
+            if (str_eq_cstr(http_method(x), routes[i].method)) {
+                if (may_pass(a, x, routes[i].needs_key, routes[i].needs_engine)) {
+                    routes[i].run(a, x);
+                }
+                return;
+            }
+        }
+    }
+    if (str_starts_with(path, models) && str_eq_cstr(http_method(x), "GET")) {
+        if (may_pass(a, x, true, true)) {
+            get_model(a, x, str_slice(path, models.len, path.len));
+        }
+        return;
+    }
+    answer_unknown(x, is_known_path);
+}

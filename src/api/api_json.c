@@ -1,0 +1,69 @@
+/* api_json.c - documents are dumped into a bounded buffer and handed to http.
+ */
+#include "api/api_json.h"
+
+#include "text/utf8.h"
+
+#define DOCUMENT_BYTES_MAX (512u << 20)
+
+json_t *api_json_text(const char *text, size_t len) {
+    json_t *direct = json_stringn(text, len);
+    if (direct != NULL) {
+        return direct;
+    }
+    buf clean;
+    buf_init(&clean, MEM_API, DOCUMENT_BYTES_MAX);
+    str rest = str_from(text, len);
+    while (rest.len > 0) {
+        size_t n = 0;
+        if (utf8_decode(rest, &n) == UTF8_INVALID) {
+            buf_append_cstr(&clean, "\xEF\xBF\xBD");
+        } else {
+            buf_append(&clean, rest.data, n);
+        }
+        rest = str_slice(rest, n, rest.len);
+    }
+    json_t *value = json_stringn(buf_cstr(&clean), clean.len);
+    buf_deinit(&clean);
+    return value;
+}
+
+json_t *api_json_error(const api_error *e) {
+    return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message",
+                     api_json_text(e->message, strlen(e->message)), "type", e->type, "param",
+                     e->param[0] != 0 ? e->param : NULL, "code", e->code);
+}
+
+static int append_chunk(const char *data, size_t len, void *out) {
+    return buf_append(out, data, len) ? 0 : -1;
+}
+
+bool api_json_dump(buf *out, const json_t *root) {
+    return root != NULL && json_dump_callback(root, append_chunk, out, JSON_COMPACT) == 0;
+}
+
+void api_json_respond(http_exchange *x, int http_status, json_t *root) {
+    buf body;
+    buf_init(&body, MEM_API, DOCUMENT_BYTES_MAX);
+    if (api_json_dump(&body, root)) {
+        http_respond(x, http_status, "application/json", buf_cstr(&body), body.len);
+    } else {
+        static const char text[] = "{\"error\": {\"message\": \"out of memory for the answer\", "
+                                   "\"type\": \"server_error\", \"param\": null, \"code\": null}}";
+        http_respond(x, 500, "application/json", text, sizeof text - 1);
+    }
+    json_decref(root);
+    buf_deinit(&body);
+}
+
+bool api_json_event(http_exchange *x, json_t *root) {
+    buf event;
+    buf_init(&event, MEM_API, DOCUMENT_BYTES_MAX);
+    buf_append_cstr(&event, "data: ");
+    bool is_sent = api_json_dump(&event, root);
+    json_decref(root);
+    buf_append_cstr(&event, "\n\n");
+    is_sent = is_sent && !event.is_failed && http_stream_write(x, buf_cstr(&event), event.len);
+    buf_deinit(&event);
+    return is_sent;
+}

@@ -1,0 +1,202 @@
+/* cmd_serve.c - the server: listens first, loads the model beside it, drains on a signal.
+ *
+ *   main thread     http event loop (one, unpinned)
+ *   loader thread   opens the engine, then /health turns 200
+ *
+ * The first SIGINT or SIGTERM stops listening and lets running answers finish for up to 15 s; a
+ * second ends at once.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "cli/cli.h"
+
+#define DRAIN_MS 15000u
+#define SEQS_DEFAULT 16u
+#define KV_SHARE 4u /* a quarter of the available memory */
+
+typedef struct serve_options {
+    cli_model_options model;
+    const char *host, *api_key, *alias;
+    uint32_t port, seqs, queue, batch_rows;
+    uint64_t kv_mem_bytes;
+} serve_options;
+
+typedef struct serve {
+    const serve_options *o;
+    const char *path;
+    weft_runtime *rt;
+    weft_engine *en;
+    api *api;
+    http_server *server;
+    weft_engine_options engine;
+    weft_status load_status;
+    weft_error load_error;
+    _Atomic bool is_stopping;
+} serve;
+
+static http_server *signal_server; /* what the handler stops; set before the handlers are */
+
+static void on_signal(int signal_number) {
+    (void)signal_number;
+    http_server_stop(signal_server, DRAIN_MS);
+}
+
+static void catch_signals(http_server *server) {
+    struct sigaction action = {.sa_handler = on_signal};
+    signal_server = server;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* "dir/SmolLM2.Q4_1.gguf" -> "SmolLM2.Q4_1" */
+static void model_name(const char *path, char *out, size_t out_bytes) {
+    const char *slash = strrchr(path, '/');
+    const str name = str_from_cstr(slash != NULL ? slash + 1 : path);
+    const size_t n = str_ends_with(name, STR_LIT(".gguf")) ? name.len - 5 : name.len;
+    snprintf(out, out_bytes, "%.*s", (int)n, name.data);
+}
+
+static bool keep_loading(void *user, uint64_t done_bytes, uint64_t total_bytes) {
+    serve *s = user;
+    (void)done_bytes;
+    (void)total_bytes;
+    return !atomic_load(&s->is_stopping);
+}
+
+static void announce(const serve *s) {
+    const weft_engine_info i = weft_engine_info_now(s->en);
+    LOG_INFO("%s: context %u, %u sequences at once, %.2f GiB planned", i.path, i.ctx, i.seqs,
+             (double)i.planned.total_bytes / (1u << 30));
+    printf("listening on http://%s%s%s:%u\n", strchr(s->o->host, ':') != NULL ? "[" : "",
+           s->o->host, strchr(s->o->host, ':') != NULL ? "]" : "", http_server_port(s->server));
+    fflush(stdout);
+}
+
+static void *load_main(void *arg) {
+    serve *s = arg;
+    os_thread_name("weft-load");
+    s->load_status = weft_engine_open(&s->en, s->rt, s->path, &s->engine, &s->load_error);
+    if (s->load_status == WEFT_OK) {
+        api_set_engine(s->api, s->en);
+        announce(s);
+    } else {
+        http_server_stop(s->server, 0);
+    }
+    return NULL;
+}
+
+static weft_status set_up(serve *s, weft_error *err) {
+    const serve_options *o = s->o;
+    weft_runtime_options runtime;
+    char name[256];
+    model_name(s->path, name, sizeof name);
+    const api_options names = {.model_id = o->alias != NULL ? o->alias : name,
+                               .api_key = o->api_key};
+    http_options http = http_options_default();
+    weft_status status = cli_runtime_options(&o->model, &runtime, err);
+    if (status == WEFT_OK) {
+        status = cli_kv_type(o->model.kv_type, &s->engine.kv_type, err);
+    }
+    if (status == WEFT_OK) {
+        status = weft_runtime_create(&s->rt, &runtime, err);
+    }
+    if (status == WEFT_OK) {
+        status = api_create(&s->api, &names, err);
+    }
+    if (status == WEFT_OK) {
+        http.host = o->host;
+        http.port = (uint16_t)o->port;
+        http.handler = api_handle;
+        http.user = s->api;
+        status = http_server_create(&s->server, &http, err);
+    }
+    s->engine.ctx = o->model.ctx;
+    s->engine.seqs = o->seqs;
+    s->engine.queue = o->queue;
+    s->engine.batch_rows = o->batch_rows;
+    s->engine.kv_mem_bytes =
+        o->kv_mem_bytes != 0 ? o->kv_mem_bytes : os_mem_available_bytes() / KV_SHARE;
+    s->engine.progress = keep_loading;
+    s->engine.progress_user = s;
+    return status;
+}
+
+static weft_status run(const char *path, const serve_options *o, weft_error *err) {
+    serve s = {.o = o, .path = path, .engine = weft_engine_options_default()};
+    pthread_t loader;
+    bool has_loader = false;
+    weft_status status = set_up(&s, err);
+    if (status == WEFT_OK) {
+        catch_signals(s.server);
+        has_loader = pthread_create(&loader, NULL, load_main, &s) == 0;
+        status = has_loader ? http_server_run(s.server, err)
+                            : weft_fail(err, WEFT_NOMEM, "cannot start the loading thread");
+    }
+    if (has_loader) {
+        atomic_store(&s.is_stopping, true);
+        pthread_join(loader, NULL);
+        if (status == WEFT_OK && s.load_status != WEFT_OK && s.load_status != WEFT_CANCELLED) {
+            status = s.load_status;
+            *err = s.load_error;
+        }
+    }
+    http_server_destroy(&s.server);
+    weft_engine_close(&s.en);
+    api_destroy(&s.api);
+    weft_runtime_destroy(&s.rt);
+    return status;
+}
+
+int cmd_serve(int argc, char **argv) {
+    serve_options o = {.model = {.kv_type = "f16"},
+                       .host = "127.0.0.1",
+                       .port = 8080,
+                       .seqs = SEQS_DEFAULT,
+                       .queue = 256,
+                       .api_key = getenv("WEFT_API_KEY")};
+    const args_option options[] = {
+        {"--host", 0, ARGS_STRING, &o.host, 0, 0, "H", "address to listen on (127.0.0.1)"},
+        {"--port", 'p', ARGS_U32, &o.port, 0, 65535, "P", "port, 0 = a free one (8080)"},
+        {"--api-key", 0, ARGS_STRING, &o.api_key, 0, 0, "KEY", "key clients must send"},
+        {"--alias", 0, ARGS_STRING, &o.alias, 0, 0, "NAME", "model name clients use (file name)"},
+        {"--seqs", 0, ARGS_U32, &o.seqs, 1, 4096, "N", "requests running at once (16)"},
+        {"--queue", 0, ARGS_U32, &o.queue, 1, 65536, "N", "requests waiting at once (256)"},
+        {"--batch-rows", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N", "tokens of one step (512)"},
+        {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},
+        {"--kv-mem", 0, ARGS_BYTES, &o.kv_mem_bytes, 0, 0, "SIZE",
+         "memory for the KV cache (a quarter of what is available)"},
+        {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
+        {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
+        {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
+        {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
+    };
+    const args_command command = {
+        .name = "serve",
+        .synopsis = "MODEL",
+        .summary = "Serves OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, "
+                   "/health.\nThe key may also come from the environment (WEFT_API_KEY).",
+        .example = "  weft serve model.gguf --port 8080\n"
+                   "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
+                   "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'",
+        .options = options,
+        .n_options = WEFT_LEN(options),
+        .positionals_min = 1,
+        .positionals_max = 1,
+    };
+    args_result args;
+    weft_error err;
+    int exit_code = CLI_DONE;
+    if (!cli_begin(&command, argc, argv, &args, &exit_code)) {
+        return exit_code;
+    }
+    return run(args.positionals[0], &o, &err) == WEFT_OK ? CLI_DONE : cli_fail(&err);
+}

@@ -1,0 +1,106 @@
+/* fuzz_vocab.c - any text through a small vocabulary and back.
+ *
+ * The first byte chooses the vocabulary, the second the flags, the rest is the text. Byte-level text must
+ * come back byte for byte: U+FFFD where it is not UTF-8, exactly what decoding the text at once gives.
+ * SentencePiece is compared on text that is UTF-8 (it replaces what is not when it encodes) and
+ * holds no U+2581, which it takes for a space. A second run must give the same tokens, and
+ * decoding any run of tokens must give UTF-8.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "text/utf8.h"
+#include "vocab/vocab_pretok.h"
+#include "vocab_image.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+enum { VOCABS_MAX = 128 };
+static vocab *vocabs[VOCABS_MAX]; /* the last is SentencePiece */
+static size_t vocab_count;
+
+/* Vocabularies of plain text need other tokens than the byte-level image has. */
+static bool is_byte_level(const char *name) {
+    vocab_pretok *pretok = NULL;
+    WEFT_ASSERT(vocab_pretok_create(&pretok, str_from_cstr(name), NULL) == WEFT_OK);
+    const bool is_metaspace = (vocab_pretok_flags_of(pretok) & VOCAB_PRETOK_METASPACE) != 0;
+    vocab_pretok_destroy(&pretok);
+    return !is_metaspace;
+}
+
+static void create_vocabs(void) {
+    gguf_image g;
+    const char *name;
+    for (size_t i = 0; (name = vocab_pretok_name_at(i)) != NULL; i++) {
+        if (is_byte_level(name)) {
+            WEFT_ASSERT(vocab_count < VOCABS_MAX - 1);
+            gguf_image_init(&g, 3);
+            vocab_image_bpe(&g, &(vocab_image_options){name, 0, -1});
+            vocabs[vocab_count++] = vocab_image_create(&g);
+        }
+    }
+    gguf_image_init(&g, 3);
+    vocab_image_spm(&g, &(vocab_image_options){NULL, 0, 0});
+    vocabs[vocab_count++] = vocab_image_create(&g);
+}
+
+static void decode(const vocab *v, const int32_t *ids, size_t count, buf *out) {
+    vocab_decoder d;
+    vocab_decoder_init(&d, v, true);
+    for (size_t i = 0; i < count; i++) {
+        vocab_decoder_push(&d, ids[i], out);
+    }
+    vocab_decoder_flush(&d, out);
+    WEFT_ASSERT(utf8_is_valid(buf_view(out)));
+}
+
+/* The text with each malformed subpart replaced. */
+static void replace_malformed(str text, buf *out) {
+    for (size_t at = 0, n = 0; at < text.len; at += n) {
+        const str rest = str_slice(text, at, text.len);
+        if (utf8_decode(rest, &n) == UTF8_INVALID) {
+            buf_append_cstr(out, "\xEF\xBF\xBD");
+        } else {
+            buf_append(out, rest.data, n);
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
+    if (vocab_count == 0) {
+        create_vocabs();
+    }
+    if (len < 3) {
+        return 0;
+    }
+    const vocab *v = vocabs[data[0] % vocab_count];
+    const uint32_t flags = data[1] % 2 == 0 ? 0 : VOCAB_PARSE_SPECIAL;
+    const str text = str_from((const char *)data + 2, len - 2);
+    vocab_ids ids = {0};
+    vocab_ids again = {0};
+    WEFT_ASSERT(vocab_encode(v, text, flags, &ids, NULL) == WEFT_OK);
+    WEFT_ASSERT(vocab_encode(v, text, flags, &again, NULL) == WEFT_OK);
+    WEFT_ASSERT(ids.count == again.count);
+    WEFT_ASSERT(ids.count == 0 || memcmp(ids.ids, again.ids, ids.count * sizeof *ids.ids) == 0);
+
+    buf out;
+    buf want;
+    buf_init(&out, MEM_TEST, 1u << 24);
+    buf_init(&want, MEM_TEST, 1u << 24);
+    decode(v, ids.ids, ids.count, &out);
+    replace_malformed(text, &want);
+    const bool is_spm = v == vocabs[vocab_count - 1];
+    const bool is_plain = utf8_is_valid(text) && str_find(text, STR_LIT("\u2581"), 0) == SIZE_MAX;
+    if (!is_spm || is_plain) {
+        WEFT_ASSERT(str_eq(buf_view(&out), buf_view(&want)));
+    }
+    buf_clear(&out);
+    decode(v, ids.ids + ids.count / 3, ids.count / 2, &out);
+    buf_deinit(&out);
+    buf_deinit(&want);
+    vocab_ids_deinit(&ids);
+    vocab_ids_deinit(&again);
+    return 0;
+}

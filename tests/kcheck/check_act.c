@@ -1,0 +1,116 @@
+/* check_act.c - activations: the bits of plain C, and in plain C what layout/act.h promises.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kcheck.h"
+
+typedef enum special {
+    SPECIAL_NONE,
+    SPECIAL_INF,
+    SPECIAL_NAN,
+    SPECIAL_TINY,
+    SPECIAL_COUNT
+} special;
+
+static size_t block_bytes(act_form form) {
+    return form == ACT_Q8    ? sizeof(act_block_q8)
+           : form == ACT_Q16 ? sizeof(act_block_q16)
+                             : ACT_BLOCK_LEN * sizeof(float);
+}
+
+/* |x - code * scale| is at most half a step, and a little for two roundings. */
+static void look_at_code(kcheck *kc, float x, int code, float scale, int max_code, size_t i) {
+    const double error = fabs((double)x - (double)code * (double)scale);
+    if (code > max_code || code < -max_code || error > (double)scale * (0.5 + max_code * 0x1p-22)) {
+        kc_fail(kc, "value %zu: %g became %d * %g", i, (double)x, code, (double)scale);
+    }
+}
+
+static void look_at_q8(kcheck *kc, const act_block_q8 *b, const float *x) {
+    int sums[2][2] = {{0, 0}, {0, 0}};
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        look_at_code(kc, x[l], b->codes[l], b->scale, 127, l);
+        sums[l / 16][l % 4 / 2] += b->codes[l];
+    }
+    int sum = 0;
+    for (size_t h = 0; h < 4; h++) {
+        sum += sums[h / 2][h % 2];
+        if (b->neg_sums[h / 2][h % 2] != -sums[h / 2][h % 2]) {
+            kc_fail(kc, "neg_sums[%zu] is not the sum", h);
+        }
+    }
+    if (b->sum != b->scale * (float)sum) {
+        kc_fail(kc, "sum %g is not scale %g times %d", (double)b->sum, (double)b->scale, sum);
+    }
+}
+
+static void look_at_q16(kcheck *kc, const act_block_q16 *b, const float *x) {
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        look_at_code(kc, x[l], b->codes[l], b->scale, 32767, l);
+    }
+}
+
+/* The last block: NaN scale where a value is not finite, all zero where all are tiny. */
+static void look_at_special(kcheck *kc, special what, const void *block, size_t bytes,
+                            size_t codes_bytes) {
+    static const uint8_t zeros[sizeof(act_block_q16)] = {0};
+    float scale;
+    memcpy(&scale, (const uint8_t *)block + codes_bytes, sizeof(scale));
+    kc_bits(kc, zeros, block, codes_bytes);
+    if (what == SPECIAL_TINY) {
+        kc_bits(kc, zeros, block, bytes);
+    } else if (!isnan(scale)) {
+        kc_fail(kc, "the scale is %g, not NaN", (double)scale);
+    }
+}
+
+static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_blocks,
+                      kc_values kind, special what) {
+    if (!kc_func(kc, &k->act_quantize[form], "act_quantize_%d_n%zu_%d_%d", form, n_blocks * 32,
+                 kind, what)) {
+        return;
+    }
+    const size_t n = n_blocks * ACT_BLOCK_LEN;
+    const size_t bytes = n_blocks * block_bytes(form);
+    float *x = kc_floats(kc, n, kind);
+    uint8_t *got = kc_out(kc, bytes, 4), *want = kc_scratch(kc, bytes);
+    for (size_t l = 0; what == SPECIAL_TINY && l < ACT_BLOCK_LEN; l++) {
+        x[n - 1 - l] = 1e-42f * (float)l;
+    }
+    if (what == SPECIAL_INF || what == SPECIAL_NAN) {
+        x[n - 5] = what == SPECIAL_INF ? -INFINITY : NAN;
+    }
+    KC_CALL(kc, k->act_quantize[form](got, x, n));
+    kc_ref(kc)->act_quantize[form](want, x, n);
+    kc_bits(kc, want, got, bytes);
+    const size_t n_plain = what == SPECIAL_NONE && kind != KC_DENORMAL ? n_blocks : n_blocks - 1;
+    for (size_t b = 0; b < n_plain && kind != KC_DENORMAL; b++) {
+        if (form == ACT_Q8) {
+            look_at_q8(kc, (const act_block_q8 *)got + b, x + b * ACT_BLOCK_LEN);
+        } else if (form == ACT_Q16) {
+            look_at_q16(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN);
+        }
+    }
+    if (what != SPECIAL_NONE && form != ACT_F32) {
+        look_at_special(kc, what, got + bytes - block_bytes(form), block_bytes(form),
+                        form == ACT_Q8 ? 32 : 64);
+    }
+}
+
+void check_act(kcheck *kc, const kernels_cpu *k) {
+    static const size_t blocks[] = {1, 2, 18, 64};
+    for (int form = 0; form < ACT_FORM_COUNT; form++) {
+        for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
+            for (size_t i = 0; i < KC_LEN(blocks) * SPECIAL_COUNT; i++) {
+                check_one(kc, k, (act_form)form, blocks[i / SPECIAL_COUNT], (kc_values)kind,
+                          (special)(i % SPECIAL_COUNT));
+            }
+        }
+        if (kc_bench_func(kc, &k->act_quantize[form], "act_quantize_%d", form)) {
+            const float *x = kc_floats(kc, 2048, KC_GAUSS);
+            uint8_t *out = kc_out(kc, act_row_bytes((act_form)form, 2048), 64);
+            KC_BENCH(kc, 2048 * sizeof(float), "B", k->act_quantize[form](out, x, 2048));
+        }
+    }
+}

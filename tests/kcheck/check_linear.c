@@ -1,0 +1,180 @@
+/* check_linear.c - products of packed weights.
+ *
+ * Two promises. The value: against the sum in double of dequantised weights times dequantised
+ * activations, as a reduction; terms takes the largest weight of each block for all of it, because
+ * a block's scale and minimum may be larger than what they leave. The bits (products.h): those of
+ * plain C computing the row alone, whatever the number of rows and the instruction set.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kcheck.h"
+#include "tensor/quant.h"
+#include "tensor/tensor.h"
+#include "weights_make.h"
+
+static void dequantize_act(act_form form, double *out, const void *act, size_t k) {
+    for (size_t i = 0; i < k; i++) {
+        const size_t b = i / ACT_BLOCK_LEN, l = i % ACT_BLOCK_LEN;
+        if (form == ACT_Q8) {
+            const act_block_q8 *block = (const act_block_q8 *)act + b;
+            out[i] = (double)block->codes[l] * (double)block->scale;
+        } else if (form == ACT_Q16) {
+            const act_block_q16 *block = (const act_block_q16 *)act + b;
+            out[i] = (double)block->codes[l] * (double)block->scale;
+        } else {
+            out[i] = (double)((const float *)act)[i];
+        }
+    }
+}
+
+static void want_dot(double *want, double *terms, const float *w, const double *x, size_t k) {
+    *want = 0.0;
+    *terms = 0.0;
+    for (size_t from = 0; from < k; from += ACT_BLOCK_LEN) {
+        double largest = 0.0, total = 0.0;
+        for (size_t i = from; i < k && i < from + ACT_BLOCK_LEN; i++) {
+            *want += (double)w[i] * x[i];
+            largest = fmax(largest, fabs((double)w[i]));
+            total += fabs(x[i]);
+        }
+        *terms += largest * total;
+    }
+}
+
+static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, size_t stride,
+                   size_t m, size_t cols, kc_values kind) {
+    float *values = kc_scratch(kc, cols * sizeof(float));
+    for (size_t r = 0; r < m; r++) {
+        kc_fill(kc, values, cols, kind);
+        for (size_t i = 0; kind == KC_CONSTANT && i < cols; i++) {
+            values[i] = r % 2 == 0 ? 1.0f : -1.0f; /* every code +-127 */
+        }
+        k->act_quantize[form](x + r * stride, values, cols);
+    }
+}
+
+typedef struct linear_case {
+    weft_dtype dtype;
+    weights_kind weights;
+    kc_values values;
+    size_t m, n, cols;
+} linear_case;
+
+static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
+    if (!kc_func(kc, &k->linear[c.dtype], "linear_%s_m%zu_n%zu_k%zu_%d_%d",
+                 weft_dtype_info_of(c.dtype)->name, c.m, c.n, c.cols, c.weights, c.values)) {
+        return;
+    }
+    const kernels_cpu *ref = kc_ref(kc);
+    const act_form form = act_form_of(c.dtype);
+    const size_t row_bytes = dtype_row_bytes(c.dtype, c.cols);
+    const size_t x_stride = act_row_bytes(form, c.cols), y_stride = c.n + 3;
+    uint8_t *rows = kc_scratch(kc, c.n * row_bytes);
+    uint8_t *panel = kc_in(kc, pack_panel_bytes(c.dtype, c.cols), PACK_ALIGN_BYTES);
+    uint8_t *x = kc_in(kc, c.m * x_stride, 4);
+    float *y = kc_out_rows(kc, c.m, c.n * sizeof(float), y_stride * sizeof(float), 4);
+    float *alone = kc_scratch(kc, 16 * sizeof(float));
+    float *w = kc_scratch(kc, c.n * c.cols * sizeof(float));
+    double *xs = kc_scratch(kc, c.cols * sizeof(double));
+    double *want = kc_scratch(kc, 16 * sizeof(double)),
+           *terms = kc_scratch(kc, 16 * sizeof(double));
+    weights_make(kc, c.dtype, c.weights, rows, c.n, c.cols);
+    ref->pack_panel[c.dtype](panel, rows, row_bytes, c.n, c.cols);
+    fill_x(kc, ref, form, x, x_stride, c.m, c.cols, c.values);
+    quant_dequantize(c.dtype, w, rows, c.n * c.cols);
+    KC_CALL(kc, k->linear[c.dtype](y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
+    for (size_t r = 0; r < c.m; r++) {
+        ref->linear[c.dtype](alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
+        kc_bits(kc, alone, y + r * y_stride, c.n * sizeof(float));
+        dequantize_act(form, xs, x + r * x_stride, c.cols);
+        for (size_t j = 0; j < c.n; j++) {
+            want_dot(&want[j], &terms[j], w + j * c.cols, xs, c.cols);
+        }
+        /* A block adds with at most 4 roundings of what is at most twice its terms. */
+        const size_t n_sums = form == ACT_F32 ? c.cols : c.cols / ACT_BLOCK_LEN;
+        kc_sum(kc, want, terms, y + r * y_stride, c.n, 8.0 + 2.0 * (double)n_sums);
+    }
+}
+
+/* ---- speed: panels that come from memory ---- */
+
+#define BENCH_COLS 2048u
+#define BENCH_BYTES ((size_t)208 << 20)
+
+typedef struct linear_bench {
+    linear_fn *linear;
+    uint8_t *weights;
+    size_t panel_bytes, n_panels, at;
+    const uint8_t *x;
+    float *y;
+    size_t x_stride, m;
+} linear_bench;
+
+#define BENCH_PANELS 32u
+
+/* Some panels as a device runs them: rows by the chunk, all panels before the next chunk. */
+static void bench_step(linear_bench *b) {
+    b->at = b->at + BENCH_PANELS <= b->n_panels ? b->at : 0;
+    for (size_t r = 0; r < b->m; r += ACT_CHUNK_ROWS) {
+        const size_t rows = b->m - r < ACT_CHUNK_ROWS ? b->m - r : ACT_CHUNK_ROWS;
+        for (size_t p = 0; p < BENCH_PANELS; p++) {
+            b->linear(b->y + r * 16, 16, b->weights + (b->at + p) * b->panel_bytes,
+                      b->x + r * b->x_stride, b->x_stride, rows, 16, BENCH_COLS);
+        }
+    }
+    b->at += BENCH_PANELS;
+}
+
+static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) {
+    if (!kc_bench_func(kc, &k->linear[dtype], "linear_%s_m%zu", weft_dtype_info_of(dtype)->name,
+                       m)) {
+        return;
+    }
+    const act_form form = act_form_of(dtype);
+    const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
+    linear_bench b = {.linear = k->linear[dtype], .m = m};
+    b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);
+    b.n_panels = BENCH_BYTES / b.panel_bytes;
+    b.weights = kc_in(kc, BENCH_BYTES, PACK_ALIGN_BYTES);
+    b.x_stride = act_row_bytes(form, BENCH_COLS);
+    uint8_t *x = kc_in(kc, m * b.x_stride, 64);
+    uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
+    weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, BENCH_COLS);
+    for (size_t p = 0; p < b.n_panels; p++) {
+        kc_ref(kc)->pack_panel[dtype](b.weights + p * b.panel_bytes, rows, row_bytes, 16,
+                                      BENCH_COLS);
+    }
+    fill_x(kc, k, form, x, b.x_stride, m, BENCH_COLS, KC_GAUSS);
+    b.x = x;
+    b.y = kc_scratch(kc, m * 16 * sizeof(float));
+    KC_BENCH(kc, 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m, "op", bench_step(&b));
+}
+
+void check_linear(kcheck *kc, const kernels_cpu *k) {
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 64, 100};
+    static const size_t bench_counts[] = {1, 4, 16, 128, 512};
+    static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
+    for (size_t f = 0; f < WEIGHTS_FORMATS; f++) {
+        linear_case c = {.dtype = weights_formats[f]};
+        for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
+            c.m = counts[i / WEIGHTS_COLS];
+            c.n = i % 3 == 0 ? 16 : 1 + i % 16;
+            c.cols = weights_cols(c.dtype, i % WEIGHTS_COLS);
+            c.weights = WEIGHTS_RANDOM;
+            c.values = KC_GAUSS;
+            check_one(kc, k, c);
+        }
+        c.n = 16;
+        for (size_t i = 0; i < WEIGHTS_KIND_COUNT * KC_LEN(values); i++) {
+            c.weights = (weights_kind)(i / KC_LEN(values));
+            c.values = values[i % KC_LEN(values)];
+            c.m = i % 2 == 0 ? 13 : 50;
+            c.cols = weights_cols(c.dtype, 1 + i % 3);
+            check_one(kc, k, c);
+        }
+        for (size_t i = 0; i < KC_LEN(bench_counts); i++) {
+            bench(kc, k, c.dtype, bench_counts[i]);
+        }
+    }
+}

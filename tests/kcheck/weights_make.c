@@ -1,0 +1,95 @@
+/* weights_make.c - file rows with chosen codes and scales, finite in every format.
+ *
+ * Bytes are random (or all ones, or zeros) and then the f16 fields of each block are overwritten,
+ * because random halves would be infinite or NaN once in 32.
+ */
+#include "weights_make.h"
+
+#include <string.h>
+
+#include "tensor/blocks.h"
+#include "tensor/quant.h"
+#include "tensor/tensor.h"
+
+const weft_dtype weights_formats[WEIGHTS_FORMATS] = {
+    WEFT_DTYPE_F32,  WEFT_DTYPE_F16,  WEFT_DTYPE_BF16, WEFT_DTYPE_Q4_0,
+    WEFT_DTYPE_Q4_1, WEFT_DTYPE_Q5_0, WEFT_DTYPE_Q5_1, WEFT_DTYPE_Q8_0,
+    WEFT_DTYPE_Q4_K, WEFT_DTYPE_Q5_K, WEFT_DTYPE_Q6_K,
+};
+
+size_t weights_cols(weft_dtype dtype, size_t i) {
+    static const size_t of_1[WEIGHTS_COLS] = {1, 33, 256, 300};
+    static const size_t of_32[WEIGHTS_COLS] = {32, 96, 288, 576};
+    static const size_t of_256[WEIGHTS_COLS] = {256, 512, 768, 1024};
+    switch (weft_dtype_info_of(dtype)->block_len) {
+    case 1: return of_1[i];
+    case 32: return of_32[i];
+    default: return of_256[i];
+    }
+}
+
+static float scale_of(kcheck *kc, weights_kind kind) {
+    switch (kind) {
+    case WEIGHTS_HIGHEST:
+    case WEIGHTS_LOWEST: return 1000.0f;
+    case WEIGHTS_DENORMAL: return 0x1p-24f;
+    default: return kc_float(kc, KC_UNIFORM) * 0.02f;
+    }
+}
+
+static void put_f16(kcheck *kc, weights_kind kind, uint8_t *at) {
+    block_store_u16(at, quant_f32_to_f16(scale_of(kc, kind)));
+}
+
+static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *block) {
+    float f;
+    switch (dtype) {
+    case WEFT_DTYPE_F32:
+        f = scale_of(kc, kind);
+        memcpy(block, &f, sizeof(f));
+        return;
+    case WEFT_DTYPE_BF16: block_store_u16(block, quant_f32_to_bf16(scale_of(kc, kind))); return;
+    case WEFT_DTYPE_Q6_K:
+        put_f16(kc, kind, ((block_q6_k *)block)->d);
+        if (kind == WEIGHTS_LOWEST) {
+            memset(((block_q6_k *)block)->scales, 0x80, 16);
+        }
+        return;
+    case WEFT_DTYPE_Q8_0:
+        put_f16(kc, kind, block);
+        if (kind == WEIGHTS_LOWEST) {
+            memset(((block_q8_0 *)block)->codes, 0x80, 32);
+        }
+        return;
+    case WEFT_DTYPE_Q4_1:
+    case WEFT_DTYPE_Q5_1: put_f16(kc, kind, block + 2); break;
+    case WEFT_DTYPE_Q4_K:
+    case WEFT_DTYPE_Q5_K:
+        put_f16(kc, kind, block + 2);
+        if (kind == WEIGHTS_LOWEST) {
+            memset(block + 4, 0xff, 12);
+        }
+        break;
+    default: break;
+    }
+    put_f16(kc, kind, block);
+}
+
+void weights_make(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *rows, size_t n_rows,
+                  size_t cols) {
+    const size_t block_bytes = weft_dtype_info_of(dtype)->block_bytes;
+    const size_t bytes = n_rows * dtype_row_bytes(dtype, cols);
+    for (size_t i = 0; i < bytes; i++) {
+        rows[i] = (uint8_t)kc_u64(kc);
+        rows[i] = kind == WEIGHTS_HIGHEST ? 0xff : rows[i];
+        rows[i] = kind == WEIGHTS_LOWEST ? 0 : rows[i];
+    }
+    if (dtype == WEFT_DTYPE_Q6_K && kind == WEIGHTS_HIGHEST) {
+        for (size_t i = 0; i < bytes; i += block_bytes) {
+            memset(((block_q6_k *)(rows + i))->scales, 0x7f, 16);
+        }
+    }
+    for (size_t i = 0; i < bytes; i += block_bytes) {
+        set_scales(kc, dtype, kind, rows + i);
+    }
+}

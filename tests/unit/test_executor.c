@@ -1,0 +1,260 @@
+/* test_executor.c - batches do not change bits, the plan is exact, and running allocates nothing.
+ *
+ * The comparisons themselves are in tests/golden/bits_checks.c; here they run on tiny models, over
+ * every kind of device. Contexts go well beyond Gemma 3's window, which is 32 (or 20) here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "bits_checks.h"
+
+#define PAST 88u /* at its end the windows of 32 and 20 begin inside a page, and pages are dropped */
+#define ALL 96u
+#define TAIL 80u
+
+static const char llama[] = TINY_MODELS_DIR "/llama_gqa.gguf";
+static const char llama_q8_0[] = TINY_MODELS_DIR "/llama_q8_0.gguf";
+static const char gemma3[] = TINY_MODELS_DIR "/gemma3.gguf";
+static const char gemma3_scaled[] = TINY_MODELS_DIR "/gemma3_scaled.gguf";
+
+static bits_config config_of(const char *path) {
+    return (bits_config){.path = path,
+                         .n_threads = 2,
+                         .cpu_flags = CPU_FLAGS_ALL,
+                         .request = {.ctx = ALL + 8,
+                                     .seqs = 3,
+                                     .batch_rows = ALL,
+                                     .out_rows = TAIL,
+                                     .kv_type = WEFT_DTYPE_F16}};
+}
+
+static void open_rig(bits_rig *rig, const bits_config *c) {
+    weft_error err = {0};
+    if (bits_rig_open(rig, c, &err) != WEFT_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static void expect_same_bits(const bits_config *c) {
+    static uint64_t whole[TAIL], rows[TAIL];
+    static const uint32_t chunks[] = {7, 1, 16, 33};
+    bits_rig rig;
+    open_rig(&rig, c);
+    assert_int_equal(bits_together(&rig, PAST, PAST - 5), BITS_TOGETHER_ROWS);
+    assert_int_equal(bits_together(&rig, 9, PAST), BITS_TOGETHER_ROWS);
+    bits_prefill(&rig, ALL, ALL, TAIL, whole);
+    for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
+        bits_prefill(&rig, ALL, chunks[i], TAIL, rows);
+        assert_int_equal(bits_equal(whole, rows, TAIL), TAIL);
+    }
+    bits_rig_close(&rig);
+}
+
+static void expect_same_bits_everywhere(const char *path) {
+    bits_config c = config_of(path);
+    expect_same_bits(&c);
+    c.cpu_flags = 0;
+    expect_same_bits(&c);
+    c.is_deferred = true;
+    expect_same_bits(&c);
+}
+
+static void llama_rows_do_not_depend_on_their_batch(void **state) {
+    (void)state;
+    expect_same_bits_everywhere(llama);
+    expect_same_bits_everywhere(llama_q8_0);
+}
+
+static void gemma3_rows_do_not_depend_on_their_batch(void **state) {
+    (void)state;
+    expect_same_bits_everywhere(gemma3);
+    expect_same_bits_everywhere(gemma3_scaled);
+}
+
+static void rows_do_not_depend_on_their_batch_in_any_kv_type(void **state) {
+    (void)state;
+    static const weft_dtype types[] = {WEFT_DTYPE_F32, WEFT_DTYPE_Q8_0, WEFT_DTYPE_Q4_0};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        bits_config c = config_of(gemma3);
+        c.request.kv_type = types[i];
+        expect_same_bits(&c);
+        c.path = llama_q8_0;
+        expect_same_bits(&c);
+    }
+}
+
+static void expect_same_bits_by_threads(const char *path) {
+    static uint64_t one[TAIL], two[TAIL], three[TAIL];
+    uint64_t *rows[] = {one, two, three};
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        bits_rig rig;
+        bits_config c = config_of(path);
+        c.n_threads = n_threads;
+        open_rig(&rig, &c);
+        bits_prefill(&rig, ALL, n_threads == 3 ? 7 : ALL, TAIL, rows[n_threads - 1]);
+        bits_rig_close(&rig);
+    }
+    assert_int_equal(bits_equal(one, two, TAIL), TAIL);
+    assert_int_equal(bits_equal(one, three, TAIL), TAIL);
+}
+
+static void rows_do_not_depend_on_threads(void **state) {
+    (void)state;
+    expect_same_bits_by_threads(llama);
+    expect_same_bits_by_threads(gemma3);
+}
+
+/* The largest step the plan allows: every row taken, every logit row wanted. */
+static void expect_exact_plan(const char *path, bool is_deferred) {
+    static uint64_t rows[TAIL];
+    bits_rig rig;
+    bits_config c = config_of(path);
+    c.is_deferred = is_deferred;
+    open_rig(&rig, &c);
+    bits_prefill(&rig, ALL, ALL, TAIL, rows);
+    const executor_usage u = executor_usage_now(rig.exec);
+    assert_int_equal(u.scratch_peak_bytes, rig.plan.scratch_bytes);
+    assert_int_equal(u.scratch_bytes, rig.plan.scratch_bytes);
+    assert_int_equal(u.scratch_peak_bytes, plan_scratch_bytes(&rig.geo, ALL, TAIL));
+    assert_int_equal(u.kv_pool_bytes, rig.plan.kv_pool_bytes);
+    assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
+    bits_rig_close(&rig);
+}
+
+static void scratch_peak_is_what_the_plan_says(void **state) {
+    (void)state;
+    static const char *const paths[] = {llama, llama_q8_0, gemma3, gemma3_scaled};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        expect_exact_plan(paths[i], false);
+        expect_exact_plan(paths[i], true);
+    }
+}
+
+/* Scratch with the head as its largest part, then the feed-forward, then attention. */
+static void scratch_formula_holds_for_other_batches(void **state) {
+    (void)state;
+    static const uint32_t rows_and_out[][2] = {{1, 1}, {16, 1}, {64, 3}, {96, 1}, {96, 64}};
+    for (size_t i = 0; i < sizeof rows_and_out / sizeof rows_and_out[0]; i++) {
+        uint64_t hashes[64];
+        bits_rig rig;
+        bits_config c = config_of(gemma3_scaled);
+        c.request.seqs = 1;
+        c.request.batch_rows = rows_and_out[i][0];
+        c.request.out_rows = rows_and_out[i][1];
+        open_rig(&rig, &c);
+        bits_prefill(&rig, rows_and_out[i][0], rows_and_out[i][0], rows_and_out[i][1], hashes);
+        assert_int_equal(executor_usage_now(rig.exec).scratch_peak_bytes, rig.plan.scratch_bytes);
+        bits_rig_close(&rig);
+    }
+}
+
+static void expect_no_allocation(const char *path) {
+    int32_t token = 1;
+    weft_error err = {0};
+    bits_rig rig;
+    bits_config c = config_of(path);
+    c.request.ctx = 128;
+    open_rig(&rig, &c);
+    kv_seqs *kv = executor_kv(rig.exec);
+    const kv_seq seq = kv_seq_try_open(kv, 128);
+    const uint64_t allocs = mem_stats_total().allocs;
+    for (uint32_t i = 0; i < 100; i++) {
+        kv_seq_grow(kv, seq, i, i + 1);
+        const executor_item item = {seq, i, 1, &token, 1};
+        assert_int_equal(executor_run(rig.exec, &item, 1, &err), WEFT_OK);
+        token = (token * 31 + 7) % 200;
+    }
+    assert_int_equal(mem_stats_total().allocs, allocs);
+    kv_seq_close(kv, seq);
+    bits_rig_close(&rig);
+}
+
+static void a_decode_step_allocates_nothing(void **state) {
+    (void)state;
+    expect_no_allocation(llama);
+    expect_no_allocation(gemma3);
+}
+
+static void a_step_beyond_the_plan_is_refused_with_numbers(void **state) {
+    (void)state;
+    int32_t tokens[ALL] = {0};
+    weft_error err = {0};
+    bits_rig rig;
+    bits_config c = config_of(llama);
+    c.request.batch_rows = 8;
+    c.request.out_rows = 2;
+    open_rig(&rig, &c);
+    kv_seqs *kv = executor_kv(rig.exec);
+    const kv_seq seq = kv_seq_try_open(kv, 32);
+    kv_seq_grow(kv, seq, 0, 8);
+    kv_seq_grow(kv, seq, 8, 16);
+    const executor_item many_rows = {seq, 0, 9, tokens, 1};
+    assert_int_equal(executor_run(rig.exec, &many_rows, 1, &err), WEFT_LIMIT);
+    assert_string_equal(err.message,
+                        "a step of 1 sequences, 9 rows, 1 logit rows; planned for 3, 8, 2");
+    const executor_item many_out = {seq, 0, 8, tokens, 3};
+    assert_int_equal(executor_run(rig.exec, &many_out, 1, &err), WEFT_LIMIT);
+    tokens[1] = (int32_t)rig.geo.n_vocab;
+    const executor_item foreign = {seq, 0, 2, tokens, 1};
+    assert_int_equal(executor_run(rig.exec, &foreign, 1, &err), WEFT_INVALID);
+    tokens[1] = -1;
+    assert_int_equal(executor_run(rig.exec, &foreign, 1, &err), WEFT_INVALID);
+    kv_seq_close(kv, seq);
+    bits_rig_close(&rig);
+}
+
+/* Opens again and again with one more allocation allowed, until it succeeds. */
+static void expect_clean_failures(const bits_config *c) {
+    const uint64_t live = mem_stats_total().live_bytes;
+    for (int64_t nth = 0; nth < 1000; nth++) {
+        bits_rig rig;
+        weft_error err = {0};
+        mem_fail_after(nth);
+        const weft_status status = bits_rig_open(&rig, c, &err);
+        mem_fail_after(-1);
+        if (status == WEFT_OK) {
+            bits_rig_close(&rig);
+            assert_int_equal(mem_stats_total().live_bytes, live);
+            assert_true(nth > 20);
+            return;
+        }
+        assert_int_equal(status, WEFT_NOMEM);
+        assert_non_null(strstr(err.message, "out of memory"));
+        assert_int_equal(mem_stats_total().live_bytes, live);
+    }
+    fail_msg("a thousand allocations to open a tiny model");
+}
+
+static void opening_survives_every_failing_allocation(void **state) {
+    (void)state;
+    bits_config c = config_of(llama);
+    c.n_threads = 1;
+    expect_clean_failures(&c);
+    c.path = gemma3;
+    c.is_deferred = true;
+    expect_clean_failures(&c);
+    c.path = TINY_MODELS_DIR "/llama3_rope.gguf";
+    expect_clean_failures(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama_rows_do_not_depend_on_their_batch),
+        cmocka_unit_test(gemma3_rows_do_not_depend_on_their_batch),
+        cmocka_unit_test(rows_do_not_depend_on_their_batch_in_any_kv_type),
+        cmocka_unit_test(rows_do_not_depend_on_threads),
+        cmocka_unit_test(scratch_peak_is_what_the_plan_says),
+        cmocka_unit_test(scratch_formula_holds_for_other_batches),
+        cmocka_unit_test(a_decode_step_allocates_nothing),
+        cmocka_unit_test(a_step_beyond_the_plan_is_refused_with_numbers),
+        cmocka_unit_test(opening_survives_every_failing_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

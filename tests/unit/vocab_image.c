@@ -1,0 +1,151 @@
+/* vocab_image.c - two vocabularies that are small enough to check by hand.
+ *
+ * The byte-level one merges "hello", " hello", " world", a few double letters, digits and an emoji
+ * spread over two tokens. The SentencePiece one holds the same words with scores by which "▁hello"
+ * wins over its parts, a user-defined run of line ends, and letters.
+ */
+#include "vocab_image.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "text/utf8.h"
+#include "vocab/vocab_table.h"
+
+/* \u0120 stands for the space, \u010A for the line end. */
+static const char *const merges[] = {
+    "h e",      "l l",  "he ll",         "hell o",        "\u0120 hello",
+    "\u0120 w", "o r",  "\u0120w or",    "\u0120wor l",   "\u0120worl d",
+    "1 2",      "12 3", "\u010A \u010A", "\u0120 \u0120", "a a",
+    "aa aa",    "' s",  "\u00F0 \u0141", "\u013A \u0122", "t h",
+};
+
+typedef struct scored_token {
+    const char *text;
+    float score;
+    int type;
+} scored_token;
+
+static const scored_token spm_tokens[] = {
+    {"\u2581", -100, 1},
+    {"h", -101, 1},
+    {"e", -102, 1},
+    {"l", -103, 1},
+    {"o", -104, 1},
+    {"w", -105, 1},
+    {"r", -106, 1},
+    {"d", -107, 1},
+    {"he", -10, 1},
+    {"ll", -11, 1},
+    {"hell", -12, 1},
+    {"hello", -13, 1},
+    {"\u2581hello", -5, 1},
+    {"\u2581h", -14, 1},
+    {"\u2581w", -15, 1},
+    {"or", -16, 1},
+    {"\u2581wor", -17, 1},
+    {"ld", -18, 1},
+    {"\u2581world", -19, 1},
+    {"\u2581\u2581", -20, 1},
+    {"\n\n", 0, 4},
+    {"<end_of_turn>", 0, 4},
+    {"<start_of_turn>", 0, 3},
+    {"<unused0>", 0, 5},
+    {"</", -21, 1},
+    {"s>", -22, 1},
+    {"<", -108, 1},
+    {"/", -109, 1},
+    {"s", -110, 1},
+    {">", -111, 1},
+};
+
+static void add_options(gguf_image *g, const vocab_image_options *options);
+
+void vocab_image_bpe(gguf_image *g, const vocab_image_options *options) {
+    static char texts[VOCAB_IMAGE_BPE_COUNT][24];
+    const char *tokens[VOCAB_IMAGE_BPE_COUNT];
+    int64_t types[VOCAB_IMAGE_BPE_COUNT];
+    size_t n = 0;
+    for (unsigned byte = 0; byte < 256; byte++, n++) {
+        texts[n][utf8_encode(texts[n], vocab_byte_to_cp((uint8_t)byte))] = '\0';
+    }
+    for (size_t i = 0; i < WEFT_LEN(merges); i++, n++) {
+        const char *space = strchr(merges[i] + 1, ' ');
+        (void)snprintf(texts[n], sizeof texts[n], "%.*s%s", (int)(space - merges[i]), merges[i],
+                       space + 1);
+    }
+    static const char *const special[] = {"<|im_start|>", "<|im_end|>", "<|im", "<tool>"};
+    WEFT_ASSERT(n == VOCAB_IMAGE_IM_START);
+    for (size_t i = 0; i < WEFT_LEN(special); i++, n++) {
+        (void)snprintf(texts[n], sizeof texts[n], "%s", special[i]);
+    }
+    WEFT_ASSERT(n == VOCAB_IMAGE_BPE_COUNT);
+    for (size_t i = 0; i < n; i++) {
+        tokens[i] = texts[i];
+        types[i] = i < VOCAB_IMAGE_IM_START ? 1 : i == VOCAB_IMAGE_TOOL ? 4 : 3;
+    }
+    gguf_image_str(g, "tokenizer.ggml.model", "gpt2");
+    gguf_image_strs(g, "tokenizer.ggml.tokens", tokens, n);
+    gguf_image_ints(g, "tokenizer.ggml.token_type", META_I32, types, n);
+    gguf_image_strs(g, "tokenizer.ggml.merges", merges, WEFT_LEN(merges));
+    gguf_image_int(g, "tokenizer.ggml.bos_token_id", META_U32, VOCAB_IMAGE_IM_START);
+    gguf_image_int(g, "tokenizer.ggml.eos_token_id", META_U32, VOCAB_IMAGE_IM_END);
+    add_options(g, options);
+}
+
+void vocab_image_spm(gguf_image *g, const vocab_image_options *options) {
+    enum { COUNT = 3 + 256 + WEFT_LEN(spm_tokens) };
+    static char bytes[256][8];
+    const char *tokens[COUNT] = {"<unk>", "<s>", "</s>"};
+    int64_t types[COUNT] = {2, 3, 3};
+    float scores[COUNT] = {0};
+    size_t n = 3;
+    for (unsigned byte = 0; byte < 256; byte++, n++) {
+        (void)snprintf(bytes[byte], sizeof bytes[byte], "<0x%02X>", byte);
+        tokens[n] = bytes[byte];
+        types[n] = 6;
+    }
+    for (size_t i = 0; i < WEFT_LEN(spm_tokens); i++, n++) {
+        tokens[n] = spm_tokens[i].text;
+        types[n] = spm_tokens[i].type;
+        scores[n] = spm_tokens[i].score;
+    }
+    gguf_image_str(g, "tokenizer.ggml.model", "llama");
+    gguf_image_strs(g, "tokenizer.ggml.tokens", tokens, n);
+    gguf_image_ints(g, "tokenizer.ggml.token_type", META_I32, types, n);
+    gguf_image_floats(g, "tokenizer.ggml.scores", scores, n);
+    add_options(g, options);
+}
+
+vocab *vocab_image_create(gguf_image *g) {
+    size_t len;
+    uint8_t *bytes = gguf_image_finish(g, &len);
+    gguf_image_deinit(g);
+    weights *w = NULL;
+    vocab *v = NULL;
+    weft_error err;
+    weft_status status = weights_open_memory(&w, bytes, len, "vocabulary", &err);
+    if (status == WEFT_OK) {
+        status = vocab_create(&v, w, &err);
+    }
+    if (status != WEFT_OK) {
+        (void)fprintf(stderr, "vocabulary: %s\n", err.message);
+    }
+    WEFT_ASSERT(status == WEFT_OK);
+    weights_release(&w);
+    mem_free(bytes);
+    return v;
+}
+
+static void add_options(gguf_image *g, const vocab_image_options *options) {
+    if (options->pre != NULL) {
+        gguf_image_str(g, "tokenizer.ggml.pre", options->pre);
+    }
+    if (options->adds_bos >= 0) {
+        gguf_image_int(g, "tokenizer.ggml.add_bos_token", META_BOOL, options->adds_bos);
+    }
+    if (options->adds_space >= 0) {
+        gguf_image_int(g, "tokenizer.ggml.add_space_prefix", META_BOOL, options->adds_space);
+    }
+}
