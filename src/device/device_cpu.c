@@ -20,7 +20,7 @@
 #include "device/device_cpu_impl.h"
 #include "tensor/quant.h"
 
-#define ROWS_CHUNK 128u           /* activation rows that share a pass over the weights */
+#define ROWS_CHUNK ACT_CHUNK_ROWS /* activation rows that share a pass over the weights */
 #define TASKS_PER_THREAD 4u       /* enough to even out noise, few enough to be cheap */
 #define INLINE_ELEMENTS_MAX 8192u /* less work than this stays on the calling thread */
 

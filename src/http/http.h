@@ -31,11 +31,11 @@ typedef void http_end_fn(void *owner, bool is_complete); /* false: the client le
 typedef void http_post_fn(void *arg);
 
 typedef struct http_options {
-    const char *host;       /* "127.0.0.1", "0.0.0.0", "::" */
-    uint16_t port;          /* 0 = a free one */
+    const char *host; /* "127.0.0.1", "0.0.0.0", "::" */
+    uint16_t port;    /* 0 = a free one */
     uint32_t connections_max;
     size_t header_bytes_max;
-    size_t body_bytes_max;  /* more is answered with 413 */
+    size_t body_bytes_max;   /* more is answered with 413 */
     size_t stream_bytes_max; /* unsent bytes of one stream; more ends the exchange */
     uint32_t idle_timeout_s; /* of a connection without an exchange */
     http_handler_fn *handler;
@@ -64,8 +64,8 @@ bool http_server_post(http_server *s, http_post_fn *fn, void *arg);
 /* ---- the request; borrowed until the exchange ends ---- */
 
 str http_method(const http_exchange *x);
-str http_path(const http_exchange *x);  /* decoded, without the query */
-str http_query(const http_exchange *x, const char *name); /* empty data NULL when absent */
+str http_path(const http_exchange *x);                     /* decoded, without the query */
+str http_query(const http_exchange *x, const char *name);  /* empty data NULL when absent */
 str http_header(const http_exchange *x, const char *name); /* likewise; case-insensitive name */
 str http_body(const http_exchange *x);
 str http_client(const http_exchange *x); /* "127.0.0.1" */

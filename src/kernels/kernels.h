@@ -38,17 +38,18 @@ typedef void act_quantize_fn(void *act, const float *x, size_t k);
 
 /* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written).
  * y rows are y_stride floats apart; x rows are records of act_row_bytes, x_stride_bytes apart.
- * Integer parts are exact; floats are added in ascending k, one chain an output (docs/numerics.md). */
+ * Integer parts are exact; floats are added in ascending k, one chain an output
+ * (docs/numerics.md). */
 typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void *x,
                        size_t x_stride_bytes, size_t m, size_t n, size_t k);
 
 /* ---- attention over pages ---- */
 
-#define KERNEL_PAGE_TOKENS 16u  /* positions in a KV page */
-#define KERNEL_ATTN_BLOCK 64u   /* positions in one step of the online softmax, aligned to 0 */
-#define KERNEL_ATTN_SPLIT 512u  /* positions in a part, aligned to 0; parts merge in order */
+#define KERNEL_PAGE_TOKENS 16u /* positions in a KV page */
+#define KERNEL_ATTN_BLOCK 64u  /* positions in one step of the online softmax, aligned to 0 */
+#define KERNEL_ATTN_SPLIT 512u /* positions in a part, aligned to 0; parts merge in order */
 #define KERNEL_HEAD_DIM_MAX 1024u
-#define KERNEL_GROUP_MAX 128u   /* query heads that share one KV head */
+#define KERNEL_GROUP_MAX 128u /* query heads that share one KV head */
 
 /* Queries of one sequence against one KV head of one layer.
  *
@@ -61,8 +62,8 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
  * merged in ascending order. So the result depends neither on the other rows nor on who computes
  * which part. Positions outside a row's range are not used for it, whatever their memory holds. */
 typedef struct attention_args {
-    float *out;               /* [n_rows][n_heads][v_dim], rows out_stride floats apart */
-    const float *q;           /* [n_rows][n_heads][k_dim], rows q_stride floats apart */
+    float *out;     /* [n_rows][n_heads][v_dim], rows out_stride floats apart */
+    const float *q; /* [n_rows][n_heads][k_dim], rows q_stride floats apart */
     size_t out_stride, q_stride;
     const uint8_t *k, *v;     /* this layer's and head's cache, page 0 position 0 */
     size_t page_stride_bytes; /* same for K and V */
@@ -72,16 +73,16 @@ typedef struct attention_args {
     const uint32_t *kv_end;   /* [n_rows] */
     const float *sinks;       /* [n_heads] extra logit in the denominator, or NULL */
     uint32_t n_rows;
-    uint32_t n_heads;         /* query heads of this KV head, stored next to each other */
+    uint32_t n_heads; /* query heads of this KV head, stored next to each other */
     uint32_t k_dim, v_dim;
-    float scale;              /* applied to q . k */
-    float softcap;            /* cap * tanh(s / cap) after the scale; 0 = none */
+    float scale;   /* applied to q . k */
+    float softcap; /* cap * tanh(s / cap) after the scale; 0 = none */
 
     /* To share one row's context between threads. NULL: out is written. Otherwise only positions
      * of part `part` ([part * KERNEL_ATTN_SPLIT, + KERNEL_ATTN_SPLIT)) are attended, out and sinks
      * are left alone, and each row and head leaves its maximum, sum and accumulator for
      * attention_merge. A part without positions of a row leaves the sum 0. */
-    float *partial;           /* [n_rows][n_heads][2 + v_dim] */
+    float *partial; /* [n_rows][n_heads][2 + v_dim] */
     uint32_t part;
 } attention_args;
 
@@ -124,11 +125,7 @@ typedef enum rope_pairing {
 typedef void rope_fn(float *x, size_t n_heads, size_t head_stride, const float *cos_sin,
                      size_t n_freqs);
 
-typedef enum act_kind {
-    ACT_KIND_SILU,
-    ACT_KIND_GELU_TANH,
-    ACT_KIND_COUNT
-} act_kind;
+typedef enum act_kind { ACT_KIND_SILU, ACT_KIND_GELU_TANH, ACT_KIND_COUNT } act_kind;
 
 typedef struct kernels_cpu {
     pack_panel_fn *pack_panel[WEFT_DTYPE_COUNT]; /* NULL exactly where !pack_is_supported */
@@ -138,7 +135,7 @@ typedef struct kernels_cpu {
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
     attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
-    kv_store_fn *kv_store[WEFT_DTYPE_COUNT];       /* the same formats */
+    kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
     rmsnorm_fn *rmsnorm;
     add_fn *add;
     scale_fn *scale;

@@ -61,8 +61,7 @@ bool jinja_mentions(const jinja *j, const char *variable) {
 weft_status jinja_render(const jinja *j, str variables_json, const jinja_options *options, buf *out,
                          weft_error *err) {
     json_error_t why;
-    json_t *variables =
-        json_loadb(variables_json.data, variables_json.len, JSON_ALLOW_NUL, &why);
+    json_t *variables = json_loadb(variables_json.data, variables_json.len, JSON_ALLOW_NUL, &why);
     if (variables == NULL) {
         return weft_fail(err, WEFT_INVALID, "%s: variables are not valid JSON: line %d: %s",
                          j->source.name, why.line, why.text);
@@ -72,8 +71,8 @@ weft_status jinja_render(const jinja *j, str variables_json, const jinja_options
     return status;
 }
 
-weft_status jinja_render_json(const jinja *j, const json_t *variables,
-                              const jinja_options *options, buf *out, weft_error *err) {
+weft_status jinja_render_json(const jinja *j, const json_t *variables, const jinja_options *options,
+                              buf *out, weft_error *err) {
     if (!json_is_object(variables)) {
         return weft_fail(err, WEFT_INVALID, "%s: variables must be a JSON object", j->source.name);
     }
@@ -85,8 +84,7 @@ weft_status jinja_render_json(const jinja *j, const json_t *variables,
                      .err = err,
                      .steps_max = options->steps_max != 0 ? options->steps_max : JINJA_STEPS_MAX};
     arena_init(&run.memory, MEM_TEXT,
-               options->memory_bytes_max != 0 ? options->memory_bytes_max
-                                              : JINJA_MEMORY_BYTES_MAX);
+               options->memory_bytes_max != 0 ? options->memory_bytes_max : JINJA_MEMORY_BYTES_MAX);
     const weft_status status = render_into(&run, j, variables, out);
     arena_deinit(&run.memory);
     return status;

@@ -27,7 +27,8 @@ typedef struct jinja jinja;
 #define JINJA_DEPTH_MAX 200
 
 /* name is used in messages: "chat template: line 3, column 7: ...". */
-weft_status jinja_compile(jinja **out, str source, const char *name, weft_error *err) WEFT_NODISCARD;
+weft_status jinja_compile(jinja **out, str source, const char *name,
+                          weft_error *err) WEFT_NODISCARD;
 void jinja_destroy(jinja **j);
 
 typedef struct jinja_options {

@@ -11,40 +11,25 @@
 /* How messages call an object: "dict object", "None". */
 static const char *owner_text(jinja_kind kind) {
     switch (kind) {
-    case JINJA_NONE:
-        return "None";
-    case JINJA_BOOL:
-        return "bool object";
-    case JINJA_INT:
-        return "int object";
-    case JINJA_FLOAT:
-        return "float object";
-    case JINJA_STRING:
-        return "str object";
-    case JINJA_LIST:
-        return "list object";
-    case JINJA_TUPLE:
-        return "tuple object";
-    case JINJA_DICT:
-        return "dict object";
-    case JINJA_NAMESPACE:
-        return "namespace object";
-    case JINJA_LOOP:
-        return "loop object";
-    case JINJA_MACRO:
-        return "macro object";
-    case JINJA_RANGE:
-        return "range object";
-    case JINJA_VIEW:
-        return "dict view object";
-    case JINJA_ITER:
-        return "generator object";
+    case JINJA_NONE: return "None";
+    case JINJA_BOOL: return "bool object";
+    case JINJA_INT: return "int object";
+    case JINJA_FLOAT: return "float object";
+    case JINJA_STRING: return "str object";
+    case JINJA_LIST: return "list object";
+    case JINJA_TUPLE: return "tuple object";
+    case JINJA_DICT: return "dict object";
+    case JINJA_NAMESPACE: return "namespace object";
+    case JINJA_LOOP: return "loop object";
+    case JINJA_MACRO: return "macro object";
+    case JINJA_RANGE: return "range object";
+    case JINJA_VIEW: return "dict view object";
+    case JINJA_ITER: return "generator object";
     case JINJA_MISSING:
     case JINJA_UNDEFINED:
     case JINJA_BUILTIN:
     case JINJA_CYCLER:
-    case JINJA_JOINER:
-        break;
+    case JINJA_JOINER: break;
     }
     return "object";
 }
@@ -57,8 +42,7 @@ weft_status jinja_undefined_fail(jinja_run *run, jinja_value undefined) {
     case JINJA_ABSENT_ATTRIBUTE:
         return jinja_run_fail(run, WEFT_INVALID, "'%s' has no attribute '" STR_FMT "'",
                               owner_text((jinja_kind)undefined.owner), STR_ARG(text));
-    case JINJA_ABSENT_HINT:
-        return jinja_run_fail(run, WEFT_INVALID, STR_FMT, STR_ARG(text));
+    case JINJA_ABSENT_HINT: return jinja_run_fail(run, WEFT_INVALID, STR_FMT, STR_ARG(text));
     case JINJA_ABSENT_UNSAFE:
         return jinja_run_fail(run, WEFT_INVALID,
                               "access to attribute '" STR_FMT "' of '%s' is unsafe", STR_ARG(text),
@@ -75,16 +59,11 @@ static jinja_value absent(jinja_value object, str name, jinja_absence absence) {
 
 const jinja_builtin *jinja_method_of(jinja_value object, const jinja_method_set *methods) {
     switch ((jinja_kind)object.kind) {
-    case JINJA_STRING:
-        return methods->of_string;
-    case JINJA_LIST:
-        return methods->of_list;
-    case JINJA_TUPLE:
-        return methods->of_tuple;
-    case JINJA_DICT:
-        return methods->of_dict;
-    default:
-        return NULL;
+    case JINJA_STRING: return methods->of_string;
+    case JINJA_LIST: return methods->of_list;
+    case JINJA_TUPLE: return methods->of_tuple;
+    case JINJA_DICT: return methods->of_dict;
+    default: return NULL;
     }
 }
 
@@ -157,7 +136,8 @@ static const jinja_builtin loop_methods[] = {
     {.name = NULL},
 };
 
-static weft_status bind(jinja_run *run, const jinja_builtin *b, jinja_value self, jinja_value *out) {
+static weft_status bind(jinja_run *run, const jinja_builtin *b, jinja_value self,
+                        jinja_value *out) {
     void *made;
     JINJA_TRY(jinja_run_alloc(run, 1, sizeof(jinja_bound), &made));
     jinja_bound *bound = made;
@@ -226,8 +206,8 @@ static weft_status macro_field(jinja_run *run, const jinja_macro *m, str name, j
     const jinja_signature *s = &m->node->as.macro.signature;
     *is_known = true;
     if (str_eq_cstr(name, "name")) {
-        *out = m->node->kind == JINJA_NODE_MACRO ? jinja_string(m->node->as.macro.name)
-                                                 : jinja_none();
+        *out =
+            m->node->kind == JINJA_NODE_MACRO ? jinja_string(m->node->as.macro.name) : jinja_none();
     } else if (str_eq_cstr(name, "arguments")) {
         jinja_list names;
         JINJA_TRY(jinja_list_init(run, &names, s->count));
@@ -273,10 +253,8 @@ static weft_status object_field(jinja_run *run, jinja_value object, str name, ji
                                 bool *is_known) {
     *is_known = false;
     switch ((jinja_kind)object.kind) {
-    case JINJA_LOOP:
-        return loop_field(run, object, name, out, is_known);
-    case JINJA_MACRO:
-        return macro_field(run, object.as.macro, name, out, is_known);
+    case JINJA_LOOP: return loop_field(run, object, name, out, is_known);
+    case JINJA_MACRO: return macro_field(run, object.as.macro, name, out, is_known);
     case JINJA_CYCLER:
         if (str_eq_cstr(name, "current")) {
             *is_known = true;
@@ -301,8 +279,7 @@ static weft_status object_field(jinja_run *run, jinja_value object, str name, ji
             *out = object.as.list->items[name.data[0] == 'l'];
         }
         return WEFT_OK;
-    default:
-        return WEFT_OK;
+    default: return WEFT_OK;
     }
 }
 
@@ -372,8 +349,7 @@ static bool sequence_item(jinja_value object, int64_t index, jinja_value *out) {
         *out = jinja_markup_like(object, jinja_string(str_slice(s, offset, offset + n)));
         return true;
     }
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -444,7 +420,8 @@ static weft_status bounds_of(jinja_run *run, const jinja_value part[3], int64_t 
                              slice_bounds *b) {
     for (int i = 0; i < 3; i++) {
         if (part[i].kind != JINJA_NONE && !jinja_is_integral(part[i])) {
-            return jinja_run_fail(run, WEFT_INVALID, "slice indices must be integers or none, not %s",
+            return jinja_run_fail(run, WEFT_INVALID,
+                                  "slice indices must be integers or none, not %s",
                                   jinja_type_name(part[i]));
         }
     }

@@ -179,23 +179,12 @@ weft_status jinja_write_html(jinja_writer *w, str s) {
     for (size_t i = 0; i < s.len; i++) {
         str entity = {0};
         switch (s.data[i]) {
-        case '&':
-            entity = STR_LIT("&amp;");
-            break;
-        case '<':
-            entity = STR_LIT("&lt;");
-            break;
-        case '>':
-            entity = STR_LIT("&gt;");
-            break;
-        case '\'':
-            entity = STR_LIT("&#39;");
-            break;
-        case '"':
-            entity = STR_LIT("&#34;");
-            break;
-        default:
-            continue;
+        case '&': entity = STR_LIT("&amp;"); break;
+        case '<': entity = STR_LIT("&lt;"); break;
+        case '>': entity = STR_LIT("&gt;"); break;
+        case '\'': entity = STR_LIT("&#39;"); break;
+        case '"': entity = STR_LIT("&#34;"); break;
+        default: continue;
         }
         JINJA_TRY(jinja_write(w, str_slice(s, plain, i)));
         JINJA_TRY(jinja_write(w, entity));

@@ -12,13 +12,13 @@
 /* fallback when the argument was not given or is none. */
 weft_status jinja_arg_int(jinja_run *run, jinja_value v, const char *what, int64_t fallback,
                           int64_t *out) WEFT_NODISCARD;
-weft_status jinja_arg_str(jinja_run *run, jinja_value v, const char *what,
-                          str *out) WEFT_NODISCARD;
+weft_status jinja_arg_str(jinja_run *run, jinja_value v, const char *what, str *out) WEFT_NODISCARD;
 bool jinja_arg_bool(jinja_value v, bool fallback);
 bool jinja_is_given(jinja_value v); /* neither missing nor none */
 
 /* Every character mapped. */
-weft_status jinja_str_to_case(jinja_run *run, str s, jinja_case to, jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_str_to_case(jinja_run *run, str s, jinja_case to,
+                              jinja_value *out) WEFT_NODISCARD;
 /* First character in title case, the rest in lower case. */
 weft_status jinja_str_capitalize(jinja_run *run, str s, jinja_value *out) WEFT_NODISCARD;
 /* At most count replacements; all when count is negative. */

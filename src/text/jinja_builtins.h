@@ -37,9 +37,9 @@ typedef weft_status jinja_builtin_raw_fn(jinja_run *run, jinja_value self, const
 
 typedef struct jinja_builtin {
     const char *name;
-    jinja_builtin_fn *fn;      /* exactly one of fn and raw is set */
+    jinja_builtin_fn *fn; /* exactly one of fn and raw is set */
     jinja_builtin_raw_fn *raw;
-    uint32_t n_required;       /* of params, from the front */
+    uint32_t n_required; /* of params, from the front */
     const char *params[JINJA_PARAMS_MAX];
 } jinja_builtin;
 

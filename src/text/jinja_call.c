@@ -71,8 +71,8 @@ static weft_status gather_star(jinja_run *run, const jinja_node *star, gathered 
     run->at = star->at;
     JINJA_TRY(jinja_iterate(run, v, &more));
     void *args;
-    JINJA_TRY(jinja_run_alloc(run, (size_t)g->call.n_args + more.count + 1, sizeof(jinja_value),
-                              &args));
+    JINJA_TRY(
+        jinja_run_alloc(run, (size_t)g->call.n_args + more.count + 1, sizeof(jinja_value), &args));
     jinja_value *all = args;
     memcpy(all, g->args, g->call.n_args * sizeof(*all));
     if (more.count > 0) {
@@ -93,8 +93,8 @@ static weft_status gather_star_star(jinja_run *run, const jinja_node *star, gath
     }
     const jinja_dict *d = v.as.dict;
     void *keywords;
-    JINJA_TRY(jinja_run_alloc(run, (size_t)g->call.n_keywords + d->count + 1,
-                              sizeof(jinja_keyword), &keywords));
+    JINJA_TRY(jinja_run_alloc(run, (size_t)g->call.n_keywords + d->count + 1, sizeof(jinja_keyword),
+                              &keywords));
     jinja_keyword *all = keywords;
     memcpy(all, g->keywords, g->call.n_keywords * sizeof(*all));
     for (uint32_t i = 0; i < d->count; i++) {
@@ -109,8 +109,7 @@ static weft_status gather_star_star(jinja_run *run, const jinja_node *star, gath
                                       STR_ARG(name));
             }
         }
-        all[g->call.n_keywords++] =
-            (jinja_keyword){.name = name, .value = d->entries[i].value};
+        all[g->call.n_keywords++] = (jinja_keyword){.name = name, .value = d->entries[i].value};
     }
     g->keywords = all;
     return WEFT_OK;
@@ -128,7 +127,8 @@ static weft_status gather(jinja_run *run, const jinja_arguments *a, const jinja_
     }
     if (a->n_keywords + 1 > KEYWORDS_LOCAL) {
         void *keywords;
-        JINJA_TRY(jinja_run_alloc(run, (size_t)a->n_keywords + 1, sizeof(jinja_keyword), &keywords));
+        JINJA_TRY(
+            jinja_run_alloc(run, (size_t)a->n_keywords + 1, sizeof(jinja_keyword), &keywords));
         g->keywords = keywords;
     }
     for (uint32_t i = 0; i < a->positional.count; i++) {
@@ -195,8 +195,8 @@ weft_status jinja_call_builtin(jinja_run *run, const jinja_builtin *b, jinja_val
     }
     for (uint32_t i = 0; i < b->n_required; i++) {
         if (args[i].kind == JINJA_MISSING) {
-            return jinja_run_fail(run, WEFT_INVALID, "%s() missing required argument '%s'",
-                                  b->name, b->params[i]);
+            return jinja_run_fail(run, WEFT_INVALID, "%s() missing required argument '%s'", b->name,
+                                  b->params[i]);
         }
     }
     return b->fn(run, self, args, out);
@@ -223,16 +223,12 @@ static weft_status call_joiner(jinja_run *run, jinja_joiner *j, const jinja_call
 weft_status jinja_call_value(jinja_run *run, jinja_value callee, const jinja_call *call,
                              jinja_value *out) {
     switch ((jinja_kind)callee.kind) {
-    case JINJA_MACRO:
-        return call_macro(run, callee.as.macro, call, out);
+    case JINJA_MACRO: return call_macro(run, callee.as.macro, call, out);
     case JINJA_BUILTIN:
         return jinja_call_builtin(run, callee.as.bound->builtin, callee.as.bound->self, call, out);
-    case JINJA_LOOP:
-        return call_loop(run, callee.as.loop, call, out);
-    case JINJA_JOINER:
-        return call_joiner(run, callee.as.joiner, call, out);
-    case JINJA_UNDEFINED:
-        return jinja_undefined_fail(run, callee);
+    case JINJA_LOOP: return call_loop(run, callee.as.loop, call, out);
+    case JINJA_JOINER: return call_joiner(run, callee.as.joiner, call, out);
+    case JINJA_UNDEFINED: return jinja_undefined_fail(run, callee);
     default:
         return jinja_run_fail(run, WEFT_INVALID, "'%s' object is not callable",
                               jinja_type_name(callee));
@@ -264,8 +260,7 @@ static weft_status bind_parameters(jinja_run *run, const jinja_signature *s, con
                                    bool *is_used, jinja_frame *frame) {
     for (uint32_t i = 0; i < s->count; i++) {
         const jinja_parameter *p = &s->items[i];
-        jinja_value v =
-            i < call->n_args ? call->args[i] : take_keyword(call, is_used, p->text);
+        jinja_value v = i < call->n_args ? call->args[i] : take_keyword(call, is_used, p->text);
         JINJA_TRY(jinja_frame_set(run, frame, p->name, v));
     }
     for (uint32_t i = 0; i < s->count; i++) {

@@ -319,34 +319,19 @@ static weft_status exec_with(jinja_run *run, const jinja_node *n) {
 static weft_status exec_node(jinja_run *run, const jinja_node *n) {
     run->at = n->at;
     switch (n->kind) {
-    case JINJA_NODE_PRINT:
-        return exec_print(run, n);
-    case JINJA_NODE_IF:
-        return exec_if(run, n);
-    case JINJA_NODE_FOR:
-        return exec_for(run, n);
-    case JINJA_NODE_SET:
-        return exec_set(run, n);
-    case JINJA_NODE_SET_BLOCK:
-        return exec_set_block(run, n);
-    case JINJA_NODE_MACRO:
-        return exec_macro(run, n);
-    case JINJA_NODE_CALL_BLOCK:
-        return exec_call_block(run, n);
-    case JINJA_NODE_FILTER_BLOCK:
-        return exec_filter_block(run, n);
-    case JINJA_NODE_WITH:
-        return exec_with(run, n);
-    case JINJA_NODE_SCOPE:
-        return exec_in_scope(run, &n->as.list);
-    case JINJA_NODE_BREAK:
-        run->flow = JINJA_FLOW_BREAK;
-        return WEFT_OK;
-    case JINJA_NODE_CONTINUE:
-        run->flow = JINJA_FLOW_CONTINUE;
-        return WEFT_OK;
-    default:
-        break;
+    case JINJA_NODE_PRINT: return exec_print(run, n);
+    case JINJA_NODE_IF: return exec_if(run, n);
+    case JINJA_NODE_FOR: return exec_for(run, n);
+    case JINJA_NODE_SET: return exec_set(run, n);
+    case JINJA_NODE_SET_BLOCK: return exec_set_block(run, n);
+    case JINJA_NODE_MACRO: return exec_macro(run, n);
+    case JINJA_NODE_CALL_BLOCK: return exec_call_block(run, n);
+    case JINJA_NODE_FILTER_BLOCK: return exec_filter_block(run, n);
+    case JINJA_NODE_WITH: return exec_with(run, n);
+    case JINJA_NODE_SCOPE: return exec_in_scope(run, &n->as.list);
+    case JINJA_NODE_BREAK: run->flow = JINJA_FLOW_BREAK; return WEFT_OK;
+    case JINJA_NODE_CONTINUE: run->flow = JINJA_FLOW_CONTINUE; return WEFT_OK;
+    default: break;
     }
     check_failed("a statement node", __FILE__, __LINE__);
 }

@@ -136,20 +136,17 @@ static weft_status eval_concat(jinja_run *run, const jinja_node *n, jinja_value 
 static weft_status compare_one(jinja_run *run, jinja_op op, jinja_value left, jinja_value right,
                                bool *out) {
     switch (op) {
-    case JINJA_OP_EQ:
-        return jinja_equal(run, left, right, out);
+    case JINJA_OP_EQ: return jinja_equal(run, left, right, out);
     case JINJA_OP_NE:
         JINJA_TRY(jinja_equal(run, left, right, out));
         *out = !*out;
         return WEFT_OK;
-    case JINJA_OP_IN:
-        return jinja_contains(run, right, left, out);
+    case JINJA_OP_IN: return jinja_contains(run, right, left, out);
     case JINJA_OP_NOT_IN:
         JINJA_TRY(jinja_contains(run, right, left, out));
         *out = !*out;
         return WEFT_OK;
-    default:
-        return jinja_compare(run, op, left, right, out);
+    default: return jinja_compare(run, op, left, right, out);
     }
 }
 
@@ -185,40 +182,25 @@ static weft_status eval_condition(jinja_run *run, const jinja_node *n, jinja_val
 
 static weft_status eval_inner(jinja_run *run, const jinja_node *n, jinja_value *out) {
     switch (n->kind) {
-    case JINJA_NODE_LIST:
-        return eval_items(run, n, JINJA_LIST, out);
-    case JINJA_NODE_TUPLE:
-        return eval_items(run, n, JINJA_TUPLE, out);
-    case JINJA_NODE_DICT:
-        return eval_dict(run, n, out);
-    case JINJA_NODE_ATTRIBUTE:
-        return eval_attribute(run, n, out);
-    case JINJA_NODE_ITEM:
-        return eval_item(run, n, out);
-    case JINJA_NODE_CALL:
-        return jinja_eval_call(run, n, NULL, out);
+    case JINJA_NODE_LIST: return eval_items(run, n, JINJA_LIST, out);
+    case JINJA_NODE_TUPLE: return eval_items(run, n, JINJA_TUPLE, out);
+    case JINJA_NODE_DICT: return eval_dict(run, n, out);
+    case JINJA_NODE_ATTRIBUTE: return eval_attribute(run, n, out);
+    case JINJA_NODE_ITEM: return eval_item(run, n, out);
+    case JINJA_NODE_CALL: return jinja_eval_call(run, n, NULL, out);
     case JINJA_NODE_FILTER:
-    case JINJA_NODE_TEST:
-        return eval_filter_node(run, n, out);
-    case JINJA_NODE_UNARY:
-        return eval_unary(run, n, out);
-    case JINJA_NODE_BINARY:
-        return eval_binary(run, n, out);
+    case JINJA_NODE_TEST: return eval_filter_node(run, n, out);
+    case JINJA_NODE_UNARY: return eval_unary(run, n, out);
+    case JINJA_NODE_BINARY: return eval_binary(run, n, out);
     case JINJA_NODE_AND:
-    case JINJA_NODE_OR:
-        return eval_logic(run, n, out);
-    case JINJA_NODE_NOT:
-        return eval_not(run, n, out);
-    case JINJA_NODE_CONCAT:
-        return eval_concat(run, n, out);
-    case JINJA_NODE_COMPARE:
-        return eval_compare(run, n, out);
-    case JINJA_NODE_CONDITION:
-        return eval_condition(run, n, out);
+    case JINJA_NODE_OR: return eval_logic(run, n, out);
+    case JINJA_NODE_NOT: return eval_not(run, n, out);
+    case JINJA_NODE_CONCAT: return eval_concat(run, n, out);
+    case JINJA_NODE_COMPARE: return eval_compare(run, n, out);
+    case JINJA_NODE_CONDITION: return eval_condition(run, n, out);
     case JINJA_NODE_SLICE: /* inside a tuple of subscripts, which nothing here can take */
         return jinja_run_fail(run, WEFT_INVALID, "a slice cannot stand among several subscripts");
-    default:
-        break;
+    default: break;
     }
     check_failed("an expression node", __FILE__, __LINE__);
 }

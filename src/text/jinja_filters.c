@@ -62,7 +62,7 @@ static weft_status filter_default(jinja_run *run, jinja_value self, const jinja_
                                   jinja_value *out) {
     const bool uses_default =
         self.kind == JINJA_UNDEFINED || (jinja_arg_bool(args[1], false) && !jinja_truth(self));
-    *out = !uses_default                    ? self
+    *out = !uses_default                   ? self
            : args[0].kind == JINJA_MISSING ? jinja_string(STR_LIT(""))
                                            : args[0];
     return WEFT_OK;
@@ -199,8 +199,9 @@ static weft_status filter_round(jinja_run *run, jinja_value self, const jinja_va
 
 static weft_status filter_filesizeformat(jinja_run *run, jinja_value self, const jinja_value *args,
                                          jinja_value *out) {
-    static const char *const names[2][8] = {{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"},
-                                            {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
+    static const char *const names[2][8] = {
+        {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"},
+        {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
     const bool is_binary = jinja_arg_bool(args[0], false);
     const double base = is_binary ? 1024.0 : 1000.0;
     jinja_value number;

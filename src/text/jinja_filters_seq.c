@@ -235,8 +235,8 @@ static weft_status min_or_max(jinja_run *run, jinja_value self, const jinja_valu
     jinja_list keys;
     JINJA_TRY(jinja_iterate(run, self, &items));
     if (items.count == 0) {
-        *out = jinja_undefined(JINJA_ABSENT_HINT,
-                               STR_LIT("No aggregated item, sequence was empty."));
+        *out =
+            jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("No aggregated item, sequence was empty."));
         return WEFT_OK;
     }
     JINJA_TRY(keys_of(run, &items, args[1], jinja_arg_bool(args[0], false), &keys));
@@ -440,8 +440,8 @@ static weft_status filter_map(jinja_run *run, jinja_value self, const jinja_call
             const jinja_call rest = rest_of(call, 1);
             JINJA_TRY(jinja_call_builtin(run, filter, items.items[i], &rest, &v));
         } else {
-            JINJA_TRY(jinja_get_path(run, items.items[i], attribute, keyword_of(call, "default"),
-                                     &v));
+            JINJA_TRY(
+                jinja_get_path(run, items.items[i], attribute, keyword_of(call, "default"), &v));
         }
         JINJA_TRY(jinja_list_push(run, &mapped, v));
     }
@@ -449,8 +449,8 @@ static weft_status filter_map(jinja_run *run, jinja_value self, const jinja_call
 }
 
 /* select, reject and their attr forms: keeps what the test says, or its opposite. */
-static weft_status choose(jinja_run *run, jinja_value self, const jinja_call *call, bool by_attribute,
-                          bool keeps, jinja_value *out) {
+static weft_status choose(jinja_run *run, jinja_value self, const jinja_call *call,
+                          bool by_attribute, bool keeps, jinja_value *out) {
     jinja_list items = {0};
     jinja_list chosen = {0};
     const jinja_builtin *test = NULL;

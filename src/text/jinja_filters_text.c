@@ -359,11 +359,12 @@ static weft_status filter_xmlattr(jinja_run *run, jinja_value self, const jinja_
         JINJA_TRY(jinja_arg_str(run, d->entries[i].key, "xmlattr: key", &key));
         JINJA_TRY(jinja_to_str(run, value, &text));
         if (!is_attribute_name(key)) {
-            return jinja_run_fail(run, WEFT_INVALID, "Invalid character in attribute name: '" STR_FMT
-                                                     "'", STR_ARG(key));
+            return jinja_run_fail(run, WEFT_INVALID,
+                                  "Invalid character in attribute name: '" STR_FMT "'",
+                                  STR_ARG(key));
         }
-        JINJA_TRY(jinja_write(&w, w.len > 0 || jinja_arg_bool(args[0], true) ? STR_LIT(" ")
-                                                                             : (str){0}));
+        JINJA_TRY(
+            jinja_write(&w, w.len > 0 || jinja_arg_bool(args[0], true) ? STR_LIT(" ") : (str){0}));
         JINJA_TRY(jinja_write_html(&w, key));
         JINJA_TRY(jinja_write(&w, STR_LIT("=\"")));
         JINJA_TRY(jinja_write_html(&w, text));
@@ -379,16 +380,11 @@ const jinja_builtin jinja_text_filters[] = {
     {.name = "lower", .fn = filter_lower},
     {.name = "capitalize", .fn = filter_capitalize},
     {.name = "title", .fn = filter_title},
-    {.name = "replace",
-     .fn = filter_replace,
-     .n_required = 2,
-     .params = {"old", "new", "count"}},
+    {.name = "replace", .fn = filter_replace, .n_required = 2, .params = {"old", "new", "count"}},
     {.name = "format", .raw = filter_format},
     {.name = "indent", .fn = filter_indent, .params = {"width", "first", "blank"}},
     {.name = "center", .fn = filter_center, .params = {"width"}},
-    {.name = "truncate",
-     .fn = filter_truncate,
-     .params = {"length", "killwords", "end", "leeway"}},
+    {.name = "truncate", .fn = filter_truncate, .params = {"length", "killwords", "end", "leeway"}},
     {.name = "wordcount", .fn = filter_wordcount},
     {.name = "wordwrap",
      .fn = jinja_wordwrap,

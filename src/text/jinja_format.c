@@ -26,8 +26,8 @@ void jinja_float_format(char out[JINJA_FLOAT_TEXT_MAX], double d) {
     }
     char *e = strchr(digits, 'e');
     const int exponent = (int)strtol(e + 1, NULL, 10);
-    const int n_digits = (int)(e - digits) - (d < 0 || (d == 0 && signbit(d))) -
-                         (strchr(digits, '.') != NULL);
+    const int n_digits =
+        (int)(e - digits) - (d < 0 || (d == 0 && signbit(d))) - (strchr(digits, '.') != NULL);
     if (exponent < -4 || exponent >= 16) {
         snprintf(out, JINJA_FLOAT_TEXT_MAX, "%s", digits); /* printf writes it as Python does */
         return;
@@ -163,36 +163,24 @@ static weft_status write_object(jinja_writer *w, jinja_value v) {
 static weft_status write_container(jinja_writer *w, jinja_value v) {
     switch ((jinja_kind)v.kind) {
     case JINJA_LIST:
-    case JINJA_TUPLE:
-        return write_list(w, v);
-    case JINJA_DICT:
-        return write_dict(w, v.as.dict);
-    case JINJA_VIEW:
-        return write_view(w, v);
-    case JINJA_RANGE:
-        return write_range(w, v.as.range);
-    default:
-        return write_object(w, v);
+    case JINJA_TUPLE: return write_list(w, v);
+    case JINJA_DICT: return write_dict(w, v.as.dict);
+    case JINJA_VIEW: return write_view(w, v);
+    case JINJA_RANGE: return write_range(w, v.as.range);
+    default: return write_object(w, v);
     }
 }
 
 weft_status jinja_write_repr(jinja_writer *w, jinja_value v) {
     switch ((jinja_kind)v.kind) {
-    case JINJA_STRING:
-        return write_string_repr(w, jinja_text(v));
-    case JINJA_INT:
-        return write_integer(w, v.as.integer);
-    case JINJA_FLOAT:
-        return write_float(w, v.as.real);
-    case JINJA_BOOL:
-        return jinja_write(w, v.as.boolean ? STR_LIT("True") : STR_LIT("False"));
-    case JINJA_NONE:
-        return jinja_write(w, STR_LIT("None"));
+    case JINJA_STRING: return write_string_repr(w, jinja_text(v));
+    case JINJA_INT: return write_integer(w, v.as.integer);
+    case JINJA_FLOAT: return write_float(w, v.as.real);
+    case JINJA_BOOL: return jinja_write(w, v.as.boolean ? STR_LIT("True") : STR_LIT("False"));
+    case JINJA_NONE: return jinja_write(w, STR_LIT("None"));
     case JINJA_MISSING:
-    case JINJA_UNDEFINED:
-        return jinja_write(w, STR_LIT("Undefined"));
-    default:
-        break;
+    case JINJA_UNDEFINED: return jinja_write(w, STR_LIT("Undefined"));
+    default: break;
     }
     JINJA_TRY(jinja_run_enter(w->run));
     JINJA_TRY(write_container(w, v));

@@ -30,8 +30,8 @@ static weft_status function_range(jinja_run *run, jinja_value self, const jinja_
     const bool is_up = part[2] > 0;
     uint64_t count = 0;
     if (is_up ? part[0] < part[1] : part[0] > part[1]) {
-        const uint64_t span = is_up ? (uint64_t)part[1] - (uint64_t)part[0]
-                                    : (uint64_t)part[0] - (uint64_t)part[1];
+        const uint64_t span =
+            is_up ? (uint64_t)part[1] - (uint64_t)part[0] : (uint64_t)part[0] - (uint64_t)part[1];
         const uint64_t step = is_up ? (uint64_t)part[2] : 0 - (uint64_t)part[2];
         count = (span - 1) / step + 1;
     }
@@ -41,8 +41,8 @@ static weft_status function_range(jinja_run *run, jinja_value self, const jinja_
     }
     void *made;
     JINJA_TRY(jinja_run_alloc(run, 1, sizeof(jinja_range), &made));
-    *(jinja_range *)made = (jinja_range){
-        .start = part[0], .stop = part[1], .step = part[2], .count = (int64_t)count};
+    *(jinja_range *)made =
+        (jinja_range){.start = part[0], .stop = part[1], .step = part[2], .count = (int64_t)count};
     *out = (jinja_value){.kind = JINJA_RANGE, .as.range = made};
     return WEFT_OK;
 }

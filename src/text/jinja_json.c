@@ -46,25 +46,16 @@ static weft_status from_object(jinja_run *run, const json_t *json, jinja_value *
 
 weft_status jinja_from_json(jinja_run *run, const json_t *json, jinja_value *out) {
     switch (json_typeof(json)) {
-    case JSON_NULL:
-        *out = jinja_none();
-        return WEFT_OK;
+    case JSON_NULL: *out = jinja_none(); return WEFT_OK;
     case JSON_TRUE:
-    case JSON_FALSE:
-        *out = jinja_bool(json_is_true(json));
-        return WEFT_OK;
-    case JSON_INTEGER:
-        *out = jinja_int(json_integer_value(json));
-        return WEFT_OK;
-    case JSON_REAL:
-        *out = jinja_float(json_real_value(json));
-        return WEFT_OK;
+    case JSON_FALSE: *out = jinja_bool(json_is_true(json)); return WEFT_OK;
+    case JSON_INTEGER: *out = jinja_int(json_integer_value(json)); return WEFT_OK;
+    case JSON_REAL: *out = jinja_float(json_real_value(json)); return WEFT_OK;
     case JSON_STRING:
         *out = jinja_string(str_from(json_string_value(json), json_string_length(json)));
         return WEFT_OK;
     case JSON_ARRAY:
-    case JSON_OBJECT:
-        break;
+    case JSON_OBJECT: break;
     }
     JINJA_TRY(jinja_run_enter(run));
     JINJA_TRY(json_is_array(json) ? from_array(run, json, out) : from_object(run, json, out));
@@ -164,19 +155,11 @@ static weft_status write_json_list(jinja_writer *w, json_style *style, const jin
 static weft_status write_json_key(jinja_writer *w, const json_style *style, jinja_value key) {
     str text;
     switch ((jinja_kind)key.kind) {
-    case JINJA_STRING:
-        text = jinja_text(key);
-        break;
-    case JINJA_BOOL:
-        text = key.as.boolean ? STR_LIT("true") : STR_LIT("false");
-        break;
-    case JINJA_NONE:
-        text = STR_LIT("null");
-        break;
+    case JINJA_STRING: text = jinja_text(key); break;
+    case JINJA_BOOL: text = key.as.boolean ? STR_LIT("true") : STR_LIT("false"); break;
+    case JINJA_NONE: text = STR_LIT("null"); break;
     case JINJA_INT:
-    case JINJA_FLOAT:
-        JINJA_TRY(jinja_to_str(w->run, key, &text));
-        break;
+    case JINJA_FLOAT: JINJA_TRY(jinja_to_str(w->run, key, &text)); break;
     default:
         return jinja_run_fail(w->run, WEFT_INVALID,
                               "keys must be str, int, float, bool or None, not %s",
@@ -234,20 +217,14 @@ static weft_status write_json_dict(jinja_writer *w, json_style *style, const jin
 
 static weft_status write_json(jinja_writer *w, json_style *style, jinja_value v) {
     switch ((jinja_kind)v.kind) {
-    case JINJA_NONE:
-        return jinja_write(w, STR_LIT("null"));
-    case JINJA_BOOL:
-        return jinja_write(w, v.as.boolean ? STR_LIT("true") : STR_LIT("false"));
-    case JINJA_INT:
-        return jinja_write_repr(w, v);
-    case JINJA_FLOAT:
-        return write_json_float(w, v.as.real);
-    case JINJA_STRING:
-        return write_json_string(w, style, jinja_text(v));
+    case JINJA_NONE: return jinja_write(w, STR_LIT("null"));
+    case JINJA_BOOL: return jinja_write(w, v.as.boolean ? STR_LIT("true") : STR_LIT("false"));
+    case JINJA_INT: return jinja_write_repr(w, v);
+    case JINJA_FLOAT: return write_json_float(w, v.as.real);
+    case JINJA_STRING: return write_json_string(w, style, jinja_text(v));
     case JINJA_LIST:
     case JINJA_TUPLE:
-    case JINJA_DICT:
-        break;
+    case JINJA_DICT: break;
     default:
         return jinja_run_fail(w->run, WEFT_INVALID, "Object of type %s is not JSON serializable",
                               jinja_type_name(v));

@@ -43,14 +43,14 @@ typedef struct operator_text {
 
 /* Longer operators first. */
 static const operator_text operators[] = {
-    {"//", JINJA_TOKEN_FLOORDIV}, {"**", JINJA_TOKEN_POW},       {"==", JINJA_TOKEN_EQ},
-    {"!=", JINJA_TOKEN_NE},       {">=", JINJA_TOKEN_GE},        {"<=", JINJA_TOKEN_LE},
-    {"+", JINJA_TOKEN_ADD},       {"-", JINJA_TOKEN_SUB},        {"/", JINJA_TOKEN_DIV},
-    {"*", JINJA_TOKEN_MUL},       {"%", JINJA_TOKEN_MOD},        {"~", JINJA_TOKEN_TILDE},
-    {"[", JINJA_TOKEN_LBRACKET},  {"]", JINJA_TOKEN_RBRACKET},   {"(", JINJA_TOKEN_LPAREN},
-    {")", JINJA_TOKEN_RPAREN},    {"{", JINJA_TOKEN_LBRACE},     {"}", JINJA_TOKEN_RBRACE},
-    {">", JINJA_TOKEN_GT},        {"<", JINJA_TOKEN_LT},         {"=", JINJA_TOKEN_ASSIGN},
-    {".", JINJA_TOKEN_DOT},       {":", JINJA_TOKEN_COLON},      {"|", JINJA_TOKEN_PIPE},
+    {"//", JINJA_TOKEN_FLOORDIV}, {"**", JINJA_TOKEN_POW},      {"==", JINJA_TOKEN_EQ},
+    {"!=", JINJA_TOKEN_NE},       {">=", JINJA_TOKEN_GE},       {"<=", JINJA_TOKEN_LE},
+    {"+", JINJA_TOKEN_ADD},       {"-", JINJA_TOKEN_SUB},       {"/", JINJA_TOKEN_DIV},
+    {"*", JINJA_TOKEN_MUL},       {"%", JINJA_TOKEN_MOD},       {"~", JINJA_TOKEN_TILDE},
+    {"[", JINJA_TOKEN_LBRACKET},  {"]", JINJA_TOKEN_RBRACKET},  {"(", JINJA_TOKEN_LPAREN},
+    {")", JINJA_TOKEN_RPAREN},    {"{", JINJA_TOKEN_LBRACE},    {"}", JINJA_TOKEN_RBRACE},
+    {">", JINJA_TOKEN_GT},        {"<", JINJA_TOKEN_LT},        {"=", JINJA_TOKEN_ASSIGN},
+    {".", JINJA_TOKEN_DOT},       {":", JINJA_TOKEN_COLON},     {"|", JINJA_TOKEN_PIPE},
     {",", JINJA_TOKEN_COMMA},     {";", JINJA_TOKEN_SEMICOLON},
 };
 
@@ -86,28 +86,17 @@ void jinja_tokens_deinit(jinja_tokens *t) {
 
 const char *jinja_token_kind_text(jinja_token_kind kind) {
     switch (kind) {
-    case JINJA_TOKEN_EOF:
-        return "end of template";
-    case JINJA_TOKEN_DATA:
-        return "template data";
-    case JINJA_TOKEN_PRINT_BEGIN:
-        return "begin of print statement";
-    case JINJA_TOKEN_PRINT_END:
-        return "end of print statement";
-    case JINJA_TOKEN_BLOCK_BEGIN:
-        return "begin of statement block";
-    case JINJA_TOKEN_BLOCK_END:
-        return "end of statement block";
-    case JINJA_TOKEN_NAME:
-        return "name";
-    case JINJA_TOKEN_STRING:
-        return "string";
-    case JINJA_TOKEN_INTEGER:
-        return "integer";
-    case JINJA_TOKEN_FLOAT:
-        return "float";
-    default:
-        break;
+    case JINJA_TOKEN_EOF: return "end of template";
+    case JINJA_TOKEN_DATA: return "template data";
+    case JINJA_TOKEN_PRINT_BEGIN: return "begin of print statement";
+    case JINJA_TOKEN_PRINT_END: return "end of print statement";
+    case JINJA_TOKEN_BLOCK_BEGIN: return "begin of statement block";
+    case JINJA_TOKEN_BLOCK_END: return "end of statement block";
+    case JINJA_TOKEN_NAME: return "name";
+    case JINJA_TOKEN_STRING: return "string";
+    case JINJA_TOKEN_INTEGER: return "integer";
+    case JINJA_TOKEN_FLOAT: return "float";
+    default: break;
     }
     for (size_t i = 0; i < WEFT_LEN(operators); i++) {
         if (operators[i].kind == kind) {
@@ -170,8 +159,8 @@ static void close_tag(lexer *l, size_t mark_end, char sign, bool trims_newline) 
 }
 
 static bool is_name_start(uint32_t cp) {
-    return cp == '_' || (cp < 0x80 ? (cp | 0x20) >= 'a' && (cp | 0x20) <= 'z'
-                                   : jinja_cp_is_alpha(cp));
+    return cp == '_' ||
+           (cp < 0x80 ? (cp | 0x20) >= 'a' && (cp | 0x20) <= 'z' : jinja_cp_is_alpha(cp));
 }
 
 /* Where "raw" ends if a raw tag stands at `at` ("{%"), else 0: {%[-+]? raw -?%} */
@@ -201,8 +190,7 @@ static weft_status push_data(lexer *l, size_t from, size_t to, char sign, bool i
         while (line > 0 && data.data[line - 1] != '\n') {
             line--;
         }
-        if ((line > 0 || l->line_starting) &&
-            jinja_str_is_blank(str_slice(data, line, data.len))) {
+        if ((line > 0 || l->line_starting) && jinja_str_is_blank(str_slice(data, line, data.len))) {
             data.len = line;
         }
     }
@@ -358,9 +346,10 @@ static weft_status lex_tag(lexer *l, jinja_token_kind end) {
             return status;
         }
     }
-    return fail(l, begin, end == JINJA_TOKEN_PRINT_END
-                              ? "unexpected end of template, expected 'end of print statement'"
-                              : "unexpected end of template, expected 'end of statement block'");
+    return fail(l, begin,
+                end == JINJA_TOKEN_PRINT_END
+                    ? "unexpected end of template, expected 'end of print statement'"
+                    : "unexpected end of template, expected 'end of statement block'");
 }
 
 static weft_status balance(lexer *l, char c) {
@@ -375,8 +364,8 @@ static weft_status balance(lexer *l, char c) {
         return WEFT_OK;
     }
     if (l->n_brackets == 0) {
-        return jinja_source_fail(l->source, (uint32_t)l->at, l->err, WEFT_FORMAT,
-                                 "unexpected '%c'", c);
+        return jinja_source_fail(l->source, (uint32_t)l->at, l->err, WEFT_FORMAT, "unexpected '%c'",
+                                 c);
     }
     const char wanted = l->brackets[--l->n_brackets];
     if (wanted != c) {
@@ -410,8 +399,8 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 /* End of a run of digits in which single underscores may stand between two digits. */
 static size_t skip_digits(const lexer *l, size_t at) {
     while (at < l->text.len &&
-           (is_digit(l->text.data[at]) || (l->text.data[at] == '_' && at + 1 < l->text.len &&
-                                           is_digit(l->text.data[at + 1])))) {
+           (is_digit(l->text.data[at]) ||
+            (l->text.data[at] == '_' && at + 1 < l->text.len && is_digit(l->text.data[at + 1])))) {
         at++;
     }
     return at;
@@ -488,8 +477,7 @@ static weft_status lex_float(lexer *l, size_t end) {
         return fail(l, at, "a number has more than 510 characters");
     }
     l->at = end;
-    const weft_status status =
-        push(l, JINJA_TOKEN_FLOAT, at, str_slice(l->text, at, end));
+    const weft_status status = push(l, JINJA_TOKEN_FLOAT, at, str_slice(l->text, at, end));
     if (status == WEFT_OK) {
         l->tokens->items[l->tokens->count - 1].number.real = strtod(digits, NULL);
     }

@@ -10,10 +10,10 @@ static weft_status answer(jinja_value *out, bool is_true) {
     return WEFT_OK;
 }
 
-#define CASE_METHOD(function, call)                                                    \
+#define CASE_METHOD(function, call)                                                        \
     static weft_status function(jinja_run *run, jinja_value self, const jinja_value *args, \
-                                jinja_value *out) {                                    \
-        return call;                                                                   \
+                                jinja_value *out) {                                        \
+        return call;                                                                       \
     }
 
 CASE_METHOD(method_upper, jinja_str_to_case(run, jinja_text(self), JINJA_CASE_UPPER, out))
@@ -86,10 +86,10 @@ static bool all_in_class(str s, class_fn *is_member) {
     return true;
 }
 
-#define CLASS_METHOD(function, is_member)                                              \
+#define CLASS_METHOD(function, is_member)                                                  \
     static weft_status function(jinja_run *run, jinja_value self, const jinja_value *args, \
-                                jinja_value *out) {                                    \
-        return answer(out, self.len > 0 && all_in_class(jinja_text(self), is_member)); \
+                                jinja_value *out) {                                        \
+        return answer(out, self.len > 0 && all_in_class(jinja_text(self), is_member));     \
     }
 
 CLASS_METHOD(method_isalnum, cp_is_alnum)
@@ -240,7 +240,7 @@ static weft_status find(jinja_run *run, jinja_value self, const jinja_value *arg
     JINJA_TRY(search_bounds(run, s, args + 1, &from, &to, &is_valid));
     JINJA_TRY(jinja_run_step(run, from_right ? (uint64_t)s.len * what.len / 64 : s.len / 16));
     const str part = str_slice(s, 0, to);
-    const size_t at = !is_valid     ? SIZE_MAX
+    const size_t at = !is_valid    ? SIZE_MAX
                       : from_right ? find_last(part, what, from)
                                    : jinja_str_find(part, what, from);
     *out = at == SIZE_MAX ? -1 : (int64_t)jinja_str_chars(str_slice(s, 0, at));
@@ -533,11 +533,16 @@ static weft_status method_expandtabs(jinja_run *run, jinja_value self, const jin
     return WEFT_OK;
 }
 
-#define PLAIN(text, function) {.name = text, .fn = function}
-#define FIND(text, function) \
-    {.name = text, .fn = function, .n_required = 1, .params = {"sub", "start", "end"}}
-#define PAD(text, function) \
-    {.name = text, .fn = function, .n_required = 1, .params = {"width", "fillchar"}}
+#define PLAIN(text, function) \
+    { .name = text, .fn = function }
+#define FIND(text, function)                                                               \
+    {                                                                                      \
+        .name = text, .fn = function, .n_required = 1, .params = { "sub", "start", "end" } \
+    }
+#define PAD(text, function)                                                              \
+    {                                                                                    \
+        .name = text, .fn = function, .n_required = 1, .params = { "width", "fillchar" } \
+    }
 
 static const jinja_builtin string_methods[] = {
     PLAIN("upper", method_upper),

@@ -50,8 +50,7 @@ static weft_status list_copy(jinja_run *run, jinja_value self, const jinja_value
 static weft_status dict_get(jinja_run *run, jinja_value self, const jinja_value *args,
                             jinja_value *out) {
     if (!jinja_is_hashable(args[0])) {
-        return jinja_run_fail(run, WEFT_INVALID, "unhashable type: '%s'",
-                              jinja_type_name(args[0]));
+        return jinja_run_fail(run, WEFT_INVALID, "unhashable type: '%s'", jinja_type_name(args[0]));
     }
     const jinja_value *v = jinja_dict_find_key(self.as.dict, args[0]);
     *out = v != NULL ? *v : args[1].kind == JINJA_MISSING ? jinja_none() : args[1];
@@ -124,8 +123,8 @@ jinja_method_set jinja_methods_find(str name) {
 }
 
 bool jinja_is_mutating_method(jinja_kind kind, str name) {
-    static const char *const of_list[] = {"append", "clear",  "pop",    "reverse",
-                                          "insert", "sort",   "extend", "remove"};
+    static const char *const of_list[] = {"append", "clear", "pop",    "reverse",
+                                          "insert", "sort",  "extend", "remove"};
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update"};
     const char *const *names = kind == JINJA_LIST ? of_list : of_dict;
     const size_t count = kind == JINJA_LIST   ? WEFT_LEN(of_list)

@@ -9,7 +9,8 @@
 
 #include "text/jinja_args.h"
 
-static weft_status lists_equal(jinja_run *run, const jinja_list *a, const jinja_list *b, bool *out) {
+static weft_status lists_equal(jinja_run *run, const jinja_list *a, const jinja_list *b,
+                               bool *out) {
     *out = a->count == b->count;
     for (uint32_t i = 0; i < a->count && *out; i++) {
         JINJA_TRY(jinja_equal(run, a->items[i], b->items[i], out));
@@ -17,7 +18,8 @@ static weft_status lists_equal(jinja_run *run, const jinja_list *a, const jinja_
     return WEFT_OK;
 }
 
-static weft_status dicts_equal(jinja_run *run, const jinja_dict *a, const jinja_dict *b, bool *out) {
+static weft_status dicts_equal(jinja_run *run, const jinja_dict *a, const jinja_dict *b,
+                               bool *out) {
     *out = a->count == b->count;
     for (uint32_t i = 0; i < a->count && *out; i++) {
         const jinja_value *other = jinja_dict_find_key(b, a->entries[i].key);
@@ -42,18 +44,10 @@ weft_status jinja_equal(jinja_run *run, jinja_value a, jinja_value b, bool *out)
     JINJA_TRY(jinja_run_enter(run));
     switch ((jinja_kind)a.kind) {
     case JINJA_LIST:
-    case JINJA_TUPLE:
-        JINJA_TRY(lists_equal(run, a.as.list, b.as.list, out));
-        break;
-    case JINJA_DICT:
-        JINJA_TRY(dicts_equal(run, a.as.dict, b.as.dict, out));
-        break;
-    case JINJA_RANGE:
-        *out = ranges_equal(a.as.range, b.as.range);
-        break;
-    default:
-        *out = jinja_key_equal(a, b);
-        break;
+    case JINJA_TUPLE: JINJA_TRY(lists_equal(run, a.as.list, b.as.list, out)); break;
+    case JINJA_DICT: JINJA_TRY(dicts_equal(run, a.as.dict, b.as.dict, out)); break;
+    case JINJA_RANGE: *out = ranges_equal(a.as.range, b.as.range); break;
+    default: *out = jinja_key_equal(a, b); break;
     }
     jinja_run_leave(run);
     return WEFT_OK;
@@ -61,50 +55,31 @@ weft_status jinja_equal(jinja_run *run, jinja_value a, jinja_value b, bool *out)
 
 static const char *op_text(jinja_op op) {
     switch (op) {
-    case JINJA_OP_ADD:
-        return "+";
-    case JINJA_OP_SUB:
-        return "-";
-    case JINJA_OP_MUL:
-        return "*";
-    case JINJA_OP_DIV:
-        return "/";
-    case JINJA_OP_FLOORDIV:
-        return "//";
-    case JINJA_OP_MOD:
-        return "%";
-    case JINJA_OP_POW:
-        return "** or pow()";
-    case JINJA_OP_EQ:
-        return "==";
-    case JINJA_OP_NE:
-        return "!=";
-    case JINJA_OP_LT:
-        return "<";
-    case JINJA_OP_LE:
-        return "<=";
-    case JINJA_OP_GT:
-        return ">";
-    case JINJA_OP_GE:
-        return ">=";
-    case JINJA_OP_IN:
-        return "in";
-    case JINJA_OP_NOT_IN:
-        return "not in";
+    case JINJA_OP_ADD: return "+";
+    case JINJA_OP_SUB: return "-";
+    case JINJA_OP_MUL: return "*";
+    case JINJA_OP_DIV: return "/";
+    case JINJA_OP_FLOORDIV: return "//";
+    case JINJA_OP_MOD: return "%";
+    case JINJA_OP_POW: return "** or pow()";
+    case JINJA_OP_EQ: return "==";
+    case JINJA_OP_NE: return "!=";
+    case JINJA_OP_LT: return "<";
+    case JINJA_OP_LE: return "<=";
+    case JINJA_OP_GT: return ">";
+    case JINJA_OP_GE: return ">=";
+    case JINJA_OP_IN: return "in";
+    case JINJA_OP_NOT_IN: return "not in";
     }
     return "?";
 }
 
 static bool holds(jinja_op op, int order) {
     switch (op) {
-    case JINJA_OP_LT:
-        return order < 0;
-    case JINJA_OP_LE:
-        return order <= 0;
-    case JINJA_OP_GT:
-        return order > 0;
-    default:
-        return order >= 0;
+    case JINJA_OP_LT: return order < 0;
+    case JINJA_OP_LE: return order <= 0;
+    case JINJA_OP_GT: return order > 0;
+    default: return order >= 0;
     }
 }
 
@@ -183,20 +158,18 @@ weft_status jinja_contains(jinja_run *run, jinja_value container, jinja_value it
         return WEFT_OK;
     case JINJA_DICT:
         if (!jinja_is_hashable(item)) {
-            return jinja_run_fail(run, WEFT_INVALID, "unhashable type: '%s'", jinja_type_name(item));
+            return jinja_run_fail(run, WEFT_INVALID, "unhashable type: '%s'",
+                                  jinja_type_name(item));
         }
         *out = jinja_dict_find_key(container.as.dict, item) != NULL;
         return WEFT_OK;
-    case JINJA_RANGE:
-        *out = range_contains(container.as.range, item);
-        return WEFT_OK;
+    case JINJA_RANGE: *out = range_contains(container.as.range, item); return WEFT_OK;
     case JINJA_UNDEFINED:
     case JINJA_LIST:
     case JINJA_TUPLE:
     case JINJA_VIEW:
     case JINJA_ITER:
-    case JINJA_LOOP:
-        break;
+    case JINJA_LOOP: break;
     default:
         return jinja_run_fail(run, WEFT_INVALID, "argument of type '%s' is not iterable",
                               jinja_type_name(container));
@@ -248,17 +221,10 @@ static weft_status integers(jinja_run *run, jinja_op op, int64_t a, int64_t b, j
     int64_t result = 0;
     bool is_overflow = false;
     switch (op) {
-    case JINJA_OP_ADD:
-        is_overflow = __builtin_add_overflow(a, b, &result);
-        break;
-    case JINJA_OP_SUB:
-        is_overflow = __builtin_sub_overflow(a, b, &result);
-        break;
-    case JINJA_OP_MUL:
-        is_overflow = __builtin_mul_overflow(a, b, &result);
-        break;
-    case JINJA_OP_POW:
-        return integer_power(run, a, b, out);
+    case JINJA_OP_ADD: is_overflow = __builtin_add_overflow(a, b, &result); break;
+    case JINJA_OP_SUB: is_overflow = __builtin_sub_overflow(a, b, &result); break;
+    case JINJA_OP_MUL: is_overflow = __builtin_mul_overflow(a, b, &result); break;
+    case JINJA_OP_POW: return integer_power(run, a, b, out);
     default:
         if (b == 0) {
             return jinja_run_fail(run, WEFT_INVALID,
@@ -309,15 +275,9 @@ static double floor_divide(double a, double b) {
 static weft_status reals(jinja_run *run, jinja_op op, double a, double b, jinja_value *out) {
     double result = 0.0;
     switch (op) {
-    case JINJA_OP_ADD:
-        result = a + b;
-        break;
-    case JINJA_OP_SUB:
-        result = a - b;
-        break;
-    case JINJA_OP_MUL:
-        result = a * b;
-        break;
+    case JINJA_OP_ADD: result = a + b; break;
+    case JINJA_OP_SUB: result = a - b; break;
+    case JINJA_OP_MUL: result = a * b; break;
     case JINJA_OP_POW:
         if ((a == 0.0 && b < 0.0) || (a < 0.0 && isfinite(b) && b != floor(b))) {
             return jinja_run_fail(run, WEFT_INVALID, "the power is not a real number");

@@ -64,8 +64,7 @@ void jinja_tree_deinit(jinja_tree *t) { strmap_deinit(&t->names); }
 weft_status jinja_parser_fail(jinja_parser *p, uint32_t at, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    const weft_status status =
-        jinja_source_vfail(p->source, at, p->err, WEFT_FORMAT, fmt, args);
+    const weft_status status = jinja_source_vfail(p->source, at, p->err, WEFT_FORMAT, fmt, args);
     va_end(args);
     return status;
 }
@@ -170,10 +169,9 @@ weft_status jinja_parser_expect(jinja_parser *p, jinja_token_kind kind) {
                                  jinja_token_kind_text(kind));
     }
     const bool has_text = p->token->kind == JINJA_TOKEN_NAME;
-    return jinja_parser_fail(p, p->token->at, "expected token '%s', got '" STR_FMT "'",
-                             jinja_token_kind_text(kind),
-                             STR_ARG(has_text ? p->token->text
-                                              : str_from_cstr(jinja_token_kind_text(p->token->kind))));
+    return jinja_parser_fail(
+        p, p->token->at, "expected token '%s', got '" STR_FMT "'", jinja_token_kind_text(kind),
+        STR_ARG(has_text ? p->token->text : str_from_cstr(jinja_token_kind_text(p->token->kind))));
 }
 
 static bool is_one_of(const jinja_parser *p, const char *const *names) {
@@ -279,8 +277,8 @@ static weft_status parse_for(jinja_parser *p, jinja_node *n) {
     if (!jinja_parser_skip_name(p, "in")) {
         return jinja_parser_fail(p, p->token->at, "expected 'in' after the names of a for loop");
     }
-    JINJA_TRY(jinja_parse_tuple(p, JINJA_EXPR_NO_CONDITION, "recursive", false,
-                                &n->as.loop.iterable));
+    JINJA_TRY(
+        jinja_parse_tuple(p, JINJA_EXPR_NO_CONDITION, "recursive", false, &n->as.loop.iterable));
     if (jinja_parser_skip_name(p, "if")) {
         JINJA_TRY(jinja_parse_expression(p, 0, &n->as.loop.test));
     }

@@ -48,7 +48,8 @@ weft_status jinja_parse_expression(jinja_parser *p, uint32_t flags, jinja_node *
 
 static bool is_tuple_end(const jinja_parser *p, const char *until) {
     return p->token->kind == JINJA_TOKEN_PRINT_END || p->token->kind == JINJA_TOKEN_BLOCK_END ||
-           p->token->kind == JINJA_TOKEN_RPAREN || (until != NULL && jinja_parser_is_name(p, until));
+           p->token->kind == JINJA_TOKEN_RPAREN ||
+           (until != NULL && jinja_parser_is_name(p, until));
 }
 
 typedef struct tuple_form {
@@ -243,20 +244,11 @@ static weft_status parse_concat(jinja_parser *p, jinja_node **out) {
 
 static bool product_op(jinja_token_kind kind, jinja_op *op) {
     switch (kind) {
-    case JINJA_TOKEN_MUL:
-        *op = JINJA_OP_MUL;
-        return true;
-    case JINJA_TOKEN_DIV:
-        *op = JINJA_OP_DIV;
-        return true;
-    case JINJA_TOKEN_FLOORDIV:
-        *op = JINJA_OP_FLOORDIV;
-        return true;
-    case JINJA_TOKEN_MOD:
-        *op = JINJA_OP_MOD;
-        return true;
-    default:
-        return false;
+    case JINJA_TOKEN_MUL: *op = JINJA_OP_MUL; return true;
+    case JINJA_TOKEN_DIV: *op = JINJA_OP_DIV; return true;
+    case JINJA_TOKEN_FLOORDIV: *op = JINJA_OP_FLOORDIV; return true;
+    case JINJA_TOKEN_MOD: *op = JINJA_OP_MOD; return true;
+    default: return false;
     }
 }
 
@@ -418,10 +410,8 @@ static weft_status parse_dict(jinja_parser *p, jinja_node **out) {
 static weft_status parse_primary(jinja_parser *p, bool with_namespace, jinja_node **out) {
     const uint32_t at = p->token->at;
     switch (p->token->kind) {
-    case JINJA_TOKEN_NAME:
-        return parse_name(p, with_namespace, out);
-    case JINJA_TOKEN_STRING:
-        return parse_strings(p, out);
+    case JINJA_TOKEN_NAME: return parse_name(p, with_namespace, out);
+    case JINJA_TOKEN_STRING: return parse_strings(p, out);
     case JINJA_TOKEN_INTEGER:
         p->token++;
         return constant(p, at, jinja_int(p->token[-1].number.integer), out);
@@ -432,10 +422,8 @@ static weft_status parse_primary(jinja_parser *p, bool with_namespace, jinja_nod
         p->token++;
         JINJA_TRY(jinja_parse_tuple(p, 0, NULL, true, out));
         return jinja_parser_expect(p, JINJA_TOKEN_RPAREN);
-    case JINJA_TOKEN_LBRACKET:
-        return parse_list(p, out);
-    case JINJA_TOKEN_LBRACE:
-        return parse_dict(p, out);
+    case JINJA_TOKEN_LBRACKET: return parse_list(p, out);
+    case JINJA_TOKEN_LBRACE: return parse_dict(p, out);
     default:
         return jinja_parser_fail(p, at, "unexpected '%s'", jinja_token_kind_text(p->token->kind));
     }
@@ -522,20 +510,15 @@ static weft_status parse_postfix(jinja_parser *p, jinja_node **n) {
     for (;;) {
         jinja_node *call;
         switch (p->token->kind) {
-        case JINJA_TOKEN_DOT:
-            JINJA_TRY(parse_attribute(p, n));
-            break;
-        case JINJA_TOKEN_LBRACKET:
-            JINJA_TRY(parse_item(p, n));
-            break;
+        case JINJA_TOKEN_DOT: JINJA_TRY(parse_attribute(p, n)); break;
+        case JINJA_TOKEN_LBRACKET: JINJA_TRY(parse_item(p, n)); break;
         case JINJA_TOKEN_LPAREN:
             JINJA_TRY(jinja_parser_node(p, JINJA_NODE_CALL, p->token->at, &call));
             call->as.call.callee = *n;
             JINJA_TRY(parse_arguments(p, &call->as.call.args));
             *n = call;
             break;
-        default:
-            return WEFT_OK;
+        default: return WEFT_OK;
         }
     }
 }
@@ -639,10 +622,8 @@ static bool starts_test_argument(const jinja_parser *p) {
     case JINJA_TOKEN_INTEGER:
     case JINJA_TOKEN_FLOAT:
     case JINJA_TOKEN_LBRACKET:
-    case JINJA_TOKEN_LBRACE:
-        return true;
-    default:
-        return false;
+    case JINJA_TOKEN_LBRACE: return true;
+    default: return false;
     }
 }
 

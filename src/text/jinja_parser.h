@@ -25,8 +25,7 @@ typedef enum jinja_expr_flags {
     JINJA_EXPR_NO_CONDITION = 1, /* "a if b" is not part of it */
 } jinja_expr_flags;
 
-weft_status jinja_parser_fail(jinja_parser *p, uint32_t at, const char *fmt, ...)
-    WEFT_PRINTF(3, 4);
+weft_status jinja_parser_fail(jinja_parser *p, uint32_t at, const char *fmt, ...) WEFT_PRINTF(3, 4);
 weft_status jinja_parser_enter(jinja_parser *p) WEFT_NODISCARD; /* one level deeper */
 void jinja_parser_leave(jinja_parser *p);
 

@@ -14,14 +14,14 @@
 #define NUMBER_TEXT_MAX 700 /* 309 digits, the point and PRECISION_MAX decimals */
 
 typedef struct field {
-    char align;         /* '<' '>' '^' '=' or 0 for the type's own */
-    char sign;          /* '+' ' ' or 0 */
+    char align; /* '<' '>' '^' '=' or 0 for the type's own */
+    char sign;  /* '+' ' ' or 0 */
     str fill;
-    bool is_alternate;  /* # */
-    char group;         /* ',' or '_' between thousands, or 0 */
+    bool is_alternate; /* # */
+    char group;        /* ',' or '_' between thousands, or 0 */
     int64_t width;
-    int64_t precision;  /* -1: not given */
-    char type;          /* conversion letter, or 0 */
+    int64_t precision; /* -1: not given */
+    char type;         /* conversion letter, or 0 */
 } field;
 
 /* Writes digits (sign apart) with prefix and padding. */
@@ -95,9 +95,7 @@ static weft_status write_integer(jinja_writer *w, const field *f, int64_t i) {
         digits[n] = '\0';
         prefix = STR_LIT("0b");
         break;
-    default:
-        snprintf(digits, sizeof(digits), "%" PRIu64, magnitude);
-        break;
+    default: snprintf(digits, sizeof(digits), "%" PRIu64, magnitude); break;
     }
     str text = str_from_cstr(digits);
     if (f->group != '\0') {
@@ -113,12 +111,8 @@ static weft_status write_real(jinja_writer *w, const field *f, double d) {
     const bool is_percent = f->type == '%';
     const int precision = f->precision < 0 ? 6 : (int)f->precision;
     switch (isfinite(d) ? f->type : 's') {
-    case 'e':
-        snprintf(digits, sizeof(digits), "%.*e", precision, magnitude);
-        break;
-    case 'E':
-        snprintf(digits, sizeof(digits), "%.*E", precision, magnitude);
-        break;
+    case 'e': snprintf(digits, sizeof(digits), "%.*e", precision, magnitude); break;
+    case 'E': snprintf(digits, sizeof(digits), "%.*E", precision, magnitude); break;
     case 'g':
         snprintf(digits, sizeof(digits), f->is_alternate ? "%#.*g" : "%.*g", precision, magnitude);
         break;
@@ -138,9 +132,7 @@ static weft_status write_real(jinja_writer *w, const field *f, double d) {
         }
         jinja_float_format(digits, magnitude);
         break;
-    default:
-        jinja_float_format(digits, magnitude);
-        break;
+    default: jinja_float_format(digits, magnitude); break;
     }
     str text = str_from_cstr(digits);
     if (f->group != '\0') {
@@ -203,8 +195,7 @@ static weft_status write_percent_number(jinja_writer *w, const field *f, jinja_v
     if (strchr("eEfFgG", f->type) != NULL) {
         return write_real(w, f, jinja_as_real(v));
     }
-    if (v.kind == JINJA_FLOAT &&
-        (strchr("xXo", f->type) != NULL || !(fabs(v.as.real) < 9.2e18))) {
+    if (v.kind == JINJA_FLOAT && (strchr("xXo", f->type) != NULL || !(fabs(v.as.real) < 9.2e18))) {
         return jinja_run_fail(run, WEFT_INVALID, "%%%c format: an integer is required, not float",
                               f->type);
     }
@@ -229,15 +220,10 @@ static weft_status write_conversion(jinja_writer *w, field *f, jinja_value v) {
     str s;
     JINJA_TRY(check_precision(w->run, f));
     switch (f->type) {
-    case 's':
-        JINJA_TRY(jinja_to_str(w->run, v, &s));
-        return write_text(w, f, s);
+    case 's': JINJA_TRY(jinja_to_str(w->run, v, &s)); return write_text(w, f, s);
     case 'r':
-    case 'a':
-        JINJA_TRY(jinja_repr(w->run, v, &s));
-        return write_text(w, f, s);
-    case 'c':
-        return write_character(w, f, v);
+    case 'a': JINJA_TRY(jinja_repr(w->run, v, &s)); return write_text(w, f, s);
+    case 'c': return write_character(w, f, v);
     case 'd':
     case 'i':
     case 'u':
@@ -249,8 +235,7 @@ static weft_status write_conversion(jinja_writer *w, field *f, jinja_value v) {
     case 'f':
     case 'F':
     case 'g':
-    case 'G':
-        return write_percent_number(w, f, v);
+    case 'G': return write_percent_number(w, f, v);
     default:
         return jinja_run_fail(w->run, WEFT_INVALID, "unsupported format character '%c'",
                               f->type >= ' ' && f->type < 0x7F ? f->type : '?');
@@ -285,7 +270,8 @@ static weft_status percent_one(jinja_writer *w, str format, size_t *at, percent_
     if (*at < format.len && format.data[*at] == '(') {
         JINJA_TRY(named_arg(w->run, format, at, a, &v));
     }
-    for (; *at < format.len && strchr("#0- +", format.data[*at]) != NULL && format.data[*at] != '\0';
+    for (;
+         *at < format.len && strchr("#0- +", format.data[*at]) != NULL && format.data[*at] != '\0';
          *at += 1) {
         const char flag = format.data[*at];
         f.is_alternate |= flag == '#';
@@ -302,7 +288,8 @@ static weft_status percent_one(jinja_writer *w, str format, size_t *at, percent_
         *at += 1;
         JINJA_TRY(read_star_or_digits(w->run, format, at, a, &f.precision));
     }
-    while (*at < format.len && strchr("hlL", format.data[*at]) != NULL && format.data[*at] != '\0') {
+    while (*at < format.len && strchr("hlL", format.data[*at]) != NULL &&
+           format.data[*at] != '\0') {
         *at += 1;
     }
     if (*at == format.len) {
@@ -398,8 +385,7 @@ static weft_status read_spec(jinja_run *run, str spec, field *f) {
 }
 
 static weft_status unknown_code(jinja_run *run, const field *f, jinja_value v) {
-    return jinja_run_fail(run, WEFT_INVALID,
-                          "unknown format code '%c' for object of type '%s'",
+    return jinja_run_fail(run, WEFT_INVALID, "unknown format code '%c' for object of type '%s'",
                           f->type >= ' ' && f->type < 0x7F ? f->type : '?', jinja_type_name(v));
 }
 
@@ -408,8 +394,8 @@ static weft_status write_formatted(jinja_writer *w, jinja_value v, str spec) {
     field f;
     str s;
     JINJA_TRY(read_spec(run, spec, &f));
-    if (v.kind == JINJA_FLOAT || (jinja_is_integral(v) && f.type != '\0' &&
-                                  strchr("eEfFgG%", f.type) != NULL)) {
+    if (v.kind == JINJA_FLOAT ||
+        (jinja_is_integral(v) && f.type != '\0' && strchr("eEfFgG%", f.type) != NULL)) {
         if (f.type != '\0' && strchr("eEfFgG%n", f.type) == NULL) {
             return unknown_code(run, &f, v);
         }
@@ -434,7 +420,8 @@ static weft_status write_formatted(jinja_writer *w, jinja_value v, str spec) {
         return unknown_code(run, &f, v);
     }
     if (v.kind != JINJA_STRING && v.kind != JINJA_UNDEFINED && spec.len > 0) {
-        return jinja_run_fail(run, WEFT_INVALID, "unsupported format string passed to %s.__format__",
+        return jinja_run_fail(run, WEFT_INVALID,
+                              "unsupported format string passed to %s.__format__",
                               jinja_type_name(v));
     }
     JINJA_TRY(jinja_to_str(run, v, &s));

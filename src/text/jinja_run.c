@@ -14,8 +14,7 @@
 weft_status jinja_run_fail(jinja_run *run, weft_status code, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    const weft_status status =
-        jinja_source_vfail(run->source, run->at, run->err, code, fmt, args);
+    const weft_status status = jinja_source_vfail(run->source, run->at, run->err, code, fmt, args);
     va_end(args);
     return status;
 }
@@ -307,22 +306,15 @@ static weft_status iterate_loop(jinja_run *run, jinja_loop *loop, jinja_list *ou
 weft_status jinja_iterate(jinja_run *run, jinja_value v, jinja_list *out) {
     *out = (jinja_list){0};
     switch ((jinja_kind)v.kind) {
-    case JINJA_UNDEFINED:
-        return WEFT_OK;
+    case JINJA_UNDEFINED: return WEFT_OK;
     case JINJA_LIST:
     case JINJA_TUPLE:
         *out = *v.as.list;
         out->capacity = out->count; /* a push must not touch what is only borrowed */
         break;
-    case JINJA_STRING:
-        JINJA_TRY(iterate_string(run, jinja_text(v), out));
-        break;
-    case JINJA_DICT:
-        JINJA_TRY(iterate_dict(run, v.as.dict, JINJA_VIEW_KEYS, out));
-        break;
-    case JINJA_VIEW:
-        JINJA_TRY(iterate_dict(run, v.as.view->dict, v.as.view->kind, out));
-        break;
+    case JINJA_STRING: JINJA_TRY(iterate_string(run, jinja_text(v), out)); break;
+    case JINJA_DICT: JINJA_TRY(iterate_dict(run, v.as.dict, JINJA_VIEW_KEYS, out)); break;
+    case JINJA_VIEW: JINJA_TRY(iterate_dict(run, v.as.view->dict, v.as.view->kind, out)); break;
     case JINJA_RANGE:
         JINJA_TRY(jinja_list_init(run, out, (size_t)v.as.range->count));
         for (int64_t i = 0; i < v.as.range->count; i++) {
@@ -334,9 +326,7 @@ weft_status jinja_iterate(jinja_run *run, jinja_value v, jinja_list *out) {
         out->count = out->capacity = v.as.iter->count - v.as.iter->next;
         v.as.iter->next = v.as.iter->count;
         break;
-    case JINJA_LOOP:
-        JINJA_TRY(iterate_loop(run, v.as.loop, out));
-        break;
+    case JINJA_LOOP: JINJA_TRY(iterate_loop(run, v.as.loop, out)); break;
     case JINJA_MISSING:
     case JINJA_NONE:
     case JINJA_BOOL:
@@ -347,8 +337,7 @@ weft_status jinja_iterate(jinja_run *run, jinja_value v, jinja_list *out) {
     case JINJA_BUILTIN:
     case JINJA_CYCLER:
     case JINJA_JOINER:
-        return jinja_run_fail(run, WEFT_INVALID, "'%s' object is not iterable",
-                              jinja_type_name(v));
+        return jinja_run_fail(run, WEFT_INVALID, "'%s' object is not iterable", jinja_type_name(v));
     }
     return jinja_run_step(run, out->count);
 }

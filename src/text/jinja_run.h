@@ -58,7 +58,7 @@ struct jinja_run {
     uint64_t n_steps;
     uint64_t steps_max;
     uint32_t depth;
-    uint32_t at; /* source offset of what is being evaluated, for messages */
+    uint32_t at;          /* source offset of what is being evaluated, for messages */
     jinja_value *globals; /* [tree->n_names] */
     jinja_frame *frame;   /* innermost scope; NULL at the top level */
     jinja_writer *out;
@@ -72,18 +72,18 @@ typedef struct jinja_macro {
 
 typedef struct jinja_loop {
     const jinja_node *node;
-    jinja_frame *outer;   /* scope around the loop: recursion starts there */
+    jinja_frame *outer; /* scope around the loop: recursion starts there */
     jinja_frame *test_frame;
-    jinja_list source;    /* the items, of which next are taken */
+    jinja_list source; /* the items, of which next are taken */
     uint32_t next;
-    bool has_length;      /* no filter, or every item was tested */
+    bool has_length; /* no filter, or every item was tested */
     bool has_after;
-    jinja_value after;    /* item tested ahead of time */
+    jinja_value after; /* item tested ahead of time */
     jinja_value current, before;
     int64_t index0;
     uint32_t depth0;
     bool has_changed;
-    jinja_list changed;   /* arguments of the last loop.changed() */
+    jinja_list changed; /* arguments of the last loop.changed() */
 } jinja_loop;
 
 /* jinja_run.c */

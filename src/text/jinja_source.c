@@ -47,8 +47,8 @@ static size_t normalise_newlines(char *to, str from) {
     return len;
 }
 
-weft_status jinja_source_fail(const jinja_source *s, uint32_t at, weft_error *err,
-                              weft_status code, const char *fmt, ...) {
+weft_status jinja_source_fail(const jinja_source *s, uint32_t at, weft_error *err, weft_status code,
+                              const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     const weft_status status = jinja_source_vfail(s, at, err, code, fmt, args);

@@ -35,8 +35,8 @@ weft_status jinja_source_init(jinja_source *s, arena *memory, str text, const ch
                               weft_error *err) WEFT_NODISCARD;
 
 /* Writes "NAME: line L, column C: ..." and returns code. Columns count characters from 1. */
-weft_status jinja_source_fail(const jinja_source *s, uint32_t at, weft_error *err,
-                              weft_status code, const char *fmt, ...) WEFT_PRINTF(5, 6);
+weft_status jinja_source_fail(const jinja_source *s, uint32_t at, weft_error *err, weft_status code,
+                              const char *fmt, ...) WEFT_PRINTF(5, 6);
 weft_status jinja_source_vfail(const jinja_source *s, uint32_t at, weft_error *err,
                                weft_status code, const char *fmt, va_list args);
 

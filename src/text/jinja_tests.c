@@ -10,10 +10,10 @@ static weft_status answer(jinja_value *out, bool is_true) {
     return WEFT_OK;
 }
 
-#define KIND_TEST(function, condition)                                                 \
+#define KIND_TEST(function, condition)                                                     \
     static weft_status function(jinja_run *run, jinja_value self, const jinja_value *args, \
-                                jinja_value *out) {                                    \
-        return answer(out, (condition));                                               \
+                                jinja_value *out) {                                        \
+        return answer(out, (condition));                                                   \
     }
 
 KIND_TEST(test_defined, self.kind != JINJA_UNDEFINED)
@@ -103,7 +103,7 @@ static weft_status test_sameas(jinja_run *run, jinja_value self, const jinja_val
     }
     const bool is_scalar = jinja_is_number(self) || self.kind == JINJA_STRING;
     return answer(out, is_scalar ? jinja_key_equal(self, other)
-                       : self.kind == JINJA_NONE || self.as.address == other.as.address);
+                                 : self.kind == JINJA_NONE || self.as.address == other.as.address);
 }
 
 static weft_status test_in(jinja_run *run, jinja_value self, const jinja_value *args,
@@ -127,12 +127,12 @@ static weft_status test_ne(jinja_run *run, jinja_value self, const jinja_value *
     return answer(out, !is_equal);
 }
 
-#define ORDER_TEST(function, op)                                                       \
+#define ORDER_TEST(function, op)                                                           \
     static weft_status function(jinja_run *run, jinja_value self, const jinja_value *args, \
-                                jinja_value *out) {                                    \
-        bool holds;                                                                    \
-        JINJA_TRY(jinja_compare(run, op, self, args[0], &holds));                      \
-        return answer(out, holds);                                                     \
+                                jinja_value *out) {                                        \
+        bool holds;                                                                        \
+        JINJA_TRY(jinja_compare(run, op, self, args[0], &holds));                          \
+        return answer(out, holds);                                                         \
     }
 
 ORDER_TEST(test_gt, JINJA_OP_GT)
@@ -140,9 +140,12 @@ ORDER_TEST(test_ge, JINJA_OP_GE)
 ORDER_TEST(test_lt, JINJA_OP_LT)
 ORDER_TEST(test_le, JINJA_OP_LE)
 
-#define PLAIN(text, function) {.name = text, .fn = function}
-#define WITH_OTHER(text, function) \
-    {.name = text, .fn = function, .n_required = 1, .params = {"other"}}
+#define PLAIN(text, function) \
+    { .name = text, .fn = function }
+#define WITH_OTHER(text, function)                                           \
+    {                                                                        \
+        .name = text, .fn = function, .n_required = 1, .params = { "other" } \
+    }
 
 static const jinja_builtin tests[] = {
     PLAIN("defined", test_defined),

@@ -86,8 +86,8 @@ typedef struct jinja_arguments { /* f(a, b, c=d, *e, **f) */
     jinja_nodes positional;
     jinja_keyword_node *keywords;
     uint32_t n_keywords;
-    jinja_node *star;       /* may be NULL */
-    jinja_node *star_star;  /* may be NULL */
+    jinja_node *star;      /* may be NULL */
+    jinja_node *star_star; /* may be NULL */
 } jinja_arguments;
 
 typedef struct jinja_branch { /* test is NULL in the else branch */
@@ -158,7 +158,7 @@ struct jinja_node {
         struct {
             jinja_op op;
             jinja_node *left, *right; /* UNARY and NOT: left */
-        } binary; /* UNARY, BINARY, AND, OR, NOT */
+        } binary;                     /* UNARY, BINARY, AND, OR, NOT */
         struct {
             jinja_node *first;
             jinja_operand *rest;

@@ -10,9 +10,7 @@
 #include "text/jinja_case_tables.h"
 #include "text/utf8.h"
 
-static utf8proc_category_t category(uint32_t cp) {
-    return utf8proc_category((utf8proc_int32_t)cp);
-}
+static utf8proc_category_t category(uint32_t cp) { return utf8proc_category((utf8proc_int32_t)cp); }
 
 bool jinja_cp_is_space(uint32_t cp) {
     if (cp < 0x80) {
@@ -63,9 +61,7 @@ bool jinja_cp_is_upper(uint32_t cp) {
            (cp >= 0x2160 && cp <= 0x216F);
 }
 
-bool jinja_cp_is_title(uint32_t cp) {
-    return cp >= 0x80 && category(cp) == UTF8PROC_CATEGORY_LT;
-}
+bool jinja_cp_is_title(uint32_t cp) { return cp >= 0x80 && category(cp) == UTF8PROC_CATEGORY_LT; }
 
 bool jinja_cp_is_printable(uint32_t cp) {
     if (cp < 0x80) {
@@ -79,10 +75,8 @@ bool jinja_cp_is_printable(uint32_t cp) {
     case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS:
-        return false;
-    default:
-        return true;
+    case UTF8PROC_CATEGORY_ZS: return false;
+    default: return true;
     }
 }
 
@@ -162,8 +156,8 @@ str jinja_str_rstrip(str s) {
 bool jinja_str_is_blank(str s) { return jinja_str_lstrip(s).len == 0; }
 
 static bool is_line_end(uint32_t cp) {
-    return (cp >= '\n' && cp <= '\r') || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 ||
-           cp == 0x2028 || cp == 0x2029;
+    return (cp >= '\n' && cp <= '\r') || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 ||
+           cp == 0x2029;
 }
 
 size_t jinja_str_line_end(str s, size_t from, size_t *next) {
@@ -215,10 +209,8 @@ static bool is_case_ignorable(uint32_t cp) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK:
-        return true;
-    default:
-        return cp == 0xB7 || cp == 0x2018 || cp == 0x2019 || cp == 0x2024 || cp == 0x2027;
+    case UTF8PROC_CATEGORY_SK: return true;
+    default: return cp == 0xB7 || cp == 0x2018 || cp == 0x2019 || cp == 0x2024 || cp == 0x2027;
     }
 }
 
@@ -259,8 +251,8 @@ static uint32_t map_ascii(uint32_t cp, jinja_case to) {
 static uint32_t map_fold(uint32_t cp) {
     utf8proc_int32_t folded[4];
     int last = 0;
-    const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, folded, 4,
-                                                       UTF8PROC_CASEFOLD, &last);
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)cp, folded, 4, UTF8PROC_CASEFOLD, &last);
     return n == 1 ? (uint32_t)folded[0] : cp;
 }
 
@@ -286,15 +278,9 @@ size_t jinja_cp_map(str s, size_t at, jinja_case to, uint32_t out[JINJA_CASE_CHA
                      ? 0x3C2
                      : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
         break;
-    case JINJA_CASE_UPPER:
-        out[0] = (uint32_t)utf8proc_toupper((utf8proc_int32_t)cp);
-        break;
-    case JINJA_CASE_TITLE:
-        out[0] = (uint32_t)utf8proc_totitle((utf8proc_int32_t)cp);
-        break;
-    case JINJA_CASE_FOLD:
-        out[0] = map_fold(cp);
-        break;
+    case JINJA_CASE_UPPER: out[0] = (uint32_t)utf8proc_toupper((utf8proc_int32_t)cp); break;
+    case JINJA_CASE_TITLE: out[0] = (uint32_t)utf8proc_totitle((utf8proc_int32_t)cp); break;
+    case JINJA_CASE_FOLD: out[0] = map_fold(cp); break;
     }
     return 1;
 }

@@ -46,7 +46,12 @@ bool jinja_str_is_blank(str s); /* empty or white space only */
  * of str.splitlines: \n, \r\n, \r, \v, \f, FS, GS, RS, NEL, LS, PS. */
 size_t jinja_str_line_end(str s, size_t from, size_t *next);
 
-typedef enum jinja_case { JINJA_CASE_LOWER, JINJA_CASE_UPPER, JINJA_CASE_TITLE, JINJA_CASE_FOLD } jinja_case;
+typedef enum jinja_case {
+    JINJA_CASE_LOWER,
+    JINJA_CASE_UPPER,
+    JINJA_CASE_TITLE,
+    JINJA_CASE_FOLD
+} jinja_case;
 
 #define JINJA_CASE_CHARS_MAX 3
 

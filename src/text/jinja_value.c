@@ -15,44 +15,27 @@
 const char *jinja_type_name(jinja_value v) {
     switch ((jinja_kind)v.kind) {
     case JINJA_MISSING:
-    case JINJA_UNDEFINED:
-        return "Undefined";
-    case JINJA_NONE:
-        return "NoneType";
-    case JINJA_BOOL:
-        return "bool";
-    case JINJA_INT:
-        return "int";
-    case JINJA_FLOAT:
-        return "float";
-    case JINJA_STRING:
-        return "str";
-    case JINJA_LIST:
-        return "list";
-    case JINJA_TUPLE:
-        return "tuple";
-    case JINJA_DICT:
-        return "dict";
+    case JINJA_UNDEFINED: return "Undefined";
+    case JINJA_NONE: return "NoneType";
+    case JINJA_BOOL: return "bool";
+    case JINJA_INT: return "int";
+    case JINJA_FLOAT: return "float";
+    case JINJA_STRING: return "str";
+    case JINJA_LIST: return "list";
+    case JINJA_TUPLE: return "tuple";
+    case JINJA_DICT: return "dict";
     case JINJA_VIEW:
         return v.as.view->kind == JINJA_VIEW_KEYS     ? "dict_keys"
                : v.as.view->kind == JINJA_VIEW_VALUES ? "dict_values"
                                                       : "dict_items";
-    case JINJA_RANGE:
-        return "range";
-    case JINJA_ITER:
-        return v.as.iter->type_name;
-    case JINJA_NAMESPACE:
-        return "Namespace";
-    case JINJA_LOOP:
-        return "LoopContext";
-    case JINJA_MACRO:
-        return "Macro";
-    case JINJA_BUILTIN:
-        return "function";
-    case JINJA_CYCLER:
-        return "Cycler";
-    case JINJA_JOINER:
-        return "Joiner";
+    case JINJA_RANGE: return "range";
+    case JINJA_ITER: return v.as.iter->type_name;
+    case JINJA_NAMESPACE: return "Namespace";
+    case JINJA_LOOP: return "LoopContext";
+    case JINJA_MACRO: return "Macro";
+    case JINJA_BUILTIN: return "function";
+    case JINJA_CYCLER: return "Cycler";
+    case JINJA_JOINER: return "Joiner";
     }
     return "object";
 }
@@ -61,60 +44,37 @@ bool jinja_truth(jinja_value v) {
     switch ((jinja_kind)v.kind) {
     case JINJA_MISSING:
     case JINJA_UNDEFINED:
-    case JINJA_NONE:
-        return false;
-    case JINJA_BOOL:
-        return v.as.boolean;
-    case JINJA_INT:
-        return v.as.integer != 0;
-    case JINJA_FLOAT:
-        return v.as.real != 0.0;
-    case JINJA_STRING:
-        return v.len > 0;
+    case JINJA_NONE: return false;
+    case JINJA_BOOL: return v.as.boolean;
+    case JINJA_INT: return v.as.integer != 0;
+    case JINJA_FLOAT: return v.as.real != 0.0;
+    case JINJA_STRING: return v.len > 0;
     case JINJA_LIST:
-    case JINJA_TUPLE:
-        return v.as.list->count > 0;
-    case JINJA_DICT:
-        return v.as.dict->count > 0;
-    case JINJA_VIEW:
-        return v.as.view->dict->count > 0;
-    case JINJA_RANGE:
-        return v.as.range->count > 0;
+    case JINJA_TUPLE: return v.as.list->count > 0;
+    case JINJA_DICT: return v.as.dict->count > 0;
+    case JINJA_VIEW: return v.as.view->dict->count > 0;
+    case JINJA_RANGE: return v.as.range->count > 0;
     case JINJA_ITER:
     case JINJA_NAMESPACE:
     case JINJA_LOOP:
     case JINJA_MACRO:
     case JINJA_BUILTIN:
     case JINJA_CYCLER:
-    case JINJA_JOINER:
-        return true;
+    case JINJA_JOINER: return true;
     }
     return true;
 }
 
 bool jinja_length(jinja_value v, int64_t *out) {
     switch ((jinja_kind)v.kind) {
-    case JINJA_UNDEFINED:
-        *out = 0;
-        return true;
-    case JINJA_STRING:
-        *out = (int64_t)jinja_str_chars(jinja_text(v));
-        return true;
+    case JINJA_UNDEFINED: *out = 0; return true;
+    case JINJA_STRING: *out = (int64_t)jinja_str_chars(jinja_text(v)); return true;
     case JINJA_LIST:
-    case JINJA_TUPLE:
-        *out = v.as.list->count;
-        return true;
-    case JINJA_DICT:
-        *out = v.as.dict->count;
-        return true;
-    case JINJA_VIEW:
-        *out = v.as.view->dict->count;
-        return true;
-    case JINJA_RANGE:
-        *out = v.as.range->count;
-        return true;
-    default:
-        return false;
+    case JINJA_TUPLE: *out = v.as.list->count; return true;
+    case JINJA_DICT: *out = v.as.dict->count; return true;
+    case JINJA_VIEW: *out = v.as.view->dict->count; return true;
+    case JINJA_RANGE: *out = v.as.range->count; return true;
+    default: return false;
     }
 }
 
@@ -173,18 +133,15 @@ bool jinja_is_hashable(jinja_value key) { return is_hashable(key, 0); }
 /* Equal keys have equal hashes: numbers hash by value, whatever their type. */
 static uint64_t key_hash(jinja_value key) {
     switch ((jinja_kind)key.kind) {
-    case JINJA_STRING:
-        return str_hash(jinja_text(key));
+    case JINJA_STRING: return str_hash(jinja_text(key));
     case JINJA_BOOL:
     case JINJA_INT:
     case JINJA_FLOAT: {
         const double d = jinja_as_real(key);
         return (uint64_t)(isfinite(d) && fabs(d) < 1e18 ? (int64_t)d : 0) * 0x9E3779B97F4A7C15u;
     }
-    case JINJA_TUPLE:
-        return 7u + key.as.list->count;
-    default:
-        return key.kind;
+    case JINJA_TUPLE: return 7u + key.as.list->count;
+    default: return key.kind;
     }
 }
 

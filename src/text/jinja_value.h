@@ -26,9 +26,9 @@ typedef enum jinja_kind {
     JINJA_LIST,
     JINJA_TUPLE,
     JINJA_DICT,
-    JINJA_VIEW,  /* dict.keys(), dict.values(), dict.items() */
+    JINJA_VIEW, /* dict.keys(), dict.values(), dict.items() */
     JINJA_RANGE,
-    JINJA_ITER,  /* a generator: read once, always true, no length */
+    JINJA_ITER, /* a generator: read once, always true, no length */
     JINJA_NAMESPACE,
     JINJA_LOOP,
     JINJA_MACRO,
@@ -39,10 +39,10 @@ typedef enum jinja_kind {
 
 /* Why a value is undefined decides the message when it is used after all. */
 typedef enum jinja_absence {
-    JINJA_ABSENT_VARIABLE, /* text is the variable's name */
+    JINJA_ABSENT_VARIABLE,  /* text is the variable's name */
     JINJA_ABSENT_ATTRIBUTE, /* text is the attribute's name, owner the kind of the object */
-    JINJA_ABSENT_HINT,     /* text is the whole message */
-    JINJA_ABSENT_UNSAFE,   /* text is the name of an attribute the sandbox refuses */
+    JINJA_ABSENT_HINT,      /* text is the whole message */
+    JINJA_ABSENT_UNSAFE,    /* text is the name of an attribute the sandbox refuses */
 } jinja_absence;
 
 typedef struct jinja_value {
@@ -96,7 +96,11 @@ typedef struct jinja_dict {
     uint32_t index_len;
 } jinja_dict;
 
-typedef enum jinja_view_kind { JINJA_VIEW_KEYS, JINJA_VIEW_VALUES, JINJA_VIEW_ITEMS } jinja_view_kind;
+typedef enum jinja_view_kind {
+    JINJA_VIEW_KEYS,
+    JINJA_VIEW_VALUES,
+    JINJA_VIEW_ITEMS
+} jinja_view_kind;
 
 typedef struct jinja_view {
     const jinja_dict *dict;

@@ -39,7 +39,7 @@ typedef struct request {
     json_t *messages;   /* a deep copy, changed as the template needs it */
     json_t *variables;
     bool is_continued;
-    char *final_text;   /* the content that is continued */
+    char *final_text; /* the content that is continued */
 } request;
 
 static bool probe_parts(const chat *c);
@@ -136,12 +136,9 @@ static weft_status make_variables(const chat *c, json_t *messages, bool adds_pro
         const char *name;
         json_t *value;
     } variables[] = {
-        {"messages", json_incref(messages)},
-        {"tools", json_null()},
-        {"documents", json_null()},
-        {"add_generation_prompt", json_boolean(adds_prompt)},
-        {"bos_token", json_string(c->bos)},
-        {"eos_token", json_string(c->eos)},
+        {"messages", json_incref(messages)}, {"tools", json_null()},
+        {"documents", json_null()},          {"add_generation_prompt", json_boolean(adds_prompt)},
+        {"bos_token", json_string(c->bos)},  {"eos_token", json_string(c->eos)},
     };
     for (size_t i = 0; i < WEFT_LEN(variables); i++) {
         if (status == WEFT_OK) {
@@ -321,8 +318,7 @@ static weft_status read_messages(const chat *c, request *r, weft_error *err) {
         return no_memory(err);
     }
     for (size_t i = 0; i < json_array_size(r->messages); i++) {
-        const weft_status status =
-            prepare_message(c, json_array_get(r->messages, i), i, err);
+        const weft_status status = prepare_message(c, json_array_get(r->messages, i), i, err);
         if (status != WEFT_OK) {
             return status;
         }
@@ -341,7 +337,7 @@ static weft_status add_extras(const request *r, weft_error *err) {
         if (!json_is_array(v)) {
             return weft_fail(err, WEFT_INVALID, "%s must be an array", arrays[i]);
         }
-        if (json_array_size(v) > 0 &&
+        if (json_array_size(v) > 0 && /* an empty list of tools is no tools */
             set_variable(r->variables, arrays[i], json_incref(v), err) != WEFT_OK) {
             return WEFT_NOMEM;
         }

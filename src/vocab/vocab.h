@@ -43,7 +43,7 @@ int32_t vocab_eos(const vocab *v);
 bool vocab_is_end(const vocab *v, int32_t id);
 /* Control tokens are not shown as text. */
 bool vocab_is_control(const vocab *v, int32_t id);
-/* The raw text of a token as stored in the file ("<|im_end|>"), borrowed. Empty when out of range. */
+/* The text of a token as stored in the file ("<|im_end|>"), borrowed. Empty when out of range. */
 str vocab_token_text(const vocab *v, int32_t id);
 /* The id of a token by that text; VOCAB_NONE when absent. */
 int32_t vocab_find(const vocab *v, str text);

@@ -2,9 +2,9 @@
  *
  * Byte level: the text is cut into words by the vocabulary's rule, a word's bytes are its first
  * symbols, and symbols merge by rank. The files spell bytes as printable stand-ins; here only raw
- * bytes occur, since the tables were translated when they were loaded. Text that is not UTF-8 is cut
- * around the bytes that break it: each run of broken bytes is a word of its own, encoded byte by
- * byte like any other, so that every text comes back from its tokens.
+ * bytes occur, since the tables were translated when they were loaded. Text that is not UTF-8 is
+ * cut around the bytes that break it: each run of broken bytes is a word of its own, encoded byte
+ * by byte like any other, so that every text comes back from its tokens.
  *
  * Plain text (metaspace): a line is a word, spelled with U+2581 for spaces, its characters are the
  * first symbols, and what is no token in the end is written as byte tokens. Lines are cut further
@@ -13,9 +13,14 @@
  * Bytes and characters that no token stands for are left out, as the models' own tokenizers do.
  */
 #include "base/check.h"
+#include "text/nfc.h"
 #include "text/utf8.h"
 #include "vocab/vocab_impl.h"
 
+/* Form C is at most three times as long as any UTF-8 text. */
+#define NFC_BYTES_MAX (3u * VOCAB_TEXT_BYTES_MAX)
+
+static bool encode_valid(vocab_run *run, str text);
 static bool encode_word(void *context, str word);
 static bool merge_word(vocab_run *run, str word);
 static int32_t whole_word(const vocab_run *run, str word);
@@ -26,11 +31,10 @@ static bool encode_line(vocab_run *run, str line);
 static bool encode_part(vocab_run *run, str part);
 
 bool vocab_bpe_encode(vocab_run *run, str text) {
-    const vocab_pretok *pretok = run->vocab->pretok;
     for (size_t at = 0; at < text.len;) {
         const str rest = str_from(text.data + at, text.len - at);
         const str valid = str_from(rest.data, utf8_valid_prefix(rest));
-        if (!vocab_pretok_split(pretok, run->regex, valid, encode_word, run)) {
+        if (!encode_valid(run, valid)) {
             return false;
         }
         at += valid.len;
@@ -62,6 +66,22 @@ bool vocab_bpe_encode_metaspace(vocab_run *run, str text) {
         at = to;
     }
     return true;
+}
+
+/* Text in UTF-8; normalised first where the vocabulary's own tokenizer does so. */
+static bool encode_valid(vocab_run *run, str text) {
+    const vocab_pretok *pretok = run->vocab->pretok;
+    const bool is_normalised = (vocab_pretok_flags_of(pretok) & VOCAB_PRETOK_NFC) != 0;
+    if (!is_normalised || !nfc_may_change(text)) {
+        return vocab_pretok_split(pretok, run->regex, text, encode_word, run);
+    }
+    buf normalised;
+    buf_init(&normalised, MEM_VOCAB, NFC_BYTES_MAX);
+    const bool is_done =
+        nfc_append(&normalised, text) &&
+        vocab_pretok_split(pretok, run->regex, buf_view(&normalised), encode_word, run);
+    buf_deinit(&normalised);
+    return is_done;
 }
 
 static bool encode_word(void *context, str word) {

@@ -1,7 +1,7 @@
 /* vocab_cuts.h - places in a text where no token can reach across.
  *
- * A SentencePiece vocabulary merges over the whole text. But if no token has an `s` directly before a
- * space, no merge ever joins `s` and the space, and what stands left of that border never
+ * A SentencePiece vocabulary merges over the whole text. But if no token has an `s` directly before
+ * a space, no merge ever joins `s` and the space, and what stands left of that border never
  * influences what stands right of it. Cutting there first changes no result and turns a text of a
  * megabyte into short words.
  *

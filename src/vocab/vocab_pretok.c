@@ -1,8 +1,8 @@
 /* vocab_pretok.c - running a rule over a text. The rules themselves are in vocab_pretok_tables.c.
  *
- * A stage sees each piece of the stage before it as a text of its own: look-ahead ends at the piece,
- * as it does in the tokenizers that the rules come from. Recursion goes one level a stage, at most
- * VOCAB_PRETOK_STAGES_MAX deep.
+ * A stage sees each piece of the stage before it as a text of its own: look-ahead ends at the
+ * piece, as it does in the tokenizers that the rules come from. Recursion goes one level a stage,
+ * at most VOCAB_PRETOK_STAGES_MAX deep.
  *
  * Stages that group digits in threes from the right ("1234567" -> 1 234 567) are written upstream
  * with a look-ahead over the rest of the number, which costs the square of its length. Here the

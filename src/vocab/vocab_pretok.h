@@ -20,6 +20,7 @@
 typedef enum vocab_pretok_flags {
     VOCAB_PRETOK_WHOLE_WORDS = 1, /* a word that is a token is taken as it is, unmerged */
     VOCAB_PRETOK_ADDS_BOS = 2,    /* when tokenizer.ggml.add_bos_token does not say */
+    VOCAB_PRETOK_NFC = 8,         /* text is brought to normalisation form C first */
     VOCAB_PRETOK_METASPACE = 4,   /* tokens are plain text with U+2581, cut at line ends only */
 } vocab_pretok_flags;
 

@@ -1,10 +1,11 @@
 /* check_attention.c - attention over pages against a double softmax over the whole context.
  *
- * The cache is stored by quant.h and the oracle sees the values that come back from it, so that only
- * the kernel's own arithmetic is measured: normalised mean square error below 1e-10 for every
- * format (a score of 30 carries a float32 rounding error of 2e-6, and so does its weight). Pages are dealt in shuffled order; pages that belong to nobody and positions that no
- * row sees hold NaN. Beyond the numbers the contract promises bits: of a row alone, of pages
- * in order, and of parts computed one by one and merged.
+ * The cache is stored by quant.h and the oracle sees the values that come back from it, so that
+ * only the kernel's own arithmetic is measured: normalised mean square error below 1e-10 for every
+ * format (a score of 30 carries a float32 rounding error of 2e-6, and so does its weight). Pages
+ * are dealt in shuffled order; pages that belong to nobody and positions that no row sees hold
+ * NaN. Beyond the numbers the contract promises bits: of a row alone, of pages in order, and of
+ * parts computed one by one and merged.
  */
 #include <math.h>
 #include <stdio.h>
@@ -173,7 +174,7 @@ static void compare_values(kcheck *kc, const context *c) {
     const attention_args *a = &c->args;
     double *want = kc_scratch(kc, a->v_dim * sizeof(double));
     double *scores = kc_scratch(kc, a->kv_end[a->n_rows - 1] * sizeof(double));
-    for (uint32_t r = 0; r < a->n_rows; r += a->n_rows > 30 ? 3 : 1) {
+    for (uint32_t r = 0; r<a->n_rows; r += a->n_rows> 30 ? 3 : 1) {
         for (uint32_t h = 0; h < a->n_heads; h++) {
             want_query(c, want, scores, r, h);
             kc_nmse(kc, want, a->out + r * a->out_stride + (size_t)h * a->v_dim, a->v_dim, 1e-10);
@@ -314,8 +315,11 @@ static void bench_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, uint
     for (uint32_t i = 0; i < n_caches; i++) {
         memcpy(pools + i * c.pool_bytes, c.pool, c.pool_bytes);
     }
-    bench b = {.attention = k->attention[dtype], .args = c.args, .k = pools,
-               .v = pools + (c.args.v - c.args.k), .cache_bytes = c.pool_bytes,
+    bench b = {.attention = k->attention[dtype],
+               .args = c.args,
+               .k = pools,
+               .v = pools + (c.args.v - c.args.k),
+               .cache_bytes = c.pool_bytes,
                .n_caches = n_caches};
     double positions = 0.0;
     for (uint32_t r = 0; r < n_rows; r++) {

@@ -6,7 +6,7 @@
 #include "kcheck.h"
 #include "tensor/quant.h"
 
-/* Rounding ties of every format: halves of a step around the largest value, and both signs of it. */
+/* Rounding ties of every format: halves of a step around the largest value, in both signs. */
 static void put_ties(float *x, size_t n) {
     for (size_t i = 0; i + 32 <= n; i += 64) {
         const float most = (i / 64) % 2 == 0 ? 127.0f : -8.0f;
@@ -20,8 +20,8 @@ static void put_ties(float *x, size_t n) {
 
 /* What half precision has a rule for: infinities, its own largest, overflow, denormals, ties. */
 static void put_specials(float *x, size_t n) {
-    static const float specials[] = {INFINITY, -INFINITY, 65504.0f, 65519.0f, 65520.0f, -0.0f,
-                                     0x1p-24f, 0x1p-25f, 0x1.8p-25f, 0x1.002p0f, 0x1.006p0f};
+    static const float specials[] = {INFINITY, -INFINITY, 65504.0f,   65519.0f,   65520.0f,  -0.0f,
+                                     0x1p-24f, 0x1p-25f,  0x1.8p-25f, 0x1.002p0f, 0x1.006p0f};
     for (size_t i = 0; i < KC_LEN(specials) && i < n; i++) {
         x[n - 1 - i] = specials[i];
     }

@@ -13,7 +13,6 @@ static const char *const kind_names[KC_VALUES_COUNT] = {
     "uniform", "gauss", "wide", "constant", "alternating", "outlier", "zero", "denormal",
 };
 
-
 static void want_rmsnorm(double *want, double *terms, const float *x, const float *w, size_t n,
                          float eps) {
     double sum = 0.0;
@@ -21,7 +20,8 @@ static void want_rmsnorm(double *want, double *terms, const float *x, const floa
         sum += (double)x[i] * (double)x[i];
     }
     for (size_t i = 0; i < n; i++) {
-        want[i] = (double)x[i] / sqrt(sum / (double)n + (double)eps) * (w != NULL ? (double)w[i] : 1.0);
+        want[i] =
+            (double)x[i] / sqrt(sum / (double)n + (double)eps) * (w != NULL ? (double)w[i] : 1.0);
         terms[i] = fabs(want[i]);
     }
 }

@@ -57,19 +57,33 @@ typedef struct member {
     size_t offset, count;
 } member;
 
-#define MEMBER(field) \
-    {#field, offsetof(kernels_cpu, field), \
-     sizeof(((kernels_cpu *)0)->field) / sizeof(void (*)(void))}
+#define MEMBER(field)                                                  \
+    {                                                                  \
+#field, offsetof(kernels_cpu, field),                          \
+            sizeof(((kernels_cpu *)0)->field) / sizeof(void (*)(void)) \
+    }
 static const member members[] = {
-    MEMBER(pack_panel), MEMBER(unpack_panel), MEMBER(panel_row), MEMBER(linear),
-    MEMBER(act_quantize), MEMBER(attention), MEMBER(attention_merge), MEMBER(kv_store),
-    MEMBER(rmsnorm), MEMBER(add), MEMBER(scale), MEMBER(act_mul), MEMBER(softcap),
-    MEMBER(rope_table), MEMBER(rope),
+    MEMBER(pack_panel),
+    MEMBER(unpack_panel),
+    MEMBER(panel_row),
+    MEMBER(linear),
+    MEMBER(act_quantize),
+    MEMBER(attention),
+    MEMBER(attention_merge),
+    MEMBER(kv_store),
+    MEMBER(rmsnorm),
+    MEMBER(add),
+    MEMBER(scale),
+    MEMBER(act_mul),
+    MEMBER(softcap),
+    MEMBER(rope_table),
+    MEMBER(rope),
 };
 
 static bool parse_options(kcheck *kc, int argc, char **argv);
 static void run_level(kcheck *kc, const level *l);
-static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args) WEFT_PRINTF(3, 0);
+static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args)
+    WEFT_PRINTF(3, 0);
 static void end_case(kcheck *kc);
 static void look_at_coverage(kcheck *kc);
 
@@ -178,9 +192,7 @@ static void run_level(kcheck *kc, const level *l) {
     kc->proven[kc->n_proven++] = kc->table;
 }
 
-const kernels_cpu *kc_ref(const kcheck *kc) {
-    return &kc->proven[0];
-}
+const kernels_cpu *kc_ref(const kcheck *kc) { return &kc->proven[0]; }
 
 static void read_slot(void (**function)(void), const kernels_cpu *table, size_t index) {
     memcpy(function, (const char *)table + index * sizeof(*function), sizeof(*function));
@@ -277,7 +289,8 @@ void kc_fail(kcheck *kc, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(what, sizeof(what), fmt, args);
     va_end(args);
-    printf("FAILED %s %s (%s pass): %s\n", kc->level, kc->name, kc->is_flush ? "flush" : "odd", what);
+    printf("FAILED %s %s (%s pass): %s\n", kc->level, kc->name, kc->is_flush ? "flush" : "odd",
+           what);
     fflush(stdout);
 }
 

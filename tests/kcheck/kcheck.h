@@ -132,7 +132,8 @@ void kc_bits(kcheck *kc, const void *want, const void *got, size_t bytes);
  * infinities must agree, a NaN must be one. */
 void kc_ulp(kcheck *kc, const double *want, const float *got, size_t n, double ulps);
 /* |got - want| <= c * 2^-24 * terms: sums, where terms is the sum of the magnitudes added. */
-void kc_sum(kcheck *kc, const double *want, const double *terms, const float *got, size_t n, double c);
+void kc_sum(kcheck *kc, const double *want, const double *terms, const float *got, size_t n,
+            double c);
 /* sum (got - want)^2 <= limit * sum want^2 */
 void kc_nmse(kcheck *kc, const double *want, const float *got, size_t n, double limit);
 void kc_fail(kcheck *kc, const char *fmt, ...) WEFT_PRINTF(2, 3);

@@ -21,13 +21,9 @@ uint64_t kc_u64(kcheck *kc) {
     return z ^ (z >> 31);
 }
 
-uint32_t kc_below(kcheck *kc, uint32_t n) {
-    return (uint32_t)((kc_u64(kc) >> 32) * n >> 32);
-}
+uint32_t kc_below(kcheck *kc, uint32_t n) { return (uint32_t)((kc_u64(kc) >> 32) * n >> 32); }
 
-static float uniform(kcheck *kc) {
-    return (float)((double)(kc_u64(kc) >> 40) * 0x1p-23 - 1.0);
-}
+static float uniform(kcheck *kc) { return (float)((double)(kc_u64(kc) >> 40) * 0x1p-23 - 1.0); }
 
 static float gauss(kcheck *kc) {
     float sum = 0.0f;
@@ -41,19 +37,13 @@ float kc_float(kcheck *kc, kc_values kind) {
     switch (kind) {
     case KC_UNIFORM:
     case KC_CONSTANT:
-    case KC_ALTERNATING:
-        return uniform(kc);
-    case KC_GAUSS:
-        return gauss(kc);
-    case KC_WIDE:
-        return ldexpf(uniform(kc), (int)kc_below(kc, 41) - 20);
-    case KC_OUTLIER:
-        return gauss(kc) * (kc_below(kc, 32) == 0 ? 30.0f : 1.0f);
-    case KC_DENORMAL:
-        return ldexpf(uniform(kc), -127 - (int)kc_below(kc, 20));
+    case KC_ALTERNATING: return uniform(kc);
+    case KC_GAUSS: return gauss(kc);
+    case KC_WIDE: return ldexpf(uniform(kc), (int)kc_below(kc, 41) - 20);
+    case KC_OUTLIER: return gauss(kc) * (kc_below(kc, 32) == 0 ? 30.0f : 1.0f);
+    case KC_DENORMAL: return ldexpf(uniform(kc), -127 - (int)kc_below(kc, 20));
     case KC_ZERO:
-    case KC_VALUES_COUNT:
-        break;
+    case KC_VALUES_COUNT: break;
     }
     return 0.0f;
 }
@@ -119,14 +109,16 @@ void kc_ulp(kcheck *kc, const double *want, const float *got, size_t n, double u
     }
 }
 
-void kc_sum(kcheck *kc, const double *want, const double *terms, const float *got, size_t n, double c) {
+void kc_sum(kcheck *kc, const double *want, const double *terms, const float *got, size_t n,
+            double c) {
     for (size_t i = 0; i < n && !kc->has_failed; i++) {
         if (is_same_kind(want[i], got[i])) {
             continue;
         }
         const double allowed = c * 0x1p-24 * terms[i] + (double)FLT_MIN;
         if (!is_allowed(kc, fabs((double)got[i] - want[i]), allowed)) {
-            kc_fail(kc, "[%zu] is %.9g, want %.9g within %.3g", i, (double)got[i], want[i], allowed);
+            kc_fail(kc, "[%zu] is %.9g, want %.9g within %.3g", i, (double)got[i], want[i],
+                    allowed);
         }
     }
 }

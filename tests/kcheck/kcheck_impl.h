@@ -58,9 +58,9 @@ struct kcheck {
     sigjmp_buf jump;
 
     /* totals */
-    size_t n_passed, n_failed;           /* of everything */
+    size_t n_passed, n_failed; /* of everything */
     size_t n_family_passed, n_family_failed;
-    double family_worst;                 /* largest error as a fraction of what is allowed */
+    double family_worst; /* largest error as a fraction of what is allowed */
 
     /* timing */
     uint64_t reps, bench_start_ns;

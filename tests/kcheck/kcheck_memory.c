@@ -20,9 +20,7 @@
 
 static const uint8_t poisons[2] = {0xA5, 0x5C};
 
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 static kc_buffer *make_buffer(kcheck *kc, kc_role role, size_t bytes, size_t align) {
     WEFT_ASSERT(kc->is_open);

@@ -45,9 +45,7 @@ static uint64_t thread_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-sigjmp_buf *kc_run_jump(kcheck *kc) {
-    return &kc->jump;
-}
+sigjmp_buf *kc_run_jump(kcheck *kc) { return &kc->jump; }
 
 bool kc_run_begin(kcheck *kc) {
     WEFT_ASSERT(kc->is_open);
@@ -83,9 +81,7 @@ bool kc_bench_begin(kcheck *kc) {
     return true;
 }
 
-uint64_t kc_bench_reps(const kcheck *kc) {
-    return kc->reps;
-}
+uint64_t kc_bench_reps(const kcheck *kc) { return kc->reps; }
 
 static int compare_doubles(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;

@@ -67,10 +67,10 @@ static void every_golden_case_renders_as_jinja2_does(void **state) {
         const json_t *want = json_object_get(json_array_get(cases, i), "want");
         const weft_status status = render(json_string_value(source), json_string_length(source),
                                           variables, &options, &text);
-        const bool is_same = json_is_null(want) ? status != WEFT_OK
-                                                : status == WEFT_OK &&
-                                                      str_eq_cstr(buf_view(&text),
-                                                                  json_string_value(want));
+        const bool is_same =
+            json_is_null(want)
+                ? status != WEFT_OK
+                : status == WEFT_OK && str_eq_cstr(buf_view(&text), json_string_value(want));
         if (!is_same) {
             print_error("template: %s\nwant: %s\ngot: %s\n", json_string_value(source),
                         json_is_null(want) ? "(a failure)" : json_string_value(want),
@@ -241,9 +241,8 @@ static void deep_nesting_is_refused(void **state) {
 
 static void mentions_knows_the_variables(void **state) {
     jinja *j = NULL;
-    assert_int_equal(jinja_compile(&j, STR_LIT("tools {% if tools %}{{ x.y }}{% endif %}"), "t",
-                                   NULL),
-                     WEFT_OK);
+    assert_int_equal(
+        jinja_compile(&j, STR_LIT("tools {% if tools %}{{ x.y }}{% endif %}"), "t", NULL), WEFT_OK);
     assert_true(jinja_mentions(j, "tools"));
     assert_true(jinja_mentions(j, "x"));
     assert_false(jinja_mentions(j, "y"));

@@ -103,6 +103,17 @@ static void pre_tokenizers_cut_words_as_their_rules_say(void **state) {
     vocab_destroy(&threes);
 }
 
+static void some_vocabularies_normalise_their_text(void **state) {
+    vocab *plain = bpe_with((vocab_image_options){"gpt-2", -1, -1});
+    CHECK_IDS(plain, "e\u0301", 0, "e", "\u00CC", "\u0123");
+    vocab_destroy(&plain);
+    vocab *nfc = bpe_with((vocab_image_options){"qwen2", -1, -1});
+    CHECK_IDS(nfc, "e\u0301", 0, "\u00C3", "\u00A9");
+    CHECK_IDS(nfc, "\u1112\u1161\u11AB", 0, "\u00ED", "\u0137", "\u013E");
+    CHECK_IDS(nfc, "e\u0301\xFF", 0, "\u00C3", "\u00A9", "\u00FF");
+    vocab_destroy(&nfc);
+}
+
 static void every_named_pre_tokenizer_compiles_and_keeps_all_text(void **state) {
     static const str texts[] = {
         {"", 0},
@@ -212,7 +223,7 @@ static void ends_are_known_by_number_and_by_text(void **state) {
 }
 
 static void every_text_comes_back(void **state) {
-    vocab *bpe = bpe_with((vocab_image_options){"qwen2", -1, -1});
+    vocab *bpe = bpe_with((vocab_image_options){"llama-bpe", 0, -1});
     vocab *spm = spm_with((vocab_image_options){NULL, -1, 0});
     uint64_t seed = 1;
     for (int round = 0; round < 300; round++) {
@@ -361,6 +372,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merges_go_by_rank_within_words),
         cmocka_unit_test(pre_tokenizers_cut_words_as_their_rules_say),
+        cmocka_unit_test(some_vocabularies_normalise_their_text),
         cmocka_unit_test(every_named_pre_tokenizer_compiles_and_keeps_all_text),
         cmocka_unit_test(special_tokens_are_the_longest_at_the_leftmost_place),
         cmocka_unit_test(only_user_defined_tokens_are_recognised_without_parsing),

@@ -1,8 +1,8 @@
 /* vocab_image.h - small vocabularies as GGUF files in memory, for tests and the fuzzer.
  *
- * Byte level ("gpt2"): tokens 0..255 are the bytes, then the results of VOCAB_IMAGE_MERGES in order,
- * then the special tokens below. SentencePiece ("llama"): <unk> <s> </s>, the bytes from 3 on, then
- * texts with scores.
+ * Byte level ("gpt2"): tokens 0..255 are the bytes, then the results of VOCAB_IMAGE_MERGES in
+ * order, then the special tokens below. SentencePiece ("llama"): <unk> <s> </s>, the bytes from 3
+ * on, then texts with scores.
  */
 #ifndef WEFT_TESTS_VOCAB_IMAGE_H
 #define WEFT_TESTS_VOCAB_IMAGE_H

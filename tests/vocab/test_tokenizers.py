@@ -1,8 +1,8 @@
-"""`weft tokenize` against the packages tokenizers and sentencepiece, built from the same GGUF files.
+"""`weft tokenize` against the packages tokenizers and sentencepiece, built from the same files.
 
-A few thousand generated strings (scripts of the world, emoji sequences, runs of spaces and line ends,
-digits, code, controls, special tokens inside text) are joined to texts of a hundred, so that a
-text costs one start of the program. Characters come from Unicode 3.2, whose properties every
+A few thousand generated strings (scripts of the world, emoji sequences, runs of spaces and line
+ends, digits, code, controls, special tokens inside text) are joined to texts of a hundred, so that
+a text costs one start of the program. Characters come from Unicode 3.2, whose properties every
 library agrees on; what was assigned later depends on the version of each.
 """
 import json
@@ -20,8 +20,8 @@ STRINGS_PER_TEXT = 100
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 
-SCRIPTS = [(0x20, 0x7E), (0xA1, 0xFF), (0x100, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF),
-           (0x530, 0x58F), (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F), (0x980, 0x9FF),
+SCRIPTS = [(0x20, 0x7E), (0xA1, 0xFF), (0x100, 0x24F), (0x300, 0x36F), (0x370, 0x3FF),
+           (0x400, 0x4FF), (0x530, 0x58F), (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F), (0x980, 0x9FF),
            (0xB80, 0xBFF), (0xE00, 0xE7F), (0xF00, 0xFFF), (0x10A0, 0x10FF), (0x1100, 0x11FF),
            (0x1200, 0x137F), (0x1780, 0x17FF), (0x1E00, 0x1EFF), (0x1F00, 0x1FFF), (0x2000, 0x206F),
            (0x2100, 0x214F), (0x2150, 0x218F), (0x2190, 0x21FF), (0x2200, 0x22FF), (0x2460, 0x24FF),
@@ -37,7 +37,8 @@ WORDS = "the of and to in is that for it was on are with as he they at be this f
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'RE", "'\u017f", "’s", "''s"]
 CODE = ["def f(x):\n    return x**2\n", "for (int i = 0; i < n; ++i) {\n\t\tx[i] += 1;\n\t}\n",
         "<div class=\"a\">&nbsp;</div>", "a_b__c", "CamelCaseWord", "http://x.y/z?q=1&r=%20",
-        "#include <stdio.h>", "$HOME/.config", "{\"k\": [1, 2.5e-3, null]}", "\\n\\t\\\\", "!!!???..."]
+        "#include <stdio.h>", "$HOME/.config",
+        "{\"k\": [1, 2.5e-3, null]}", "\\n\\t\\\\", "!!!???..."]
 CONTROLS = [chr(c) for c in range(1, 32)] + ["\x7f", "\x80", "\x9f", "\xad", "\u200d", "\ufffd"]
 
 
@@ -83,7 +84,8 @@ def metadata(path):
 def check(run, model, text, want, name_of):
     got = json.loads(run("tokenize", model, "--no-special", input=text.encode()).stdout)
     if got != want:
-        at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
+        shorter = min(len(got), len(want))
+        at = next((i for i in range(shorter) if got[i] != want[i]), shorter)
         pytest.fail(f"token {at}: {[name_of(i) for i in got[at:at + 5]]}, "
                     f"wanted {[name_of(i) for i in want[at:at + 5]]}")
 
@@ -122,7 +124,8 @@ def test_sentencepiece_tokens_are_those_of_sentencepiece(run, gemma3):
     proto.normalizer_spec.add_dummy_prefix = False
     proto.normalizer_spec.remove_extra_whitespaces = False
     reference = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
-    special = ["<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<unused7>", "</s>", "\n\n\n", "<td>"]
+    special = ["<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<unused7>", "</s>",
+               "\n\n\n", "<td>"]
     for text in texts(special):
         check(run, gemma3, text, reference.encode(text), reference.id_to_piece)
 

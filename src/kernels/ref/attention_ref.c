@@ -27,8 +27,8 @@ static void attend(const attention_args *a, weft_dtype dtype);
 static void attend_row(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head);
 static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
                         uint32_t part, float *record);
-static void attend_block(const attention_args *a, weft_dtype dtype, const float *q,
-                         uint32_t begin, uint32_t end, float *record);
+static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,
+                         uint32_t end, float *record);
 static void merge_record(float *into, const float *part, size_t v_dim);
 static void finish(float *out, const float *record, const float *sink, size_t v_dim);
 
@@ -106,8 +106,8 @@ static void load_row(const attention_args *a, weft_dtype dtype, float *dst, cons
                      dim);
 }
 
-static void attend_block(const attention_args *a, weft_dtype dtype, const float *q,
-                         uint32_t begin, uint32_t end, float *record) {
+static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,
+                         uint32_t end, float *record) {
     float row[KERNEL_HEAD_DIM_MAX], scores[KERNEL_ATTN_BLOCK];
     float *acc = record + 2;
     float m = record[0];

@@ -1,6 +1,6 @@
 /* attention_avx2.c - attention over pages, many rows and heads against each block of keys.
  *
- * The unit of work is a lane of arithmetic called a query: one row and one head. Up to TILE
+ * The unit of work is called a query: one row and one head. Up to TILE
  * queries go through the context together, block by block of KERNEL_ATTN_BLOCK positions:
  *
  *   scores   4 keys x 3 queries in 12 accumulators of eight lanes along the head; each score is
@@ -15,10 +15,12 @@
  * alone. (A weight of 0 would not do: 0 times an infinite value is not nothing.) Scores of unseen
  * positions may be computed and are then masked.
  *
- * With few queries (decode) F16 and F32 rows are read straight from the pages, once for all heads
- * of the group: bound by memory. With many, or when the cache is quantised, a block is first
- * converted to floats, K and then V in the same buffer: bound by arithmetic. Rows of the buffer
- * are padded so that they do not fall on the same cache sets.
+ * With few queries (decode) F16 and F32 rows are read straight from the pages, asked for one block
+ * ahead: bound by memory for one or two heads a group, by FMA for more. With many, or when the
+ * cache is quantised, a block is first converted to floats, K and then V in the same buffer: bound
+ * by arithmetic (65-85 % of the FMA peak). Rows of the buffer are padded so that they do not
+ * fall on the same cache sets. The tile lies on the stack: 350 KB, of which small heads touch
+ * little.
  *
  * Head sizes that are no multiple of 8 go to the reference.
  */
@@ -27,48 +29,8 @@
 #include <string.h>
 
 #include "kernels/ref/kernels_ref.h"
+#include "kernels/x86/attention_tile_avx2.h"
 #include "kernels/x86/kernels_avx2.h"
-#include "kernels/x86/vecmath_avx2.h"
-
-#define BLOCK KERNEL_ATTN_BLOCK
-#define BLOCK_PAGES (KERNEL_ATTN_BLOCK / KERNEL_PAGE_TOKENS)
-#define GROUP 3u          /* queries that share registers */
-#define TILE (20u * GROUP) /* queries that share a converted block */
-#define ACC_FLOATS 16384u
-#define DIRECT_MAX 24u     /* at most this many queries read the pages directly */
-#define PAD_FLOATS 16u
-
-/* What score and value loops read: a cache row in place, or a converted one. */
-typedef enum cell { CELL_F32, CELL_F16 } cell;
-
-typedef struct query {
-    const float *q;      /* [k_dim] */
-    float *acc;          /* [v_dim], of the current part */
-    float m, l;          /* of the current part; l is 0 before its first position */
-    float sum_m, sum_l;  /* of the parts merged so far, whose accumulator is in out */
-    float *out;          /* [v_dim] */
-    uint32_t begin, end; /* positions it sees */
-    uint32_t lo, hi;     /* those of the current block, relative to it */
-    float *scores;       /* [BLOCK], of the current block; then the weights */
-} query;
-
-typedef struct tile {
-    const attention_args *a;
-    weft_dtype dtype;
-    uint32_t n_queries, n_active; /* active: sees some position of the current block */
-    uint32_t end;                 /* positions below it are seen by some query */
-    query queries[TILE];
-    query *active[TILE];
-    bool is_direct;               /* rows are in the pages, not converted */
-    uint32_t lo, hi;              /* positions of the block that some active query sees */
-    /* K or V of the block: position p is at pages[p / 16] + p % 16 * row_bytes. ahead is where the
-     * next block's lie, to be fetched early, with rows of ahead_bytes. */
-    const uint8_t *pages[BLOCK_PAGES], *ahead[BLOCK_PAGES];
-    size_t row_bytes, ahead_bytes;
-    _Alignas(32) float scores[TILE][BLOCK];
-    _Alignas(32) float acc[ACC_FLOATS];
-    _Alignas(64) float block[BLOCK * (KERNEL_HEAD_DIM_MAX + PAD_FLOATS)];
-} tile;
 
 static void attend(const attention_args *a, weft_dtype dtype);
 static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t n);
@@ -78,14 +40,12 @@ static void tile_scores(tile *t, uint32_t block);
 static void tile_values(tile *t, uint32_t block);
 static void query_softmax(query *q, const attention_args *a);
 static void query_finish_part(query *q, size_t v_dim);
-static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l,
-                         const float *acc, size_t v_dim);
+static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
+                         size_t v_dim);
 static void finish(float *out, float m, float l, const float *sink, size_t v_dim);
 static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_bytes, size_t dim);
 
-static bool is_tuned(const attention_args *a) {
-    return a->k_dim % 8 == 0 && a->v_dim % 8 == 0;
-}
+static bool is_tuned(const attention_args *a) { return a->k_dim % 8 == 0 && a->v_dim % 8 == 0; }
 
 void attention_f32_avx2(const attention_args *args) {
     if (!is_tuned(args)) {
@@ -223,97 +183,6 @@ static bool tile_enter_block(tile *t, uint32_t block) {
     return t->n_active > 0;
 }
 
-INLINE_AVX2 __m256 load_cell(const uint8_t *row, size_t i, cell c) {
-    if (c == CELL_F16) {
-        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + 2 * i)));
-    }
-    return _mm256_loadu_ps((const float *)(const void *)(row + 4 * i));
-}
-
-/* Lane j is the sum of the lanes of the jth vector, by the tree of sum_lanes_avx2. */
-INLINE_AVX2 __m128 sum_four(__m256 a, __m256 b, __m256 c, __m256 d) {
-    const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-    const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-    const __m256 s = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
-    return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
-}
-
-/* Of the queries left, how many go next: a group of one would leave the multipliers waiting for
- * its few chains, so four are two and two. */
-INLINE_AVX2 uint32_t group_size(uint32_t left) {
-    return left == GROUP + 1 ? 2 : left < GROUP ? left : GROUP;
-}
-
-INLINE_AVX2 const uint8_t *row_in(const uint8_t *const *pages, uint32_t p, size_t row_bytes) {
-    return pages[p / KERNEL_PAGE_TOKENS] + p % KERNEL_PAGE_TOKENS * row_bytes;
-}
-
-/* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
- * one block ahead. */
-INLINE_AVX2 void fetch(const uint8_t *data, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)data + i, _MM_HINT_T0);
-    }
-}
-
-/* Scores of n queries with four keys, written at column `at`. */
-INLINE_AVX2 void score_group(query *const *queries, const uint8_t *keys, size_t row_bytes,
-                             uint32_t at, size_t dim, float scale, cell c, const int n) {
-    __m256 acc[3][4];
-    for (int r = 0; r < n; r++) {
-        for (int j = 0; j < 4; j++) {
-            acc[r][j] = _mm256_setzero_ps();
-        }
-    }
-    const float *q0 = queries[0]->q, *q1 = queries[n > 1 ? 1 : 0]->q, *q2 = queries[n > 2 ? 2 : 0]->q;
-    const uint8_t *k0 = keys, *k1 = k0 + row_bytes, *k2 = k1 + row_bytes, *k3 = k2 + row_bytes;
-    for (size_t i = 0; i < dim; i += 8) {
-        const __m256 q[3] = {_mm256_loadu_ps(q0 + i), _mm256_loadu_ps(q1 + i),
-                             _mm256_loadu_ps(q2 + i)};
-        const uint8_t *const k[4] = {k0, k1, k2, k3};
-        for (int j = 0; j < 4; j++) {
-            const __m256 key = load_cell(k[j], i, c);
-            for (int r = 0; r < n; r++) {
-                acc[r][j] = _mm256_fmadd_ps(q[r], key, acc[r][j]);
-            }
-        }
-    }
-    for (int r = 0; r < n; r++) {
-        const __m128 s = sum_four(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
-        _mm_store_ps(queries[r]->scores + at, _mm_mul_ps(s, _mm_set1_ps(scale)));
-    }
-}
-
-/* Every query against every four keys of which it sees one. */
-INLINE_AVX2 void score_block(tile *t, cell c) {
-    const size_t dim = t->a->k_dim;
-    const float scale = t->a->scale;
-    for (uint32_t at = t->lo / 4 * 4; at < t->hi; at += 4) {
-        const uint8_t *keys = row_in(t->pages, at, t->row_bytes);
-        if (t->is_direct) { /* a page's rows are contiguous: four of them are one stretch */
-            fetch(row_in(t->ahead, at, t->ahead_bytes), 4 * t->ahead_bytes);
-        }
-        for (uint32_t i = 0, n; i < t->n_active; i += n) {
-            query *const *q = &t->active[i];
-            n = group_size(t->n_active - i);
-            bool is_seen = false;
-            for (uint32_t r = 0; r < n; r++) {
-                is_seen |= q[r]->lo < at + 4 && q[r]->hi > at;
-            }
-            if (!is_seen) {
-                continue;
-            }
-            if (n == 3) {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 3);
-            } else if (n == 2) {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 2);
-            } else {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 1);
-            }
-        }
-    }
-}
-
 static void tile_scores(tile *t, uint32_t block) {
     const attention_args *a = t->a;
     if (load_block(t, block, a->k, a->k_row_bytes, a->k_dim) == CELL_F16) {
@@ -374,98 +243,6 @@ static void query_softmax(query *q, const attention_args *a) {
     q->m = m;
 }
 
-/* acc of n queries, columns [col, col + 8 * width) += weights x values of positions [from, to). */
-INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from, uint32_t to,
-                             size_t col, cell c, const int n, const int width) {
-    const size_t col_bytes = c == CELL_F16 ? 2 * col : 4 * col;
-    __m256 acc[3][8];
-    for (int r = 0; r < n; r++) {
-        for (int j = 0; j < width; j++) {
-            acc[r][j] = _mm256_loadu_ps(queries[r]->acc + col + 8 * j);
-        }
-    }
-    const float *w0 = queries[0]->scores, *w1 = queries[n > 1 ? 1 : 0]->scores,
-                *w2 = queries[n > 2 ? 2 : 0]->scores;
-    while (from < to) {
-        const uint8_t *row = row_in(t->pages, from, t->row_bytes) + col_bytes;
-        const uint8_t *ahead = row_in(t->ahead, from, t->ahead_bytes) + col_bytes;
-        const uint32_t page_end = (from / KERNEL_PAGE_TOKENS + 1) * KERNEL_PAGE_TOKENS;
-        const uint32_t stop = page_end < to ? page_end : to;
-        for (; from < stop; from++, row += t->row_bytes, ahead += t->ahead_bytes) {
-            const __m256 weight[3] = {_mm256_broadcast_ss(w0 + from), _mm256_broadcast_ss(w1 + from),
-                                      _mm256_broadcast_ss(w2 + from)};
-            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
-            for (int j = 0; j < width; j++) {
-                const __m256 value = load_cell(row, 8 * (size_t)j, c);
-                for (int r = 0; r < n; r++) {
-                    acc[r][j] = _mm256_fmadd_ps(weight[r], value, acc[r][j]);
-                }
-            }
-        }
-    }
-    for (int r = 0; r < n; r++) {
-        for (int j = 0; j < width; j++) {
-            _mm256_storeu_ps(queries[r]->acc + col + 8 * j, acc[r][j]);
-        }
-    }
-}
-
-INLINE_AVX2 void value_rows(query *const *q, uint32_t n, const tile *t, uint32_t from, uint32_t to,
-                            size_t col, cell c, const int width) {
-    if (from >= to) {
-        return;
-    }
-    if (n == 3) {
-        value_group(q, t, from, to, col, c, 3, width);
-    } else if (n == 2) {
-        value_group(q, t, from, to, col, c, 2, width);
-    } else {
-        value_group(q, t, from, to, col, c, 1, width);
-    }
-}
-
-/* The stretch that all n queries see together, what only some see one by one around it. */
-INLINE_AVX2 void value_columns(query *const *q, uint32_t n, const tile *t, size_t col, cell c,
-                               const int width) {
-    uint32_t from = q[0]->lo, to = q[0]->hi;
-    for (uint32_t r = 1; r < n; r++) {
-        from = q[r]->lo > from ? q[r]->lo : from;
-        to = q[r]->hi < to ? q[r]->hi : to;
-    }
-    if (from >= to) {
-        for (uint32_t r = 0; r < n; r++) {
-            value_rows(&q[r], 1, t, q[r]->lo, q[r]->hi, col, c, width);
-        }
-        return;
-    }
-    for (uint32_t r = 0; r < n; r++) {
-        value_rows(&q[r], 1, t, q[r]->lo, from, col, c, width);
-    }
-    value_rows(q, n, t, from, to, col, c, width);
-    for (uint32_t r = 0; r < n; r++) {
-        value_rows(&q[r], 1, t, to, q[r]->hi, col, c, width);
-    }
-}
-
-INLINE_AVX2 void value_block(tile *t, cell c) {
-    const size_t dim = t->a->v_dim;
-    for (size_t col = 0; col < dim;) {
-        const size_t width = dim - col >= 32 ? 4 : dim - col >= 16 ? 2 : 1;
-        for (uint32_t i = 0, n; i < t->n_active; i += n) {
-            query *const *q = &t->active[i];
-            n = group_size(t->n_active - i);
-            if (width == 4) {
-                value_columns(q, n, t, col, c, 4);
-            } else if (width == 2) {
-                value_columns(q, n, t, col, c, 2);
-            } else {
-                value_columns(q, n, t, col, c, 1);
-            }
-        }
-        col += 8 * width;
-    }
-}
-
 static void tile_values(tile *t, uint32_t block) {
     const attention_args *a = t->a;
     if (load_block(t, block, a->v, a->v_row_bytes, a->v_dim) == CELL_F16) {
@@ -480,8 +257,8 @@ static void query_finish_part(query *q, size_t v_dim) {
 }
 
 /* (sum_m, sum_l, sum) becomes itself merged with (m, l, acc); either may be empty (l = 0). */
-static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l,
-                         const float *acc, size_t v_dim) {
+static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
+                         size_t v_dim) {
     if (l == 0.0f) {
         return;
     }
@@ -547,7 +324,7 @@ static void convert_q8_0(float *dst, const uint8_t *src, size_t n) {
     }
 }
 
-/* 18 bytes: f16 scale, 16 bytes of codes 0..15 around 8: j in the low and j + 16 in the high half. */
+/* 18 bytes: f16 scale, 16 bytes of codes 0..15 around 8: j in the low, j + 16 in the high half. */
 static void convert_q4_0(float *dst, const uint8_t *src, size_t n) {
     const __m128i low = _mm_set1_epi8(15), middle = _mm_set1_epi8(8);
     for (size_t i = 0; i < n; i += 32, src += 18) {
@@ -576,8 +353,8 @@ static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_
         t->ahead[i] = base + next * t->a->page_stride_bytes;
     }
     t->row_bytes = t->ahead_bytes = row_bytes;
-    t->is_direct = t->dtype == WEFT_DTYPE_F32 ||
-                   (t->dtype == WEFT_DTYPE_F16 && t->n_active <= DIRECT_MAX);
+    t->is_direct =
+        t->dtype == WEFT_DTYPE_F32 || (t->dtype == WEFT_DTYPE_F16 && t->n_active <= DIRECT_MAX);
     if (t->is_direct) {
         return t->dtype == WEFT_DTYPE_F16 ? CELL_F16 : CELL_F32;
     }
@@ -595,8 +372,7 @@ static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_
         }
     }
     for (size_t i = 0; i < BLOCK_PAGES; i++) {
-        t->pages[i] = t->ahead[i] =
-            (const uint8_t *)(t->block + i * KERNEL_PAGE_TOKENS * stride);
+        t->pages[i] = t->ahead[i] = (const uint8_t *)(t->block + i * KERNEL_PAGE_TOKENS * stride);
     }
     t->row_bytes = t->ahead_bytes = stride * sizeof(float);
     return CELL_F32;

@@ -93,8 +93,8 @@ static void store_block_q4_0(uint8_t *dst, const float *src) {
     const __m256i lo = _mm256_or_si256(q[0], _mm256_slli_epi32(q[2], 4));
     const __m256i hi = _mm256_or_si256(q[1], _mm256_slli_epi32(q[3], 4));
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(lo, hi), 0xD8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words),
-                                           _mm256_extracti128_si256(words, 1));
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     store_f16(dst, d);
     _mm_storeu_si128((__m128i *)(void *)(dst + 2), bytes);
 }

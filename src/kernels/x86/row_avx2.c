@@ -29,8 +29,8 @@ void rmsnorm_f32_avx2(float *y, const float *x, const float *w, size_t n, float 
         const __m256 v = _mm256_maskload_ps(x + i, mask);
         sum[j] = _mm256_fmadd_ps(v, v, sum[j]);
     }
-    const float total = sum_lanes_avx2(
-        _mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+    const float total =
+        sum_lanes_avx2(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
     const __m256 scale = _mm256_set1_ps(1.0f / sqrtf(total / (float)n + eps));
     if (w == NULL) {
         scale_f32_avx2(y, x, _mm256_cvtss_f32(scale), n);

@@ -1,7 +1,7 @@
 /* vecmath_avx2.h - exp, tanh and sums over eight lanes, for the AVX2 files alone.
  *
- * exp: x = n ln2 + r with |r| <= ln2 / 2, ln2 in two floats; e^r = 1 + r + r^2 P(r) with P of degree
- * 4 interpolated at the Chebyshev nodes (relative error 9e-9 before rounding). tanh: an odd
+ * exp: x = n ln2 + r with |r| <= ln2 / 2, ln2 in two floats; e^r = 1 + r + r^2 P(r), P of degree 4
+ * interpolated at the Chebyshev nodes (relative error 9e-9 before rounding). tanh: an odd
  * polynomial below 0.625, 1 - 2 / (e^2x + 1) above. Measured against double: at most 2 ULP.
  *
  * Everything is static inline: no AVX2 copy of anything can be linked into portable code.
@@ -82,7 +82,8 @@ static inline __m256 tanh_avx2(__m256 x) {
     const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f);
     const __m256 a = _mm256_andnot_ps(sign, x);
     const __m256 e = exp_avx2(_mm256_add_ps(a, a));
-    const __m256 large = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0f), _mm256_add_ps(e, one)));
+    const __m256 large =
+        _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0f), _mm256_add_ps(e, one)));
     const __m256 z = _mm256_mul_ps(x, x);
     __m256 p = _mm256_set1_ps(-0.00609629974f);
     p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(0.0209968947f));

@@ -1,0 +1,323 @@
+/* test_kv_seqs.c - block tables of full and sliding groups: growing never fails, closing returns
+ * everything, and every position that a row may see has its page.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "kv/kv_seqs.h"
+
+#define CTX 400u
+#define CHUNK 24u
+#define WINDOW 40u
+
+static const kv_config config = {
+    .n_groups = 2,
+    .groups = {{.n_pages = 60, .window = WINDOW}, {.n_pages = 100, .window = 0}},
+    .seqs_max = 6,
+    .ctx_max = CTX,
+    .chunk_max = CHUNK,
+};
+
+static kv_seqs *make(void) {
+    kv_seqs *kv = NULL;
+    weft_error err = {0};
+    assert_int_equal(kv_seqs_create(&kv, &config, &err), WEFT_OK);
+    kv_seqs_check(kv);
+    return kv;
+}
+
+static uint32_t available(const kv_seqs *kv, uint32_t group) {
+    return kv_pool_available(kv_seqs_pool(kv, group));
+}
+
+/* Rows [n_past, n_tokens) and all they see must have pages. */
+static void expect_visible(const kv_seqs *kv, kv_seq seq, uint32_t n_past, uint32_t n_tokens) {
+    for (uint32_t g = 0; g < config.n_groups; g++) {
+        const uint32_t window = config.groups[g].window;
+        const uint32_t first = window != 0 && n_past + 1 > window ? n_past + 1 - window : 0;
+        const kv_page *pages = kv_seq_pages(kv, seq, g);
+        for (uint32_t p = first; p < n_tokens; p++) {
+            assert_int_not_equal(pages[p / PAGE_TOKENS], KV_PAGE_NONE);
+        }
+        for (uint32_t i = page_count(n_tokens); i < page_count(CTX); i++) {
+            assert_int_equal(pages[i], KV_PAGE_NONE);
+        }
+    }
+}
+
+static void opening_reserves_and_closing_returns(void **state) {
+    (void)state;
+    kv_seqs *kv = make();
+    const kv_seq seq = kv_seq_try_open(kv, CTX);
+    assert_int_equal(seq, 0);
+    assert_int_equal(available(kv, 0), 60 - page_count_group(WINDOW, CTX, CHUNK));
+    assert_int_equal(available(kv, 1), 100 - 25);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 1)), 0);
+    kv_seqs_check(kv);
+    kv_seq_grow(kv, seq, 0, 20);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 1)), 2);
+    assert_int_equal(available(kv, 1), 75); /* held and reserved together stay the promise */
+    kv_seqs_check(kv);
+    kv_seq_close(kv, seq);
+    kv_seqs_check(kv);
+    assert_int_equal(available(kv, 0), 60);
+    assert_int_equal(available(kv, 1), 100);
+    assert_int_equal(kv_seqs_open_count(kv), 0);
+    kv_seqs_destroy(&kv);
+    assert_null(kv);
+    kv_seqs_destroy(&kv);
+}
+
+static void opening_is_refused_without_pages_or_slots(void **state) {
+    (void)state;
+    kv_seq seqs[6];
+    kv_seqs *kv = make();
+    for (uint32_t i = 0; i < 4; i++) {
+        seqs[i] = kv_seq_try_open(kv, CTX); /* 4 * 25 pages: all of group 1 */
+        assert_int_equal(seqs[i], i);
+    }
+    const uint32_t left = available(kv, 0);
+    assert_int_equal(kv_seq_try_open(kv, 16), KV_SEQ_NONE);
+    assert_int_equal(available(kv, 0), left); /* in every group or in none */
+    kv_seqs_check(kv);
+    kv_seq_close(kv, seqs[2]);
+    assert_int_equal(kv_seq_try_open(kv, 16), 2); /* the lowest free slot */
+    seqs[4] = kv_seq_try_open(kv, 16);
+    seqs[5] = kv_seq_try_open(kv, 16);
+    assert_int_equal(seqs[5], 5);
+    assert_int_equal(kv_seq_try_open(kv, 1), KV_SEQ_NONE); /* slots are out */
+    assert_int_equal(kv_seqs_open_count(kv), 6);
+    for (kv_seq s = 0; s < 6; s++) {
+        kv_seq_close(kv, s);
+        kv_seqs_check(kv);
+    }
+    kv_seqs_destroy(&kv);
+}
+
+static void sliding_groups_give_back_what_no_row_sees(void **state) {
+    (void)state;
+    kv_seqs *kv = make();
+    const kv_seq seq = kv_seq_try_open(kv, CTX);
+    for (uint32_t n = 0; n < CTX; n++) {
+        kv_seq_grow(kv, seq, n, n + 1);
+        kv_seqs_check(kv);
+        expect_visible(kv, seq, n, n + 1);
+        const kv_page *pages = kv_seq_pages(kv, seq, 0);
+        const uint32_t first = n + 1 > WINDOW ? n + 1 - WINDOW : 0;
+        for (uint32_t i = 0; i < first / PAGE_TOKENS; i++) {
+            assert_int_equal(pages[i], KV_PAGE_NONE);
+        }
+    }
+    assert_int_equal(kv_seq_tokens(kv, seq), CTX);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 1)), 25);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 0)), 4); /* positions 360..399: 352 on */
+    kv_seq_close(kv, seq);
+    kv_seqs_destroy(&kv);
+}
+
+static void chunks_at_any_offset_find_room(void **state) {
+    (void)state;
+    for (uint32_t offset = 0; offset < 20; offset++) {
+        kv_seqs *kv = make();
+        const kv_seq seq = kv_seq_try_open(kv, CTX);
+        uint32_t n = 0;
+        if (offset > 0) {
+            kv_seq_grow(kv, seq, 0, offset);
+            n = offset;
+        }
+        for (; n + CHUNK <= CTX; n += CHUNK) {
+            kv_seq_grow(kv, seq, n, n + CHUNK);
+            kv_seqs_check(kv);
+            expect_visible(kv, seq, n, n + CHUNK);
+        }
+        kv_seq_close(kv, seq);
+        kv_seqs_destroy(&kv);
+    }
+}
+
+static void a_cut_forgets_positions_and_their_pages(void **state) {
+    (void)state;
+    kv_seqs *kv = make();
+    const kv_seq seq = kv_seq_try_open(kv, CTX);
+    kv_seq_grow(kv, seq, 0, 20);
+    kv_seq_grow(kv, seq, 20, 35);
+    assert_int_equal(kv_seq_cut_min(kv, seq), 0); /* nothing was dropped yet */
+    kv_seq_cut(kv, seq, 17);
+    assert_int_equal(kv_seq_tokens(kv, seq), 17);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 0)), 2);
+    kv_seq_cut(kv, seq, 16);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 0)), 1);
+    kv_seqs_check(kv);
+    kv_seq_cut(kv, seq, 0);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 1)), 0);
+    kv_seqs_check(kv);
+    for (uint32_t n = 0; n < 96; n += CHUNK) {
+        kv_seq_grow(kv, seq, n, n + CHUNK);
+    }
+    kv_seq_grow(kv, seq, 96, 97); /* row 96 sees 57..96: pages 0 to 2 are dropped */
+    assert_int_equal(kv_seq_cut_min(kv, seq), 3 * 16 + WINDOW - 1);
+    kv_seq_cut(kv, seq, kv_seq_cut_min(kv, seq));
+    kv_seqs_check(kv);
+    const uint32_t n = kv_seq_tokens(kv, seq);
+    kv_seq_grow(kv, seq, n, n + 1);
+    expect_visible(kv, seq, n, n + 1);
+    kv_seqs_check(kv);
+    kv_seq_close(kv, seq);
+    kv_seqs_destroy(&kv);
+}
+
+static void sequences_never_share_a_page(void **state) {
+    (void)state;
+    kv_seqs *kv = make();
+    bool is_used[100] = {false};
+    kv_seqs_shuffle(kv, 5);
+    for (kv_seq s = 0; s < 4; s++) {
+        assert_int_equal(kv_seq_try_open(kv, 64), s);
+        kv_seq_grow(kv, s, 0, 24);
+        kv_seq_grow(kv, s, 24, 40);
+    }
+    for (kv_seq s = 0; s < 4; s++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            const kv_page page = kv_seq_pages(kv, s, 1)[i];
+            assert_false(is_used[page]);
+            is_used[page] = true;
+        }
+        kv_seq_close(kv, s);
+    }
+    kv_seqs_destroy(&kv);
+}
+
+static void senseless_configurations_are_refused(void **state) {
+    (void)state;
+    kv_seqs *kv = NULL;
+    weft_error err = {0};
+    kv_config c = config;
+    c.n_groups = 5;
+    assert_int_equal(kv_seqs_create(&kv, &c, &err), WEFT_INVALID);
+    assert_string_equal(err.message, "KV of 5 groups, 6 sequences, 400 positions, chunks of 24: "
+                                     "wanted 1 to 4 groups and no zero");
+    c = config;
+    c.seqs_max = 0;
+    assert_int_equal(kv_seqs_create(&kv, &c, &err), WEFT_INVALID);
+    c = config;
+    c.groups[1].n_pages = KV_PAGES_MAX + 1;
+    assert_int_equal(kv_seqs_create(&kv, &c, &err), WEFT_LIMIT);
+    assert_null(kv);
+}
+
+static void creation_survives_every_failing_allocation(void **state) {
+    (void)state;
+    const uint64_t live = mem_stats_total().live_bytes;
+    for (int64_t nth = 0;; nth++) {
+        kv_seqs *kv = NULL;
+        weft_error err = {0};
+        mem_fail_after(nth);
+        const weft_status status = kv_seqs_create(&kv, &config, &err);
+        mem_fail_after(-1);
+        if (status == WEFT_OK) {
+            assert_int_equal(nth, 3 + 2 * 3);
+            kv_seqs_destroy(&kv);
+            break;
+        }
+        assert_int_equal(status, WEFT_NOMEM);
+        assert_non_null(strstr(err.message, "out of memory"));
+        assert_int_equal(mem_stats_total().live_bytes, live);
+    }
+    assert_int_equal(mem_stats_total().live_bytes, live);
+}
+
+/* ---- a random walk ---- */
+
+typedef struct walker {
+    bool is_open;
+    uint32_t n_tokens, n_max;
+} walker;
+
+static uint64_t walk_state;
+
+static uint32_t walk_random(uint32_t n) {
+    walk_state = walk_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(walk_state >> 33) % n;
+}
+
+static void walk_grow(kv_seqs *kv, kv_seq s, walker *w) {
+    const uint32_t room = w->n_max - w->n_tokens;
+    if (room > 0) {
+        const uint32_t most = room < CHUNK ? room : CHUNK;
+        const uint32_t n = 1 + walk_random(most);
+        kv_seq_grow(kv, s, w->n_tokens, w->n_tokens + n);
+        expect_visible(kv, s, w->n_tokens, w->n_tokens + n);
+        w->n_tokens += n;
+    }
+}
+
+static void walk_cut(kv_seqs *kv, kv_seq s, walker *w) {
+    const uint32_t min = kv_seq_cut_min(kv, s);
+    assert_true(min <= w->n_tokens);
+    w->n_tokens = min + walk_random(w->n_tokens - min + 1);
+    kv_seq_cut(kv, s, w->n_tokens);
+}
+
+static void walk_open(kv_seqs *kv, walker *walkers) {
+    const uint32_t n_max = 1 + walk_random(CTX);
+    const kv_seq s = kv_seq_try_open(kv, n_max);
+    if (s != KV_SEQ_NONE) {
+        assert_false(walkers[s].is_open);
+        walkers[s] = (walker){true, 0, n_max};
+    }
+}
+
+static void a_random_walk_keeps_the_books(void **state) {
+    (void)state;
+    walker walkers[6] = {{0}};
+    kv_seqs *kv = make();
+    walk_state = 17;
+    kv_seqs_shuffle(kv, 99);
+    for (uint32_t step = 0; step < 30000; step++) {
+        const kv_seq s = walk_random(6);
+        const uint32_t what = walk_random(16);
+        if (!walkers[s].is_open) {
+            walk_open(kv, walkers);
+        } else if (what == 0) {
+            kv_seq_close(kv, s);
+            walkers[s].is_open = false;
+        } else if (what < 4) {
+            walk_cut(kv, s, &walkers[s]);
+        } else {
+            walk_grow(kv, s, &walkers[s]);
+        }
+        kv_seqs_check(kv);
+        if (walkers[s].is_open) {
+            assert_int_equal(kv_seq_tokens(kv, s), walkers[s].n_tokens);
+        }
+    }
+    for (kv_seq s = 0; s < 6; s++) {
+        if (walkers[s].is_open) {
+            kv_seq_close(kv, s);
+        }
+    }
+    assert_int_equal(available(kv, 0), 60);
+    assert_int_equal(available(kv, 1), 100);
+    kv_seqs_destroy(&kv);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening_reserves_and_closing_returns),
+        cmocka_unit_test(opening_is_refused_without_pages_or_slots),
+        cmocka_unit_test(sliding_groups_give_back_what_no_row_sees),
+        cmocka_unit_test(chunks_at_any_offset_find_room),
+        cmocka_unit_test(a_cut_forgets_positions_and_their_pages),
+        cmocka_unit_test(sequences_never_share_a_page),
+        cmocka_unit_test(senseless_configurations_are_refused),
+        cmocka_unit_test(creation_survives_every_failing_allocation),
+        cmocka_unit_test(a_random_walk_keeps_the_books),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
