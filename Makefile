@@ -22,7 +22,7 @@ all:
 # Chats on a terminal; without one it answers one question and is done.
 run: all
 	@model=$$(scripts/get_model) && if test -t 0; then exec $(BUILD)/weft run "$$model"; \
-	else exec $(BUILD)/weft run "$$model" "$(QUESTION)"; fi
+	else exec $(BUILD)/weft run "$$model" "$(QUESTION)" --temp 0; fi
 
 test: test-build
 	@scripts/run_tests

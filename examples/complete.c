@@ -16,7 +16,8 @@ int main(int argc, char **argv) {
     weft_request_options o = weft_request_options_default();
     if (argc != 3 || weft_runtime_create(&rt, NULL, &err) != WEFT_OK ||
         weft_engine_open(&en, rt, argv[1], NULL, &err) != WEFT_OK ||
-        weft_tokenize(en, argv[2], strlen(argv[2]), WEFT_TOKENIZE_SPECIAL, &prompt, &err) != WEFT_OK) {
+        weft_tokenize(en, argv[2], strlen(argv[2]), WEFT_TOKENIZE_SPECIAL, &prompt, &err) !=
+            WEFT_OK) {
         fprintf(stderr, "complete: %s\n", argc != 3 ? "usage: complete MODEL TEXT" : err.message);
         return 1;
     }

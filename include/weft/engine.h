@@ -41,12 +41,12 @@ typedef struct weft_request weft_request;
 typedef bool weft_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
 typedef struct weft_engine_options {
-    uint32_t ctx;            /* positions of one request; 0 = min(the model's maximum, 8192) */
-    uint32_t seqs;           /* requests running at once; 0 = 1 */
-    uint32_t queue;          /* requests waiting at once; 0 = 256 */
-    uint32_t batch_rows;     /* tokens of one forward; 0 = 512 */
-    weft_dtype kv_type;      /* F16 (default), F32, Q8_0, Q4_0 */
-    uint64_t kv_mem_bytes;   /* for all KV pools; 0 = `seqs` full contexts */
+    uint32_t ctx;          /* positions of one request; 0 = min(the model's maximum, 8192) */
+    uint32_t seqs;         /* requests running at once; 0 = 1 */
+    uint32_t queue;        /* requests waiting at once; 0 = 256 */
+    uint32_t batch_rows;   /* tokens of one forward; 0 = 512 */
+    weft_dtype kv_type;    /* F16 (default), F32, Q8_0, Q4_0 */
+    uint64_t kv_mem_bytes; /* for all KV pools; 0 = `seqs` full contexts */
     weft_progress_fn *progress;
     void *progress_user;
 } weft_engine_options;
@@ -131,13 +131,13 @@ typedef struct weft_request_options {
     int32_t top_k;         /* 0 = off */
     float top_p, min_p;    /* 1 and 0 = off */
     float repetition_penalty, presence_penalty, frequency_penalty; /* 1, 0, 0 = off */
-    uint64_t seed;         /* read when has_seed, else one is drawn */
+    uint64_t seed; /* read when has_seed, else one is drawn */
     bool has_seed;
-    bool ignore_eos;       /* generation ends only at the token limit */
+    bool ignore_eos; /* generation ends only at the token limit */
     bool has_logprobs;
-    bool shows_special;    /* control tokens appear in the text */
+    bool shows_special;      /* control tokens appear in the text */
     uint32_t n_top_logprobs; /* 0..20, with has_logprobs */
-    uint32_t choice;       /* index among the n choices of one prompt: part of the random key */
+    uint32_t choice;         /* index among the n choices of one prompt: part of the random key */
     const weft_logit_bias *bias; /* copied */
     size_t n_bias;
     const char *const *stop; /* copied; the text ends before the first that appears */
@@ -151,11 +151,11 @@ typedef struct weft_request_options {
 WEFT_API weft_request_options weft_request_options_default(void);
 
 typedef enum weft_finish {
-    WEFT_FINISH_NONE,      /* still running */
-    WEFT_FINISH_STOP,      /* an end token or a stop string */
-    WEFT_FINISH_LENGTH,    /* max_tokens, or the context is full */
+    WEFT_FINISH_NONE,   /* still running */
+    WEFT_FINISH_STOP,   /* an end token or a stop string */
+    WEFT_FINISH_LENGTH, /* max_tokens, or the context is full */
     WEFT_FINISH_CANCELLED,
-    WEFT_FINISH_ERROR,     /* weft_request_error says which */
+    WEFT_FINISH_ERROR, /* weft_request_error says which */
 } weft_finish;
 
 typedef struct weft_logprob {

@@ -10,18 +10,18 @@
 extern "C" {
 #endif
 
-#define WEFT_STATUS_LIST(X)                      \
-    X(OK, 0, "ok")                               \
-    X(NOMEM, -1, "out of memory")                \
-    X(IO, -2, "input or output failed")          \
-    X(FORMAT, -3, "malformed data")              \
+#define WEFT_STATUS_LIST(X)                       \
+    X(OK, 0, "ok")                                \
+    X(NOMEM, -1, "out of memory")                 \
+    X(IO, -2, "input or output failed")           \
+    X(FORMAT, -3, "malformed data")               \
     X(UNSUPPORTED, -4, "valid but not supported") \
-    X(INVALID, -5, "invalid argument")           \
-    X(LIMIT, -6, "limit exceeded")               \
-    X(AGAIN, -7, "not now")                      \
-    X(CANCELLED, -8, "cancelled")                \
-    X(DEVICE, -9, "device failed")               \
-    X(PEER, -10, "peer failed")                  \
+    X(INVALID, -5, "invalid argument")            \
+    X(LIMIT, -6, "limit exceeded")                \
+    X(AGAIN, -7, "not now")                       \
+    X(CANCELLED, -8, "cancelled")                 \
+    X(DEVICE, -9, "device failed")                \
+    X(PEER, -10, "peer failed")                   \
     X(NOTFOUND, -11, "not found")
 
 typedef enum weft_status {

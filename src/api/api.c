@@ -62,9 +62,7 @@ void api_destroy(api **a) {
     }
 }
 
-void api_set_engine(api *a, weft_engine *en) {
-    atomic_store(&a->en, en);
-}
+void api_set_engine(api *a, weft_engine *en) { atomic_store(&a->en, en); }
 
 /* Takes the same time whatever the first difference is. */
 static bool is_same_key(str given, const char *wanted) {
@@ -79,9 +77,8 @@ static bool is_same_key(str given, const char *wanted) {
 static bool has_key(const api *a, const http_exchange *x) {
     const str bearer = STR_LIT("Bearer ");
     const str given = http_header(x, "Authorization");
-    return a->api_key == NULL ||
-           (str_starts_with(given, bearer) &&
-            is_same_key(str_slice(given, bearer.len, given.len), a->api_key));
+    return a->api_key == NULL || (str_starts_with(given, bearer) &&
+                                  is_same_key(str_slice(given, bearer.len, given.len), a->api_key));
 }
 
 static void fail(http_exchange *x, int http_status, const char *code, const char *message) {
@@ -128,13 +125,9 @@ static void start_completion(api *a, http_exchange *x, openai_kind kind) {
     completion_start(x, kind, &context);
 }
 
-static void post_chat(api *a, http_exchange *x) {
-    start_completion(a, x, OPENAI_CHAT);
-}
+static void post_chat(api *a, http_exchange *x) { start_completion(a, x, OPENAI_CHAT); }
 
-static void post_text(api *a, http_exchange *x) {
-    start_completion(a, x, OPENAI_TEXT);
-}
+static void post_text(api *a, http_exchange *x) { start_completion(a, x, OPENAI_TEXT); }
 
 /* ---- dispatch ---- */
 
@@ -152,8 +145,9 @@ static bool may_pass(api *a, http_exchange *x, bool needs_key, bool needs_engine
 
 static void answer_unknown(http_exchange *x, bool is_known_path) {
     char message[256];
-    snprintf(message, sizeof message, is_known_path ? STR_FMT " is not taken by " STR_FMT
-                                                    : "no such path: " STR_FMT " " STR_FMT,
+    snprintf(message, sizeof message,
+             is_known_path ? STR_FMT " is not taken by " STR_FMT
+                           : "no such path: " STR_FMT " " STR_FMT,
              STR_ARG(str_slice(http_method(x), 0, 20)), STR_ARG(str_slice(http_path(x), 0, 150)));
     fail(x, is_known_path ? 405 : 404, is_known_path ? "method_not_allowed" : "not_found", message);
 }

@@ -21,8 +21,8 @@
 
 typedef struct choice {
     weft_request *rq;
-    buf text;          /* collected, when not streamed */
-    json_t *logprobs;  /* collected, when wanted; an array */
+    buf text;           /* collected, when not streamed */
+    json_t *logprobs;   /* collected, when wanted; an array */
     size_t text_offset; /* of the next token, for the logprobs of /v1/completions */
     weft_finish finish;
 } choice;
@@ -112,8 +112,8 @@ static void respond_error(completion *c, const api_error *e) {
 static bool stream_event(completion *c, uint32_t i, const weft_event *ev, json_t *logprobs) {
     const str text = str_from(ev->text, ev->text_len);
     if (ev->text_len > 0 || json_array_size(logprobs) > 0) {
-        if (!api_json_event(c->x, completion_json_chunk(&c->head, i, text, logprobs,
-                                                        WEFT_FINISH_NONE))) {
+        if (!api_json_event(c->x,
+                            completion_json_chunk(&c->head, i, text, logprobs, WEFT_FINISH_NONE))) {
             return false;
         }
     }

@@ -2,7 +2,7 @@
  *
  *   body ─► openai_request ─► a weft_request for every prompt and choice
  *   engine's thread: on_ready ─► (once until looked at) http_server_post
- *   event thread:    completion_pump ─► polls every choice ─► SSE chunks, or one document at the end
+ *   event thread:    pump ─► polls every choice ─► SSE chunks, or one document at the end
  *
  * A completion belongs to its exchange: when the exchange is over, for whatever reason, its requests
  * are released and so cancelled. Event thread only, but for the waking.

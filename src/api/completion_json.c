@@ -22,14 +22,11 @@ void completion_head_init(completion_head *h, bool is_chat, const char *model) {
 
 static const char *finish_name(weft_finish finish) {
     switch (finish) {
-    case WEFT_FINISH_STOP:
-        return "stop";
-    case WEFT_FINISH_LENGTH:
-        return "length";
+    case WEFT_FINISH_STOP: return "stop";
+    case WEFT_FINISH_LENGTH: return "length";
     case WEFT_FINISH_NONE:
     case WEFT_FINISH_CANCELLED:
-    case WEFT_FINISH_ERROR:
-        break;
+    case WEFT_FINISH_ERROR: break;
     }
     return NULL;
 }
@@ -108,9 +105,8 @@ json_t *completion_json_choice(const completion_head *h, uint32_t index, str tex
 }
 
 static json_t *usage_json(const weft_usage *u) {
-    return json_pack("{s:I, s:I, s:I, s:{s:I}, s:I}", "prompt_tokens",
-                     (json_int_t)u->prompt_tokens, "completion_tokens",
-                     (json_int_t)u->completion_tokens, "total_tokens",
+    return json_pack("{s:I, s:I, s:I, s:{s:I}, s:I}", "prompt_tokens", (json_int_t)u->prompt_tokens,
+                     "completion_tokens", (json_int_t)u->completion_tokens, "total_tokens",
                      (json_int_t)u->prompt_tokens + u->completion_tokens, "prompt_tokens_details",
                      "cached_tokens", (json_int_t)u->cached_tokens, "seed", (json_int_t)u->seed);
 }
@@ -158,8 +154,9 @@ json_t *completion_json_chunk(const completion_head *h, uint32_t index, str text
         choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)index, "delta", delta, "logprobs",
                            logprobs_json(h, entries), "finish_reason", finish_name(finish));
     } else {
-        choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)index, "text", content, "logprobs",
-                           logprobs_json(h, entries), "finish_reason", finish_name(finish));
+        choice =
+            json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)index, "text", content, "logprobs",
+                      logprobs_json(h, entries), "finish_reason", finish_name(finish));
     }
     return chunk(h, json_pack("[o]", choice), NULL);
 }

@@ -24,7 +24,7 @@ struct field {
     const char *name;
     unsigned kinds; /* openai_kind bits */
     field_fn *read;
-    size_t offset;  /* into weft_request_options, for numbers */
+    size_t offset; /* into weft_request_options, for numbers */
     double min, max;
 };
 
@@ -33,8 +33,8 @@ struct field {
 
 static field_fn read_model, read_stream, read_stream_options, read_n, read_float, read_int,
     read_max_tokens, read_bool, read_seed, read_stop, read_bias, read_logprobs_flag,
-    read_logprobs_count, read_top_logprobs, read_later, read_label, read_only_false,
-    read_only_one, read_only_null, read_format, read_object;
+    read_logprobs_count, read_top_logprobs, read_later, read_label, read_only_false, read_only_one,
+    read_only_null, read_format, read_object;
 
 static const field fields[] = {
     {"model", BOTH, read_model, 0, 0, 0},
@@ -84,20 +84,14 @@ static const field fields[] = {
 
 static const char *type_name(const json_t *v) {
     switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
     case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
+    case JSON_REAL: return "a number";
     case JSON_TRUE:
-    case JSON_FALSE:
-        return "a boolean";
-    case JSON_NULL:
-        break;
+    case JSON_FALSE: return "a boolean";
+    case JSON_NULL: break;
     }
     return "null";
 }
@@ -258,10 +252,11 @@ static bool read_bias(openai_request *r, const field *f, const json_t *v, api_er
         uint64_t token = 0;
         if (!str_parse_u64(str_from_cstr(key), &token) || token > INT32_MAX ||
             !json_is_number(value) || fabs(json_number_value(value)) > 100) {
-            return api_error_bad(e, f->name,
-                                 "'logit_bias' has '%s', wanted token ids with numbers from -100 to "
-                                 "100",
-                                 key);
+            return api_error_bad(
+                e, f->name,
+                "'logit_bias' has '%s', wanted token ids with numbers from -100 to "
+                "100",
+                key);
         }
         r->bias[r->options.n_bias++] =
             (weft_logit_bias){(int32_t)token, (float)json_number_value(value)};
@@ -328,8 +323,9 @@ static bool read_format(openai_request *r, const field *f, const json_t *v, api_
     (void)r;
     const char *type = json_string_value(json_object_get(v, "type"));
     return (type != NULL && strcmp(type, "text") == 0) ||
-           api_error_bad(e, f->name, "'response_format' other than {\"type\": \"text\"} is not "
-                                     "supported");
+           api_error_bad(e, f->name,
+                         "'response_format' other than {\"type\": \"text\"} is not "
+                         "supported");
 }
 
 /* ---- the whole body ---- */
@@ -384,8 +380,8 @@ bool openai_request_read(openai_request *r, openai_kind kind, str body, api_erro
     if (kind == OPENAI_TEXT) {
         r->options.max_tokens = TEXT_MAX_TOKENS_DEFAULT;
     }
-    r->body = json_loadb(body.data != NULL ? body.data : "", body.len, JSON_REJECT_DUPLICATES,
-                         &where);
+    r->body =
+        json_loadb(body.data != NULL ? body.data : "", body.len, JSON_REJECT_DUPLICATES, &where);
     if (r->body == NULL) {
         return api_error_bad(e, NULL, "the body is not valid JSON: line %d, column %d: %s",
                              where.line, where.column, where.text);

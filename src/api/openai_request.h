@@ -21,10 +21,10 @@ typedef enum openai_kind {
 
 typedef struct openai_request {
     openai_kind kind;
-    json_t *body;       /* owned; strings below point into it */
-    const char *model;  /* NULL when absent */
-    bool is_stream, has_usage; /* stream, stream_options.include_usage */
-    uint32_t n;         /* choices of each prompt */
+    json_t *body;                 /* owned; strings below point into it */
+    const char *model;            /* NULL when absent */
+    bool is_stream, has_usage;    /* stream, stream_options.include_usage */
+    uint32_t n;                   /* choices of each prompt */
     weft_request_options options; /* all but the prompt */
     const char *stops[WEFT_STOP_MAX];
     weft_logit_bias *bias; /* owned */

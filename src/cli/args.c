@@ -78,11 +78,8 @@ static weft_status parse_value(const args_option *o, const char *value, weft_err
     uint64_t n = 0;
     weft_status status = WEFT_OK;
     switch (o->kind) {
-    case ARGS_FLAG:
-        return bad_value(o, value, "no value", err);
-    case ARGS_STRING:
-        *(const char **)o->out = value;
-        return WEFT_OK;
+    case ARGS_FLAG: return bad_value(o, value, "no value", err);
+    case ARGS_STRING: *(const char **)o->out = value; return WEFT_OK;
     case ARGS_U32:
         status = parse_integer(o, str_from_cstr(value), value, UINT32_MAX, &n, err);
         if (status == WEFT_OK) {
@@ -95,14 +92,12 @@ static weft_status parse_value(const args_option *o, const char *value, weft_err
             *(uint64_t *)o->out = n;
         }
         return status;
-    case ARGS_FLOAT:
-        return parse_float(o, value, err);
+    case ARGS_FLOAT: return parse_float(o, value, err);
     case ARGS_BYTES:
         return str_parse_bytes(str_from_cstr(value), o->out)
                    ? WEFT_OK
                    : bad_value(o, value, "a size such as 512M or 4G", err);
-    case ARGS_LIST:
-        return parse_list(o, value, err);
+    case ARGS_LIST: return parse_list(o, value, err);
     case ARGS_STRINGS: {
         args_strings *strings = o->out;
         if (strings->count == ARGS_LIST_MAX) {

@@ -41,8 +41,8 @@ typedef struct args_option {
     const char *name; /* "--ctx" */
     char letter;      /* 'c' or 0 */
     args_kind kind;
-    void *out;        /* left alone when the option is absent: put the default there */
-    double min, max;  /* of numbers; both 0 = no limit beyond the type's */
+    void *out;              /* left alone when the option is absent: put the default there */
+    double min, max;        /* of numbers; both 0 = no limit beyond the type's */
     const char *value_name; /* "N" */
     const char *help;
 } args_option;

@@ -52,9 +52,7 @@ static const struct {
     {"/bye", "", "end (Ctrl-D too)", cmd_bye},
 };
 
-static void print_error(const weft_error *err) {
-    fprintf(stderr, "%s\n", err->message);
-}
+static void print_error(const weft_error *err) { fprintf(stderr, "%s\n", err->message); }
 
 /* ---- commands ---- */
 
@@ -190,8 +188,7 @@ static void cmd_set(chat_loop_state *c, str args) {
     weft_request_options *o = &c->s->sampling;
     const size_t space = str_find(args, STR_LIT(" "), 0);
     const str name = str_slice(args, 0, space);
-    const str value =
-        space == SIZE_MAX ? (str){0} : str_trim(str_slice(args, space + 1, args.len));
+    const str value = space == SIZE_MAX ? (str){0} : str_trim(str_slice(args, space + 1, args.len));
     uint64_t n = 0;
     if (str_eq_cstr(name, "temp")) {
         set_float(&o->temperature, value, 0, 100);
@@ -244,9 +241,8 @@ static void run_command(chat_loop_state *c, str line) {
     const str name = str_slice(line, 0, space);
     for (size_t i = 0; i < WEFT_LEN(chat_commands); i++) {
         if (str_eq_cstr(name, chat_commands[i].name)) {
-            chat_commands[i].run(c, space == SIZE_MAX
-                                        ? (str){0}
-                                        : str_trim(str_slice(line, space + 1, line.len)));
+            chat_commands[i].run(
+                c, space == SIZE_MAX ? (str){0} : str_trim(str_slice(line, space + 1, line.len)));
             return;
         }
     }
@@ -282,9 +278,7 @@ static bool read_line(chat_loop_state *c, const char *prompt, str *out) {
     return true;
 }
 
-static bool is_fence(str line) {
-    return str_eq_cstr(str_trim(line), "\"\"\"");
-}
+static bool is_fence(str line) { return str_eq_cstr(str_trim(line), "\"\"\""); }
 
 /* Lines up to the closing fence. */
 static bool read_fenced(chat_loop_state *c, buf *message) {
@@ -374,8 +368,7 @@ weft_status chat_loop(session *s, weft_error *err) {
     }
     const weft_status status = open_editor(&c, err);
     if (status == WEFT_OK) {
-        printf("%s. /help for commands, /bye to end.\n",
-               info.name[0] != 0 ? info.name : info.path);
+        printf("%s. /help for commands, /bye to end.\n", info.name[0] != 0 ? info.name : info.path);
     }
     while (status == WEFT_OK && !c.is_over) {
         buf message;

@@ -177,8 +177,8 @@ static weft_status bench_decode(bench *b, uint32_t n_seqs, bench_result *r, weft
         status = decode_once(b, n_seqs, &tok_s[rep], err);
     }
     if (status == WEFT_OK) {
-        *r = (bench_result){"decode", b->o->gen,  b->o->depth, n_seqs,
-                            median(tok_s, b->o->reps), false, 0};
+        *r = (bench_result){"decode", b->o->gen, b->o->depth, n_seqs, median(tok_s, b->o->reps),
+                            false,    0};
         set_limit(b, r, n_seqs);
     }
     return status;
@@ -232,10 +232,8 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
     }
     b->chunk = longest < PLAN_BATCH_ROWS_DEFAULT ? longest : PLAN_BATCH_ROWS_DEFAULT;
     b->chunk = b->chunk < batch_max ? batch_max : b->chunk;
-    plan_request request = {.ctx = longest,
-                            .seqs = batch_max,
-                            .batch_rows = b->chunk,
-                            .out_rows = batch_max};
+    plan_request request = {
+        .ctx = longest, .seqs = batch_max, .batch_rows = b->chunk, .out_rows = batch_max};
     weft_status status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
         status = cli_model_open(&b->m, path, &o->model, "cpu", &request, err);
@@ -290,7 +288,8 @@ int cmd_bench(int argc, char **argv) {
         {"--prompt", 'p', ARGS_U32, &o.prompt, 0, 1048576, "N", "prefill tokens, 0 = none (512)"},
         {"--gen", 'n', ARGS_U32, &o.gen, 0, 1048576, "N", "decode steps, 0 = none (128)"},
         {"--depth", 'd', ARGS_U32, &o.depth, 0, 1048576, "N", "context already there (0)"},
-        {"--batch", 'b', ARGS_LIST, &o.batch, 1, BATCH_MAX, "LIST", "sequences decoded together (1)"},
+        {"--batch", 'b', ARGS_LIST, &o.batch, 1, BATCH_MAX, "LIST",
+         "sequences decoded together (1)"},
         {"--reps", 'r', ARGS_U32, &o.reps, 1, REPS_MAX, "N", "repetitions; the median counts (5)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},

@@ -32,14 +32,14 @@ static weft_status machine_json(json_t **out, uint32_t threads, weft_error *err)
     cpu_flags_format(cpu_flags_detect(), flags, sizeof flags);
     kernels_cpu_init(&kernels, cpu_flags_detect());
     limits_measure(&limits, &kernels, p);
-    *out = json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:[s]}", "version",
-                     weft_version(), "cpu", name, "instruction_sets", flags, "cores",
-                     (int)os_cores(), "threads", (int)pool_threads(p), "memory_total_bytes",
-                     (json_int_t)os_mem_total_bytes(), "memory_available_bytes",
-                     (json_int_t)os_mem_available_bytes(), "read_gb_s", limits.read_bytes_s / 1e9,
-                     "read_one_thread_gb_s", limits.read_one_bytes_s / 1e9, "int8_gop_s",
-                     limits.int8_ops_s / 1e9, "f32_gflop_s", limits.f32_ops_s / 1e9, "devices",
-                     "cpu");
+    *out =
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:[s]}", "version",
+                  weft_version(), "cpu", name, "instruction_sets", flags, "cores", (int)os_cores(),
+                  "threads", (int)pool_threads(p), "memory_total_bytes",
+                  (json_int_t)os_mem_total_bytes(), "memory_available_bytes",
+                  (json_int_t)os_mem_available_bytes(), "read_gb_s", limits.read_bytes_s / 1e9,
+                  "read_one_thread_gb_s", limits.read_one_bytes_s / 1e9, "int8_gop_s",
+                  limits.int8_ops_s / 1e9, "f32_gflop_s", limits.f32_ops_s / 1e9, "devices", "cpu");
     pool_destroy(&p);
     return *out != NULL ? WEFT_OK : weft_fail(err, WEFT_NOMEM, "out of memory");
 }
@@ -87,10 +87,9 @@ static json_t *geometry_json(const geometry *g) {
     }
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:o}", "n_layers",
                      (int)g->n_layers, "n_embd", (int)g->n_embd, "n_ff", (int)g->n_ff, "n_vocab",
-                     (int)g->n_vocab, "n_heads", (int)g->n_heads, "n_kv_heads",
-                     (int)g->n_kv_heads, "k_dim", (int)g->k_dim, "v_dim", (int)g->v_dim,
-                     "ctx_train", (int)g->ctx_train, "tied_head", g->has_tied_head, "kv_groups",
-                     groups);
+                     (int)g->n_vocab, "n_heads", (int)g->n_heads, "n_kv_heads", (int)g->n_kv_heads,
+                     "k_dim", (int)g->k_dim, "v_dim", (int)g->v_dim, "ctx_train", (int)g->ctx_train,
+                     "tied_head", g->has_tied_head, "kv_groups", groups);
 }
 
 static json_t *tensors_json(const weights *w) {
@@ -101,10 +100,10 @@ static json_t *tensors_json(const weights *w) {
         for (uint32_t d = 0; d < t->n_dims; d++) {
             json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
         }
-        json_array_append_new(tensors, json_pack("{s:o, s:s, s:o, s:I}", "name",
-                                                 string_json(t->name), "type",
-                                                 weft_dtype_info_of(t->dtype)->name, "shape", shape,
-                                                 "bytes", (json_int_t)t->n_bytes));
+        json_array_append_new(tensors,
+                              json_pack("{s:o, s:s, s:o, s:I}", "name", string_json(t->name),
+                                        "type", weft_dtype_info_of(t->dtype)->name, "shape", shape,
+                                        "bytes", (json_int_t)t->n_bytes));
     }
     return tensors;
 }

@@ -38,7 +38,8 @@ static weft_status parse_tokens(const char *path, int32_t **out, uint32_t *n, we
     const size_t count = json_array_size(root);
     int32_t *ids = NULL;
     if (!json_is_array(root) || count == 0) {
-        status = weft_fail(err, WEFT_INVALID, "%s: wanted a non-empty JSON array of token ids", path);
+        status =
+            weft_fail(err, WEFT_INVALID, "%s: wanted a non-empty JSON array of token ids", path);
     } else {
         ids = mem_array(MEM_CLI, count, sizeof *ids);
         status = ids != NULL ? WEFT_OK : weft_fail(err, WEFT_NOMEM, "out of memory for tokens");
@@ -71,9 +72,9 @@ static weft_status write_header(FILE *f, const char *path, uint32_t rows, uint32
     char header[128];
     memset(header, ' ', sizeof header);
     memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10); /* 118 bytes of text follow */
-    const int n = snprintf(header + 10, sizeof header - 10,
-                           "{'descr': '<f4', 'fortran_order': False, 'shape': (%u, %u), }", rows,
-                           cols);
+    const int n =
+        snprintf(header + 10, sizeof header - 10,
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (%u, %u), }", rows, cols);
     header[10 + n] = ' ';
     header[sizeof header - 1] = '\n';
     return fwrite(header, 1, sizeof header, f) == sizeof header ? WEFT_OK : io_error(path, err);
@@ -130,8 +131,7 @@ static weft_status run(const char *model_path, const logits_options *o, weft_err
 }
 
 int cmd_logits(int argc, char **argv) {
-    logits_options o = {
-        .model = {.kv_type = "f16"}, .device_name = "cpu", .chunk = CHUNK_DEFAULT};
+    logits_options o = {.model = {.kv_type = "f16"}, .device_name = "cpu", .chunk = CHUNK_DEFAULT};
     const args_option options[] = {
         {"--tokens", 0, ARGS_STRING, &o.tokens_path, 0, 0, "FILE", "JSON array of token ids"},
         {"--out", 'o', ARGS_STRING, &o.out_path, 0, 0, "FILE", "float32 [n_tokens, n_vocab], .npy"},
@@ -139,7 +139,8 @@ int cmd_logits(int argc, char **argv) {
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
-        {"--device", 0, ARGS_STRING, &o.device_name, 0, 0, "NAME", "cpu or deferred, its test twin"},
+        {"--device", 0, ARGS_STRING, &o.device_name, 0, 0, "NAME",
+         "cpu or deferred, its test twin"},
     };
     const args_command command = {
         .name = "logits",

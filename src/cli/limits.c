@@ -107,8 +107,8 @@ static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
         for (uint32_t r = 0; r < PEAK_ROWS; r++) {
             k->act_quantize[form](act + r * act_bytes, zeros, PEAK_K);
         }
-        *job = (peak_job){.k = k, .dtype = dtype, .panel = memory, .act = act,
-                          .act_bytes = act_bytes};
+        *job =
+            (peak_job){.k = k, .dtype = dtype, .panel = memory, .act = act, .act_bytes = act_bytes};
         const uint64_t start = clock_now_ns();
         pool_run(p, peak_task, job, n);
         const double seconds = clock_seconds(clock_now_ns() - start);

@@ -28,8 +28,9 @@ static void print_usage(FILE *out) {
     for (size_t i = 0; i < WEFT_LEN(commands); i++) {
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
-    fprintf(out, "\nweft COMMAND --help tells more.\n\nexample:\n  weft run model.gguf \"Why is the "
-                 "sky blue?\"\n");
+    fprintf(out,
+            "\nweft COMMAND --help tells more.\n\nexample:\n  weft run model.gguf \"Why is the "
+            "sky blue?\"\n");
 }
 
 static void print_log(void *user, log_level level, const char *line) {

@@ -11,9 +11,9 @@ typedef struct session {
     weft_runtime *rt;
     weft_engine *en;
     weft_request_options sampling; /* prompt fields unused */
-    bool is_raw;      /* the prompt goes to the model as it is, without the chat template */
+    bool is_raw; /* the prompt goes to the model as it is, without the chat template */
     bool is_verbose;
-    json_t *messages; /* array of {"role", "content"} */
+    json_t *messages;  /* array of {"role", "content"} */
     uint64_t start_ns; /* of the process, for time to first token */
 } session;
 

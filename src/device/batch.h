@@ -34,27 +34,27 @@ typedef struct batch_span {
 
 typedef struct batch_seq {
     uint32_t row_first, n_rows; /* its rows in this batch */
-    uint32_t n_past;            /* cache positions before row_first: row i is stored at n_past + i */
+    uint32_t n_past; /* cache positions before row_first: row i is stored at n_past + i */
     /* One block table per KV group: page of cache position p is pages[g][p / 16]. Entries before a
      * sliding group's window are never read. */
     const uint32_t *pages[BATCH_GROUPS_MAX];
-    uint32_t state_in, state_out;  /* recurrent slots, BATCH_STATE_NONE without */
-    const batch_span *spans;       /* [n_spans], ascending, or NULL */
+    uint32_t state_in, state_out; /* recurrent slots, BATCH_STATE_NONE without */
+    const batch_span *spans;      /* [n_spans], ascending, or NULL */
     uint32_t n_spans;
-    const uint32_t *tree_mask;     /* speculation: [n_rows][ceil(n_rows / 32)] bits, or NULL */
-    const tensor *cross_memory;    /* encoder output for cross attention, or NULL */
+    const uint32_t *tree_mask;  /* speculation: [n_rows][ceil(n_rows / 32)] bits, or NULL */
+    const tensor *cross_memory; /* encoder output for cross attention, or NULL */
 } batch_seq;
 
 typedef struct batch {
     uint32_t n_rows, n_seqs, n_out; /* n_out: rows with BATCH_LOGITS */
-    const int32_t *token;      /* [n_rows] id, or -1 - r: row r of `embeddings` */
-    const int32_t *position;   /* [n_rows][BATCH_AXES] rope position; plain models use axis 0 */
-    const uint32_t *seq;       /* [n_rows] index into seqs */
-    const uint32_t *adapter;   /* [n_rows] 0 = none, or NULL */
-    const uint8_t *flags;      /* [n_rows] batch_row_flags */
-    const uint32_t *out_row;   /* [n_out] the rows with BATCH_LOGITS, ascending */
-    const batch_seq *seqs;     /* [n_seqs] */
-    const tensor *embeddings;  /* rows for negative tokens, or NULL */
+    const int32_t *token;           /* [n_rows] id, or -1 - r: row r of `embeddings` */
+    const int32_t *position;  /* [n_rows][BATCH_AXES] rope position; plain models use axis 0 */
+    const uint32_t *seq;      /* [n_rows] index into seqs */
+    const uint32_t *adapter;  /* [n_rows] 0 = none, or NULL */
+    const uint8_t *flags;     /* [n_rows] batch_row_flags */
+    const uint32_t *out_row;  /* [n_out] the rows with BATCH_LOGITS, ascending */
+    const batch_seq *seqs;    /* [n_seqs] */
+    const tensor *embeddings; /* rows for negative tokens, or NULL */
 } batch;
 
 #endif /* WEFT_DEVICE_BATCH_H */

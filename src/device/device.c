@@ -47,13 +47,9 @@ device_weight device_pack(device *d, void *dst, tensor src) {
     return (device_weight){.data = dst, .rows = src.rows, .cols = src.cols, .dtype = src.dtype};
 }
 
-void device_unpack(device *d, void *dst, device_weight w) {
-    d->ops->unpack(d, dst, w);
-}
+void device_unpack(device *d, void *dst, device_weight w) { d->ops->unpack(d, dst, w); }
 
-void device_write(device *d, tensor dst, const void *src) {
-    d->ops->write(d, dst, src);
-}
+void device_write(device *d, tensor dst, const void *src) { d->ops->write(d, dst, src); }
 
 void *device_read(device *d, tensor src, void *staging, size_t *stride_bytes) {
     void *p = d->ops->read(d, src, staging);
@@ -61,9 +57,7 @@ void *device_read(device *d, tensor src, void *staging, size_t *stride_bytes) {
     return p;
 }
 
-weft_status device_sync(device *d, weft_error *err) {
-    return d->ops->sync(d, err);
-}
+weft_status device_sync(device *d, weft_error *err) { return d->ops->sync(d, err); }
 
 weft_status device_scratch_init(device_scratch *s, device *dev, size_t bytes, weft_error *err) {
     *s = (device_scratch){.dev = dev, .bytes = bytes};
@@ -101,9 +95,7 @@ tensor device_scratch_take(device_scratch *s, weft_dtype dtype, uint32_t rows, u
     return t;
 }
 
-size_t device_scratch_mark(const device_scratch *s) {
-    return s->used_bytes;
-}
+size_t device_scratch_mark(const device_scratch *s) { return s->used_bytes; }
 
 void device_scratch_release(device_scratch *s, size_t mark) {
     WEFT_ASSERT(mark <= s->used_bytes);

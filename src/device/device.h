@@ -129,7 +129,7 @@ typedef struct op_attention {
     uint32_t n_heads; /* a multiple of kv.n_kv_heads */
     uint32_t window;  /* 0 = all positions, else the last `window` including the row's own */
     float scale;
-    float softcap;    /* 0 = none */
+    float softcap; /* 0 = none */
 } op_attention;
 
 /* y [n] <- x[rows[i]]. */
@@ -206,7 +206,7 @@ weft_status device_sync(device *d, weft_error *err) WEFT_NODISCARD;
 typedef struct device_scratch {
     device *dev;
     void *base;
-    size_t bytes;      /* what the plan gave */
+    size_t bytes; /* what the plan gave */
     size_t used_bytes;
     size_t peak_bytes; /* highest use so far: a test compares it with the plan */
 } device_scratch;

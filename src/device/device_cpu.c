@@ -228,8 +228,8 @@ typedef struct act_job {
 static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
     const act_job *job = op;
     for (uint32_t r = from; r < to; r++) {
-        d->kernels.act_quantize[job->form](job->out + r * job->row_bytes,
-                                           device_cpu_row(job->x, r), job->x->cols);
+        d->kernels.act_quantize[job->form](job->out + r * job->row_bytes, device_cpu_row(job->x, r),
+                                           job->x->cols);
     }
 }
 
@@ -293,8 +293,8 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
     const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);
     const uint32_t from = t * job->panels_per_task;
-    const uint32_t to = from + job->panels_per_task < n_panels ? from + job->panels_per_task
-                                                               : n_panels;
+    const uint32_t to =
+        from + job->panels_per_task < n_panels ? from + job->panels_per_task : n_panels;
     linear_fn *product = job->d->kernels.linear[w->dtype];
     for (uint32_t p = from; p < to; p++) {
         const uint32_t n = panel_rows(w->rows, p);

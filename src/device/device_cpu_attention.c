@@ -74,10 +74,10 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
         const kv_place p = place_of(kv, s->pages[kv->group], s->n_past + r);
         const float *k = device_cpu_row(&job->store->k, s->row_first + r);
         const float *v = device_cpu_row(&job->store->v, s->row_first + r);
-        store(p.k + (size_t)head * KERNEL_PAGE_TOKENS * p.k_row_bytes,
-              k + (size_t)head * kv->k_dim, kv->k_dim);
-        store(p.v + (size_t)head * KERNEL_PAGE_TOKENS * p.v_row_bytes,
-              v + (size_t)head * kv->v_dim, kv->v_dim);
+        store(p.k + (size_t)head * KERNEL_PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
+              kv->k_dim);
+        store(p.v + (size_t)head * KERNEL_PAGE_TOKENS * p.v_row_bytes, v + (size_t)head * kv->v_dim,
+              kv->v_dim);
     }
 }
 
@@ -130,8 +130,8 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
         .pages = s->pages[kv->group],
         .kv_begin = kv_begin,
         .kv_end = kv_end,
-        .sinks = op->sinks.data != NULL ? (const float *)op->sinks.data + (size_t)head * group
-                                        : NULL,
+        .sinks =
+            op->sinks.data != NULL ? (const float *)op->sinks.data + (size_t)head * group : NULL,
         .n_rows = n_rows,
         .n_heads = group,
         .k_dim = kv->k_dim,

@@ -16,9 +16,7 @@ typedef struct device_cpu {
     size_t workspace_bytes;
 } device_cpu;
 
-static inline device_cpu *device_cpu_of(device *d) {
-    return (device_cpu *)d;
-}
+static inline device_cpu *device_cpu_of(device *d) { return (device_cpu *)d; }
 
 /* Row r of an F32 tensor. */
 static inline float *device_cpu_row(const tensor *t, uint32_t r) {

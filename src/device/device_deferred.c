@@ -16,9 +16,10 @@
 #define RECORDS_MAX 1000000u
 
 /* One line an operation: struct op_<name>, member ops-><name>. */
-#define OP_LIST(X)                                                                             \
-    X(embed) X(linear) X(rmsnorm) X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope)  \
-    X(kv_store) X(attention) X(gather)
+#define OP_LIST(X)                                                                               \
+    X(embed)                                                                                     \
+    X(linear) X(rmsnorm) X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) \
+        X(attention) X(gather)
 
 typedef struct op_poison {
     void *p;
@@ -29,7 +30,7 @@ typedef enum record_kind {
 #define X(name) RECORD_##name,
     OP_LIST(X)
 #undef X
-    RECORD_poison,
+        RECORD_poison,
 } record_kind;
 
 typedef struct record {
@@ -50,9 +51,7 @@ typedef struct device_deferred {
     bool is_out_of_memory; /* sticky until sync */
 } device_deferred;
 
-static device_deferred *deferred_of(device *d) {
-    return (device_deferred *)d;
-}
+static device_deferred *deferred_of(device *d) { return (device_deferred *)d; }
 
 static void push(device *dev, const record *r) {
     device_deferred *d = deferred_of(dev);
@@ -71,11 +70,11 @@ static void push(device *dev, const record *r) {
     d->records[d->n_records++] = *r;
 }
 
-#define X(name)                                                                   \
-    static void record_##name(device *dev, const op_##name *op) {                  \
-        record r = {.kind = RECORD_##name};                                         \
-        r.op.name = *op;                                                            \
-        push(dev, &r);                                                              \
+#define X(name)                                                   \
+    static void record_##name(device *dev, const op_##name *op) { \
+        record r = {.kind = RECORD_##name};                       \
+        r.op.name = *op;                                          \
+        push(dev, &r);                                            \
     }
 OP_LIST(X)
 #undef X
@@ -88,15 +87,11 @@ static void record_poisoning(device *dev, void *p, size_t bytes) {
 
 static void play(device *inner, const record *r) {
     switch (r->kind) {
-#define X(name)                                       \
-    case RECORD_##name:                               \
-        inner->ops->name(inner, &r->op.name);         \
-        break;
+#define X(name) \
+    case RECORD_##name: inner->ops->name(inner, &r->op.name); break;
         OP_LIST(X)
 #undef X
-    case RECORD_poison:
-        memset(r->op.poison.p, POISON_BYTE, r->op.poison.bytes);
-        break;
+    case RECORD_poison: memset(r->op.poison.p, POISON_BYTE, r->op.poison.bytes); break;
     }
 }
 
@@ -160,19 +155,18 @@ static void destroy_deferred(device *dev) {
     mem_free(d);
 }
 
-static const device_ops deferred_ops = {
-    .destroy = destroy_deferred,
-    .alloc = alloc_poisoned,
-    .free = free_inner,
-    .reserve = reserve_inner,
-    .pack = pack_inner,
-    .unpack = unpack_inner,
-    .write = write_inner,
-    .read = read_synced,
-    .sync = sync_records,
-    .poison = record_poisoning,
+static const device_ops deferred_ops = {.destroy = destroy_deferred,
+                                        .alloc = alloc_poisoned,
+                                        .free = free_inner,
+                                        .reserve = reserve_inner,
+                                        .pack = pack_inner,
+                                        .unpack = unpack_inner,
+                                        .write = write_inner,
+                                        .read = read_synced,
+                                        .sync = sync_records,
+                                        .poison = record_poisoning,
 #define X(name) .name = record_##name,
-    OP_LIST(X)
+                                        OP_LIST(X)
 #undef X
 };
 

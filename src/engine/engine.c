@@ -8,7 +8,6 @@
  * their own storage, the executor has its own.
  */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -28,7 +27,7 @@ struct weft_engine {
     weft_runtime *rt;
     char *path;
     vocab *vocab;
-    chat *chat;          /* NULL without a template */
+    chat *chat; /* NULL without a template */
     executor *exec;
     sched *sched;
     geometry geo;
@@ -39,13 +38,12 @@ struct weft_engine {
     uint32_t n_ends;
 
     pthread_t thread;
-    bool has_thread;
+    bool has_budget; /* runtime_mem_take was granted */
     pthread_mutex_t lock;
     pthread_cond_t work;
-    weft_request *inbox; /* guarded by lock, newest first */
-    uint32_t n_inbox;    /* guarded by lock */
-    bool is_closing;     /* guarded by lock */
-    bool has_news;       /* guarded by lock: a cancellation to look at */
+    weft_request *inbox;           /* guarded by lock, newest first */
+    uint32_t n_inbox;              /* guarded by lock */
+    bool is_closing;               /* guarded by lock */
     uint32_t n_running, n_waiting; /* guarded by lock, copies for others to read */
 
     /* engine's thread */
@@ -131,6 +129,10 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
     en->file_bytes = weights_file_bytes(w);
     status = make_plan(en, w, o, err);
     if (status == WEFT_OK) {
+        status = runtime_mem_take(en->rt, en->plan.total_bytes, err);
+        en->has_budget = status == WEFT_OK;
+    }
+    if (status == WEFT_OK) {
         status = load_text(en, w, err);
     }
     if (status == WEFT_OK) {
@@ -138,8 +140,10 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
     }
     if (status == WEFT_OK) {
         const model_load_options load = {.progress = o->progress, .user = o->progress_user};
-        status =
-            executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);
+        /* Packing runs on the pool and may grow the device's workspace: no step meanwhile. */
+        pthread_mutex_lock(&en->rt->turn);
+        status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);
+        pthread_mutex_unlock(&en->rt->turn);
     }
     weights_release(&w);
     return status;
@@ -150,6 +154,9 @@ static void free_engine(weft_engine *en) {
     sched_destroy(&en->sched);
     chat_destroy(&en->chat);
     vocab_destroy(&en->vocab);
+    if (en->has_budget) {
+        runtime_mem_give(en->rt, en->plan.total_bytes);
+    }
     pthread_mutex_destroy(&en->lock);
     pthread_cond_destroy(&en->work);
     mem_free(en->items);
@@ -179,15 +186,11 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
     weft_status status = en->path == NULL
                              ? weft_fail(err, WEFT_NOMEM, "out of memory for an engine")
                              : open_all(en, &o, err);
-    if (status == WEFT_OK) {
-        status = runtime_mem_take(rt, en->plan.total_bytes, err);
-    }
     if (status != WEFT_OK) {
         free_engine(en);
         return status;
     }
     if (pthread_create(&en->thread, NULL, engine_main, en) != 0) {
-        runtime_mem_give(rt, en->plan.total_bytes);
         free_engine(en);
         return weft_fail(err, WEFT_NOMEM, "cannot start the engine's thread");
     }
@@ -205,20 +208,15 @@ void weft_engine_close(weft_engine **out) {
     pthread_cond_signal(&en->work);
     pthread_mutex_unlock(&en->lock);
     pthread_join(en->thread, NULL);
-    runtime_mem_give(en->rt, en->plan.total_bytes);
     free_engine(en);
     *out = NULL;
 }
 
 /* ---- the thread ---- */
 
-static sched_id id_of(const weft_request *rq) {
-    return (sched_id)(uintptr_t)rq;
-}
+static sched_id id_of(const weft_request *rq) { return (sched_id)(uintptr_t)rq; }
 
-static weft_request *request_of(sched_id id) {
-    return (weft_request *)(uintptr_t)id;
-}
+static weft_request *request_of(sched_id id) { return (weft_request *)(uintptr_t)id; }
 
 /* Waits for something to do; takes the inbox. False when the engine is closing. */
 static bool take_inbox(weft_engine *en, weft_request **inbox) {
@@ -338,9 +336,18 @@ static void publish_step(weft_engine *en, uint32_t n_sampled) {
     }
 }
 
+/* What was admitted makes room in the queue at once, not after the step. */
+static void publish_load(weft_engine *en) {
+    pthread_mutex_lock(&en->lock);
+    en->n_running = sched_running(en->sched);
+    en->n_waiting = sched_waiting(en->sched);
+    pthread_mutex_unlock(&en->lock);
+}
+
 static void run_step(weft_engine *en) {
     weft_error err;
     const sched_step step = sched_next(en->sched, executor_kv(en->exec));
+    publish_load(en);
     if (step.n_items == 0) {
         return;
     }
@@ -471,10 +478,6 @@ void weft_engine_load(const weft_engine *engine, uint32_t *running, uint32_t *wa
     pthread_mutex_unlock(&en->lock);
 }
 
-const vocab *engine_vocab(const weft_engine *en) {
-    return en->vocab;
-}
+const vocab *engine_vocab(const weft_engine *en) { return en->vocab; }
 
-const chat *engine_chat(const weft_engine *en) {
-    return en->chat;
-}
+const chat *engine_chat(const weft_engine *en) { return en->chat; }

@@ -7,9 +7,7 @@
 
 #define TEXT_BYTES_MAX (256u << 20)
 
-void weft_free(void *p) {
-    mem_free(p);
-}
+void weft_free(void *p) { mem_free(p); }
 
 void weft_tokens_deinit(weft_tokens *t) {
     mem_free(t->ids);

@@ -21,15 +21,15 @@ struct executor {
     model_cache cache;
     device_scratch scratch;
     tensor logits;
-    void *staging;      /* [out_rows][n_vocab] F32, NULL when the device is host memory */
-    char *read;         /* logits of the last run on the host */
+    void *staging; /* [out_rows][n_vocab] F32, NULL when the device is host memory */
+    char *read;    /* logits of the last run on the host */
     size_t read_stride_bytes;
-    int32_t *token;     /* [batch_rows] */
-    int32_t *position;  /* [batch_rows][BATCH_AXES] */
-    uint32_t *row_seq;  /* [batch_rows] */
-    uint8_t *flags;     /* [batch_rows] */
-    uint32_t *out_row;  /* [out_rows] */
-    batch_seq *seqs;    /* [seqs] */
+    int32_t *token;    /* [batch_rows] */
+    int32_t *position; /* [batch_rows][BATCH_AXES] */
+    uint32_t *row_seq; /* [batch_rows] */
+    uint8_t *flags;    /* [batch_rows] */
+    uint32_t *out_row; /* [out_rows] */
+    batch_seq *seqs;   /* [seqs] */
     batch batch;
 };
 
@@ -47,9 +47,9 @@ static weft_status alloc_arrays(executor *e, weft_error *err) {
         e->staging = mem_array(MEM_ENGINE, (size_t)p->out_rows * e->geo.n_vocab, sizeof(float));
         is_whole = e->staging != NULL;
     }
-    return is_whole ? WEFT_OK
-                    : weft_fail(err, WEFT_NOMEM, "out of memory for a batch of %u rows",
-                                p->batch_rows);
+    return is_whole
+               ? WEFT_OK
+               : weft_fail(err, WEFT_NOMEM, "out of memory for a batch of %u rows", p->batch_rows);
 }
 
 static weft_status make_kv(executor *e, weft_error *err) {
@@ -117,17 +117,11 @@ void executor_destroy(executor **out) {
     *out = NULL;
 }
 
-kv_seqs *executor_kv(executor *e) {
-    return e->kv;
-}
+kv_seqs *executor_kv(executor *e) { return e->kv; }
 
-const plan *executor_plan(const executor *e) {
-    return &e->plan;
-}
+const plan *executor_plan(const executor *e) { return &e->plan; }
 
-const geometry *executor_geometry(const executor *e) {
-    return &e->geo;
-}
+const geometry *executor_geometry(const executor *e) { return &e->geo; }
 
 /* Appends one item's rows to the batch. */
 static void add_item(executor *e, const executor_item *item) {

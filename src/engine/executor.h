@@ -30,7 +30,7 @@ const geometry *executor_geometry(const executor *e);
 
 typedef struct executor_item {
     kv_seq seq;
-    uint32_t from;         /* cache position of the first token */
+    uint32_t from; /* cache position of the first token */
     uint32_t n_tokens;
     const int32_t *tokens; /* [n_tokens] */
     uint32_t n_out;        /* logits of the last n_out tokens are wanted; 0 = none */

@@ -21,8 +21,7 @@
 #define SEED_BITS 53 /* what a JSON number carries exactly */
 
 weft_request_options weft_request_options_default(void) {
-    return (weft_request_options){
-        .temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
+    return (weft_request_options){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
 }
 
 /* ---- submit ---- */
@@ -324,8 +323,8 @@ static size_t advance_text(weft_request *rq, uint32_t n_new, weft_finish *finish
 /* Forgets what the last event showed. */
 static void discard_handed(weft_request *rq) {
     if (rq->n_handed > 0) {
-        memmove(rq->text.data, rq->text.data + rq->n_handed, rq->text.len - rq->n_handed);
         rq->text.len -= rq->n_handed;
+        memmove(rq->text.data, rq->text.data + rq->n_handed, rq->text.len + 1); /* with the NUL */
         rq->n_handed = 0;
     }
 }
@@ -407,6 +406,4 @@ weft_usage weft_request_usage(const weft_request *request) {
     return u;
 }
 
-const char *weft_request_error(const weft_request *rq) {
-    return rq->error;
-}
+const char *weft_request_error(const weft_request *rq) { return rq->error; }

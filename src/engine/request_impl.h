@@ -25,21 +25,21 @@ struct weft_request {
     bool ignore_eos, has_logprobs;
     uint32_t n_top;
     sampler_params params;
-    sampler_bias *bias;        /* [params.n_bias] */
-    void *history_storage;     /* NULL without penalties */
-    sampler_history history;   /* engine's thread */
+    sampler_bias *bias;           /* [params.n_bias] */
+    void *history_storage;        /* NULL without penalties */
+    sampler_history history;      /* engine's thread */
     void (*on_ready)(void *user); /* guarded by lock; NULL once released */
     void *user;
 
     pthread_mutex_t lock;
     pthread_cond_t ready;
     /* guarded by lock */
-    int32_t *tokens;              /* [n_prompt + max_tokens]; the prompt never changes */
+    int32_t *tokens;               /* [n_prompt + max_tokens]; the prompt never changes */
     weft_token_logprobs *logprobs; /* [max_tokens] or NULL */
     uint32_t n_new;
     weft_finish finish;
     bool is_cancelled;
-    bool is_armed;   /* the caller has seen everything: the next change calls on_ready */
+    bool is_armed; /* the caller has seen everything: the next change calls on_ready */
     uint32_t n_holders;
     uint64_t submit_ns, start_ns, first_ns, last_ns;
     char error[WEFT_ERROR_MESSAGE_MAX];
@@ -47,9 +47,9 @@ struct weft_request {
     /* caller's thread only */
     uint32_t n_read;
     vocab_decoder decoder;
-    buf text;          /* decoded and not yet handed out */
-    size_t n_handed;   /* bytes of text that the last event showed */
-    bool is_over;      /* the last event was given */
+    buf text;        /* decoded and not yet handed out */
+    size_t n_handed; /* bytes of text that the last event showed */
+    bool is_over;    /* the last event was given */
     char *stop[WEFT_STOP_MAX];
     uint32_t n_stop;
 };

@@ -19,8 +19,7 @@ weft_runtime_options weft_runtime_options_default(void) {
 
 weft_status weft_runtime_create(weft_runtime **out, const weft_runtime_options *options,
                                 weft_error *err) {
-    const weft_runtime_options o =
-        options != NULL ? *options : weft_runtime_options_default();
+    const weft_runtime_options o = options != NULL ? *options : weft_runtime_options_default();
     weft_runtime *rt = mem_zalloc(MEM_ENGINE, 1, sizeof *rt);
     if (rt == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for the runtime");
@@ -56,17 +55,11 @@ void weft_runtime_destroy(weft_runtime **out) {
     *out = NULL;
 }
 
-uint32_t weft_runtime_threads(const weft_runtime *rt) {
-    return pool_threads(rt->pool);
-}
+uint32_t weft_runtime_threads(const weft_runtime *rt) { return pool_threads(rt->pool); }
 
-const char *weft_runtime_cpu(const weft_runtime *rt) {
-    return rt->cpu_text;
-}
+const char *weft_runtime_cpu(const weft_runtime *rt) { return rt->cpu_text; }
 
-const char *weft_version(void) {
-    return WEFT_VERSION;
-}
+const char *weft_version(void) { return WEFT_VERSION; }
 
 weft_status runtime_mem_take(weft_runtime *rt, uint64_t bytes, weft_error *err) {
     weft_status status = WEFT_OK;

@@ -2,11 +2,12 @@
  *
  * One turn of the loop:
  *
- *   wait ─► watched sockets ─► posted functions ─► libmicrohttpd ─► half-closed peers, lingers
+ *   wait ─► watched sockets ─► posted functions ─► half-closed peers ─► libmicrohttpd ─► lingers
  *
- * Posted functions come before libmicrohttpd so that what they write is sent in the same turn: a
- * thousand tokens posted by another thread cost one wake-up. The order within a turn is free
- * otherwise, as nothing but libmicrohttpd's callbacks frees an exchange.
+ * What writes to exchanges comes before libmicrohttpd, so that it is sent in the same turn: a
+ * thousand tokens posted by another thread cost one wake-up. What is resumed within libmicrohttpd's
+ * callbacks asks for another turn (wants_run): with our own loop, the library wakes nobody.
+ * Nothing but those callbacks frees an exchange.
  *
  * Stopping is a counter that http_server_stop raises and the loop reads. From 1 on the listening
  * socket is closed, answers say "Connection: close", and the loop ends when the last exchange has,
@@ -39,7 +40,8 @@ static weft_status start_daemon(http_server *s, weft_error *err);
 static void raise_file_limit(uint32_t connections_max);
 static void log_message(void *user, const char *fmt, va_list args) WEFT_PRINTF(2, 0);
 static bool run_posts(http_server *s);
-static bool run_library(http_server *s);
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code);
 static bool is_over(http_server *s);
 static void begin_drain(http_server *s);
 static int wait_ms(http_server *s, uint64_t next_ns);
@@ -107,16 +109,18 @@ uint16_t http_server_port(const http_server *s) { return s->port; }
 weft_status http_server_run(http_server *s, weft_error *err) {
     weft_status status = WEFT_OK;
     WEFT_ASSERT(s->daemon != NULL); /* it runs once */
+    uint64_t next_ns = UINT64_MAX;  /* when a turn is due though nothing happens */
     while (!is_over(s)) {
-        const uint64_t now_ns = clock_now_ns();
-        const uint64_t peer_ns = http_peer_turn(s, now_ns);
-        const uint64_t linger_ns = http_linger_turn(s, now_ns);
-        http_loop_wait(s->loop, wait_ms(s, peer_ns < linger_ns ? peer_ns : linger_ns));
+        http_loop_wait(s->loop, wait_ms(s, next_ns));
         (void)run_posts(s);
-        if (!run_library(s)) {
+        const uint64_t peer_ns = http_peer_turn(s, clock_now_ns());
+        s->wants_run = false;
+        if (MHD_run(s->daemon) == MHD_NO) {
             status = weft_fail(err, WEFT_IO, "http: the event loop failed");
             break;
         }
+        const uint64_t linger_ns = http_linger_turn(s, clock_now_ns());
+        next_ns = peer_ns < linger_ns ? peer_ns : linger_ns;
     }
     end_all(s);
     return status;
@@ -168,24 +172,6 @@ static bool run_posts(http_server *s) {
     return taken.count > 0;
 }
 
-/* At its limit of connections the library takes the listening socket out of its set, and puts it
- * back only at the start of a run after one has closed. Without that second run a client that
- * waits in the kernel's queue would wait for some other client to wake us. */
-static bool run_library(http_server *s) {
-    bool is_ok = MHD_run(s->daemon) == MHD_YES;
-    if (is_ok && s->has_closed) {
-        s->has_closed = false;
-        is_ok = MHD_run(s->daemon) == MHD_YES;
-    }
-    return is_ok;
-}
-
-static void on_connection(void *user, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode code) {
-    http_server *s = user;
-    s->has_closed = s->has_closed || code == MHD_CONNECTION_NOTIFY_CLOSED;
-}
-
 static bool is_over(http_server *s) {
     const unsigned n_stops = atomic_load(&s->n_stops);
     if (n_stops == 0) {
@@ -211,6 +197,9 @@ static void begin_drain(http_server *s) {
 static int wait_ms(http_server *s, uint64_t next_ns) {
     MHD_UNSIGNED_LONG_LONG library_ms = 0;
     const uint64_t now_ns = clock_now_ns();
+    if (s->wants_run) {
+        return 0;
+    }
     if (s->is_drain_begun && s->drain_end_ns < next_ns) {
         next_ns = s->drain_end_ns;
     }
@@ -272,6 +261,15 @@ static weft_status start_daemon(http_server *s, weft_error *err) {
                          MHD_get_version(), s->port);
     }
     return WEFT_OK;
+}
+
+/* At its limit of connections the library takes the listening socket out of its set, and puts it
+ * back only at the start of a run after one has closed: without that run, a client in the kernel's
+ * queue would wait until another one wakes us. */
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
+    http_server *s = user;
+    s->wants_run = s->wants_run || code == MHD_CONNECTION_NOTIFY_CLOSED;
 }
 
 /* Soft to hard: a thousand streams are a thousand descriptors; the usual soft limit is 1,024. */

@@ -66,6 +66,9 @@ void http_exchange_on_end(void *cls, struct MHD_Connection *connection, void **c
     }
     *context = NULL;
     http_peer_unwatch(x);
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+        http_peer_repeat_fin(x);
+    }
     if (x->phase == HTTP_REFUSED) {
         http_linger_begin(s, x->watch.fd);
     }
@@ -87,9 +90,14 @@ void http_exchange_on_end(void *cls, struct MHD_Connection *connection, void **c
     mem_free(x);
 }
 
+/* A connection that is not suspended may be waiting for a full socket to drain. */
 void http_exchange_lose(http_exchange *x) {
     x->is_gone = true;
-    http_exchange_resume(x);
+    if (x->is_suspended) {
+        http_exchange_resume(x);
+    } else {
+        (void)shutdown(x->watch.fd, SHUT_RDWR);
+    }
 }
 
 void http_exchange_suspend(http_exchange *x) {
@@ -102,6 +110,7 @@ void http_exchange_suspend(http_exchange *x) {
 void http_exchange_resume(http_exchange *x) {
     if (x->is_suspended) {
         x->is_suspended = false;
+        x->server->wants_run = true;
         MHD_resume_connection(x->connection);
     }
 }

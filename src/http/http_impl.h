@@ -97,7 +97,7 @@ struct http_server {
     http_linger *lingers;
     uint32_t n_lingers;
 
-    bool has_closed; /* a connection, in the library's last run */
+    bool wants_run; /* the library has work that no socket tells of */
     bool is_drain_begun;
     uint64_t drain_end_ns;
     atomic_uint n_stops;  /* any thread, signal handlers */
@@ -147,6 +147,8 @@ bool http_stream_ping(http_exchange *x);
 
 void http_peer_watch(http_exchange *x); /* no-op when watched */
 void http_peer_unwatch(http_exchange *x);
+/* Tells the library once more of a FIN that it may have missed; before the next request. */
+void http_peer_repeat_fin(const http_exchange *x);
 /* Looks after half-closed peers; returns when to come again, UINT64_MAX for never. */
 uint64_t http_peer_turn(http_server *s, uint64_t now_ns);
 

@@ -57,6 +57,17 @@ void http_peer_unwatch(http_exchange *x) {
     }
 }
 
+/* A FIN that comes together with the request is one edge for two things: the library reads the
+ * request, takes the short read for an empty socket, and would keep the connection until it times
+ * out, with a client at the other end that waits for it to be closed. Shutting the receiving half,
+ * which has ended anyway, makes a new edge. */
+void http_peer_repeat_fin(const http_exchange *x) {
+    char byte;
+    if (recv(x->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+        (void)shutdown(x->watch.fd, SHUT_RD);
+    }
+}
+
 uint64_t http_peer_turn(http_server *s, uint64_t now_ns) {
     uint64_t next_ns = UINT64_MAX;
     if (s->n_half_closed == 0) {

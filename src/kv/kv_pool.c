@@ -53,17 +53,11 @@ void kv_pool_destroy(kv_pool **pool) {
     *pool = NULL;
 }
 
-uint32_t kv_pool_count(const kv_pool *pool) {
-    return pool->count;
-}
+uint32_t kv_pool_count(const kv_pool *pool) { return pool->count; }
 
-uint32_t kv_pool_available(const kv_pool *pool) {
-    return pool->n_free - pool->n_reserved;
-}
+uint32_t kv_pool_available(const kv_pool *pool) { return pool->n_free - pool->n_reserved; }
 
-uint32_t kv_pool_held(const kv_pool *pool) {
-    return pool->count - pool->n_free;
-}
+uint32_t kv_pool_held(const kv_pool *pool) { return pool->count - pool->n_free; }
 
 bool kv_pool_try_reserve(kv_pool *pool, uint32_t n) {
     if (n > kv_pool_available(pool)) {

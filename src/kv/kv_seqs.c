@@ -107,8 +107,8 @@ static seq_slot *slot_of(const kv_seqs *kv, kv_seq seq) {
 /* Reserves in every group or in none. */
 static bool try_reserve(kv_seqs *kv, seq_slot *slot, uint32_t n_tokens_max) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        const uint32_t n = page_count_group(kv->config.groups[g].window, n_tokens_max,
-                                            kv->config.chunk_max);
+        const uint32_t n =
+            page_count_group(kv->config.groups[g].window, n_tokens_max, kv->config.chunk_max);
         if (!kv_pool_try_reserve(kv->pools[g], n)) {
             while (g-- > 0) {
                 kv_pool_unreserve(kv->pools[g], slot->groups[g].n_reserved);
@@ -225,9 +225,7 @@ void kv_seq_cut(kv_seqs *kv, kv_seq seq, uint32_t n_tokens) {
     slot->n_tokens = n_tokens;
 }
 
-uint32_t kv_seq_tokens(const kv_seqs *kv, kv_seq seq) {
-    return slot_of(kv, seq)->n_tokens;
-}
+uint32_t kv_seq_tokens(const kv_seqs *kv, kv_seq seq) { return slot_of(kv, seq)->n_tokens; }
 
 const kv_page *kv_seq_pages(const kv_seqs *kv, kv_seq seq, uint32_t group) {
     WEFT_ASSERT(group < kv->config.n_groups);
@@ -239,9 +237,7 @@ const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group) {
     return kv->pools[group];
 }
 
-uint32_t kv_seqs_open_count(const kv_seqs *kv) {
-    return kv->n_open;
-}
+uint32_t kv_seqs_open_count(const kv_seqs *kv) { return kv->n_open; }
 
 static void check_group(const kv_seqs *kv, uint32_t g) {
     const kv_pool *pool = kv->pools[g];

@@ -4,8 +4,8 @@
  *   sequence 3, group 1 (sliding)   only the window is kept            table:  -  - 31
  *
  * A sequence is a slot in [0, seqs_max) with one block table per KV group. Its pages for the whole
- * of its agreed length are reserved when it is opened (page_count_group of layout/page.h), so that growing never fails. Sliding groups give back the pages
- * that fall out of the window.
+ * of its agreed length are reserved when it is opened (page_count_group of layout/page.h), so that
+ * growing never fails. Sliding groups give back the pages that fall out of the window.
  *
  * Threads: engine thread only.   Errors: kv_seqs_create only.
  */

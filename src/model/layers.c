@@ -8,8 +8,8 @@
 
 tensor rope_angles(const forward *f, const rope_layer *r) {
     const op_rope_table op = {
-        .cos_sin = device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows,
-                                       r->inv_freq.cols * 2),
+        .cos_sin =
+            device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows, r->inv_freq.cols * 2),
         .inv_freq = r->inv_freq,
         .batch = f->batch,
         .mscale = r->mscale,

@@ -19,11 +19,10 @@
 #define NAME_BYTES 96
 #define VECTOR_MAX (1u << 20)
 
-void loader_set_layer(loader *ld, uint32_t layer) {
-    ld->layer = layer;
-}
+void loader_set_layer(loader *ld, uint32_t layer) { ld->layer = layer; }
 
-static void full_name(const loader *ld, const char *name, const char *suffix, char out[NAME_BYTES]) {
+static void full_name(const loader *ld, const char *name, const char *suffix,
+                      char out[NAME_BYTES]) {
     if (ld->layer == LOADER_GLOBAL) {
         snprintf(out, NAME_BYTES, "%s.%s", name, suffix);
     } else {
@@ -80,7 +79,8 @@ static weft_status finish_tensor(loader *ld, const weights_tensor *t) {
     weights_drop_pages(ld->w, t);
     ld->done_bytes += t->n_bytes;
     const model_load_options *o = ld->options;
-    if (o != NULL && o->progress != NULL && !o->progress(o->user, ld->done_bytes, ld->total_bytes)) {
+    if (o != NULL && o->progress != NULL &&
+        !o->progress(o->user, ld->done_bytes, ld->total_bytes)) {
         return weft_fail(ld->err, WEFT_CANCELLED, "%s: loading was cancelled", weights_path(ld->w));
     }
     return WEFT_OK;

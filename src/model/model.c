@@ -56,8 +56,8 @@ static weft_status load_all(model *m, loader *ld) {
     return status;
 }
 
-weft_status model_load(model **out, device *dev, const geometry *g, const plan *p,
-                       const weights *w, const model_load_options *options, weft_error *err) {
+weft_status model_load(model **out, device *dev, const geometry *g, const plan *p, const weights *w,
+                       const model_load_options *options, weft_error *err) {
     const model_arch *arch = find_arch(g->arch);
     if (arch == NULL) {
         return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' is not supported", g->arch);
@@ -104,12 +104,11 @@ void model_destroy(model **m) {
     }
 }
 
-const geometry *model_geometry(const model *m) {
-    return &m->geo;
-}
+const geometry *model_geometry(const model *m) { return &m->geo; }
 
 static weft_status refuse(const model *m, const char *what, weft_error *err) {
-    return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' does not take %s", m->geo.arch, what);
+    return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' does not take %s", m->geo.arch,
+                     what);
 }
 
 weft_status model_check_batch(const model *m, const batch *b, weft_error *err) {

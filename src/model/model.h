@@ -31,9 +31,8 @@ typedef struct model_load_options {
 } model_load_options;
 
 /* The weights may be released afterwards: nothing of the mapping is kept. */
-weft_status model_load(model **out, device *dev, const geometry *g, const plan *p,
-                       const weights *w, const model_load_options *options,
-                       weft_error *err) WEFT_NODISCARD;
+weft_status model_load(model **out, device *dev, const geometry *g, const plan *p, const weights *w,
+                       const model_load_options *options, weft_error *err) WEFT_NODISCARD;
 void model_destroy(model **m);
 
 const geometry *model_geometry(const model *m);

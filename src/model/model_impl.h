@@ -10,8 +10,8 @@
 
 /* One architecture: how its layers are loaded, and its pass over a batch. */
 typedef struct model_arch {
-    const char *name;          /* general.architecture */
-    size_t layer_bytes;        /* size of its layer struct */
+    const char *name;   /* general.architecture */
+    size_t layer_bytes; /* size of its layer struct */
     /* Fills one layer struct from the names of the loader's layer. */
     weft_status (*load_layer)(loader *ld, const geometry *g, void *layer);
     /* x [T][n_embd] <- layers [from, to) applied in place. */
@@ -32,7 +32,7 @@ struct model {
     tensor output_norm;
     linear output; /* the embedding again when the head is tied */
     rope_layer rope[GEOMETRY_GROUPS_MAX];
-    void *layers;  /* [n_layers] of arch->layer_bytes */
+    void *layers; /* [n_layers] of arch->layer_bytes */
 };
 
 static inline const void *model_layer(const model *m, uint32_t i) {

@@ -43,15 +43,11 @@ static const struct {
 
 static const char *const arch_names[] = {"llama", "gemma3", NULL};
 
-const char *const *geometry_archs(void) {
-    return arch_names;
-}
+const char *const *geometry_archs(void) { return arch_names; }
 
 /* ---- keys ---- */
 
-static const char *path(const reader *r) {
-    return weights_path(r->w);
-}
+static const char *path(const reader *r) { return weights_path(r->w); }
 
 static void arch_key(const reader *r, const char *suffix, char *out, size_t out_bytes) {
     snprintf(out, out_bytes, "%s.%s", r->g->arch, suffix);
@@ -309,8 +305,8 @@ static weft_status read_names(reader *r) {
         return status;
     }
     if (!found) {
-        return weft_fail(r->err, WEFT_FORMAT,
-                         "%s: metadata key 'general.architecture' is missing", path(r));
+        return weft_fail(r->err, WEFT_FORMAT, "%s: metadata key 'general.architecture' is missing",
+                         path(r));
     }
     snprintf(r->g->arch, sizeof r->g->arch, STR_FMT, STR_ARG(arch));
     status = weights_get_str(r->w, "general.name", &name, &found, r->err);

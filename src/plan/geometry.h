@@ -24,15 +24,15 @@ typedef enum rope_scaling {
 
 /* Rotation of one kind of layer. */
 typedef struct geometry_rope {
-    uint32_t n_dims;   /* rotated values of a head, even */
+    uint32_t n_dims; /* rotated values of a head, even */
     float base;
     rope_scaling scaling;
-    float factor;      /* of ROPE_SCALING_LINEAR, 1 without */
+    float factor; /* of ROPE_SCALING_LINEAR, 1 without */
 } geometry_rope;
 
 /* Layers that share a KV group: the same window and head shape. */
 typedef struct geometry_group {
-    uint32_t window;   /* 0 = full attention */
+    uint32_t window; /* 0 = full attention */
     uint32_t n_layers;
     uint32_t n_kv_heads, k_dim, v_dim;
     geometry_rope rope;
@@ -43,13 +43,13 @@ typedef struct geometry {
     char name[128];                 /* general.name, for people; may be empty */
     uint32_t n_layers, n_embd, n_ff, n_vocab;
     uint32_t n_heads, n_kv_heads;
-    uint32_t k_dim, v_dim;          /* of one head */
-    uint32_t ctx_train;             /* the model's own maximum */
+    uint32_t k_dim, v_dim; /* of one head */
+    uint32_t ctx_train;    /* the model's own maximum */
     float rms_eps;
-    float embed_scale;              /* 1 when embeddings are used as they are */
-    float attn_scale;               /* applied to q . k */
+    float embed_scale;                 /* 1 when embeddings are used as they are */
+    float attn_scale;                  /* applied to q . k */
     float attn_softcap, logit_softcap; /* 0 = none */
-    bool has_tied_head;             /* the output matrix is the embedding table */
+    bool has_tied_head;                /* the output matrix is the embedding table */
     uint32_t n_groups;
     geometry_group groups[GEOMETRY_GROUPS_MAX];
     uint8_t layer_group[GEOMETRY_LAYERS_MAX]; /* [n_layers] */

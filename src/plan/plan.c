@@ -14,19 +14,19 @@
 #include "layout/page.h"
 #include "tensor/tensor.h"
 
-/* The process's own share, measured on x86-64 Linux: program and libraries with their data, then
- * what each thread touches of its stack, then the vocabulary's tables. */
-#define PROCESS_BASE_BYTES (12u << 20)
-#define PROCESS_THREAD_BYTES (512u << 10)
-#define PROCESS_TOKEN_BYTES 96u
-#define PROCESS_MERGE_BYTES 24u
+/* The process's own share, measured on x86-64 Linux: program and libraries with their data; for each
+ * thread the stack it touches and the sampler's scratch (which grows with the vocabulary); the
+ * vocabulary's tables. */
+#define PROCESS_BASE_BYTES (5u << 20)
+#define PROCESS_THREAD_BYTES (128u << 10)
+#define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */
+#define PROCESS_TOKEN_BYTES 48u
+#define PROCESS_MERGE_BYTES 56u
 
 #define PLAN_PAGES_MAX (1u << 30)
 #define PLAN_POOLS_BYTES_MAX ((uint64_t)1 << 60)
 
-static uint64_t align_up(uint64_t n) {
-    return (n + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
-}
+static uint64_t align_up(uint64_t n) { return (n + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN; }
 
 uint64_t plan_tensor_bytes(const weights_tensor *t) {
     if (t->n_dims == 1) {
@@ -36,9 +36,7 @@ uint64_t plan_tensor_bytes(const weights_tensor *t) {
                                       t->dims[t->n_dims - 1]));
 }
 
-uint64_t plan_rope_bytes(const geometry_rope *r) {
-    return align_up(r->n_dims / 2 * sizeof(float));
-}
+uint64_t plan_rope_bytes(const geometry_rope *r) { return align_up(r->n_dims / 2 * sizeof(float)); }
 
 static weft_status sum_weights(plan *p, const geometry *g, const weights *w, weft_error *err) {
     for (size_t i = 0; i < weights_tensor_count(w); i++) {
@@ -66,9 +64,7 @@ static uint64_t rows_bytes(uint64_t rows, uint64_t cols) {
     return rows * align_up(cols * sizeof(float));
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
+static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows) {
     const uint64_t t = batch_rows;
@@ -96,8 +92,9 @@ static uint64_t meta_array_count(const weights *w, const char *key) {
     return m != NULL && m->type == META_ARRAY ? m->count : 0;
 }
 
-static uint64_t process_bytes(const weights *w, uint32_t n_threads) {
-    return PROCESS_BASE_BYTES + (uint64_t)n_threads * PROCESS_THREAD_BYTES +
+static uint64_t process_bytes(const geometry *g, const weights *w, uint32_t n_threads) {
+    const uint64_t thread = PROCESS_THREAD_BYTES + (uint64_t)g->n_vocab * PROCESS_SAMPLER_BYTES;
+    return PROCESS_BASE_BYTES + n_threads * thread +
            meta_array_count(w, "tokenizer.ggml.tokens") * PROCESS_TOKEN_BYTES +
            meta_array_count(w, "tokenizer.ggml.merges") * PROCESS_MERGE_BYTES;
 }
@@ -123,9 +120,9 @@ static void size_pages(plan *p, const geometry *g) {
         plan_group *pg = &p->groups[i];
         pg->n_layers = gg->n_layers;
         pg->window = gg->window;
-        pg->layer_page_bytes = (uint64_t)gg->n_kv_heads * PAGE_TOKENS *
-                               (dtype_row_bytes(p->kv_type, gg->k_dim) +
-                                dtype_row_bytes(p->kv_type, gg->v_dim));
+        pg->layer_page_bytes =
+            (uint64_t)gg->n_kv_heads * PAGE_TOKENS *
+            (dtype_row_bytes(p->kv_type, gg->k_dim) + dtype_row_bytes(p->kv_type, gg->v_dim));
         pg->page_bytes = pg->layer_page_bytes * gg->n_layers;
         pg->pages_per_seq = page_count_group(gg->window, p->ctx, p->batch_rows);
     }
@@ -156,7 +153,8 @@ static weft_status size_pools(plan *p, uint64_t kv_mem_bytes, weft_error *err) {
             n = (uint64_t)((double)kv_mem_bytes / (double)one * pg->pages_per_seq);
         }
         if (n > PLAN_PAGES_MAX) {
-            return weft_fail(err, WEFT_LIMIT, "%llu KV pages for %u contexts of %u positions, the "
+            return weft_fail(err, WEFT_LIMIT,
+                             "%llu KV pages for %u contexts of %u positions, the "
                              "most is %u",
                              (unsigned long long)n, p->seqs, p->ctx, PLAN_PAGES_MAX);
         }
@@ -203,9 +201,9 @@ static void total_up(plan *p) {
 }
 
 static void fill_request(plan *p, const geometry *g, const plan_request *rq) {
-    p->ctx = rq->ctx != 0 ? rq->ctx
-                          : (g->ctx_train < PLAN_CTX_RUN_DEFAULT ? g->ctx_train
-                                                                 : PLAN_CTX_RUN_DEFAULT);
+    p->ctx = rq->ctx != 0
+                 ? rq->ctx
+                 : (g->ctx_train < PLAN_CTX_RUN_DEFAULT ? g->ctx_train : PLAN_CTX_RUN_DEFAULT);
     p->seqs = rq->seqs;
     p->batch_rows = rq->batch_rows != 0 ? rq->batch_rows : PLAN_BATCH_ROWS_DEFAULT;
     if (p->batch_rows < p->seqs) {
@@ -287,7 +285,7 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
     p.workspace_bytes = workspace_bytes(g, p.batch_rows);
-    p.process_bytes = process_bytes(w, request->n_threads);
+    p.process_bytes = process_bytes(g, w, request->n_threads);
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);
     if (p.kv_pool_bytes < one) {

@@ -21,14 +21,14 @@
 #define PLAN_BATCH_ROWS_DEFAULT 512u
 
 typedef struct plan_request {
-    uint32_t ctx;           /* positions of one sequence; 0 = min(the model's maximum, 8192) */
-    uint32_t seqs;          /* sequences at once, at least 1 */
-    uint32_t batch_rows;    /* rows of one forward; 0 = 512 */
-    uint32_t out_rows;      /* rows of one forward whose logits are wanted; 0 = seqs */
+    uint32_t ctx;        /* positions of one sequence; 0 = min(the model's maximum, 8192) */
+    uint32_t seqs;       /* sequences at once, at least 1 */
+    uint32_t batch_rows; /* rows of one forward; 0 = 512 */
+    uint32_t out_rows;   /* rows of one forward whose logits are wanted; 0 = seqs */
     uint32_t n_threads;
-    weft_dtype kv_type;     /* F16, F32, Q8_0, Q4_0 */
-    uint64_t mem_bytes;     /* budget for the total; 0 = no limit */
-    uint64_t kv_mem_bytes;  /* budget for all KV pools; 0 = enough for seqs full contexts */
+    weft_dtype kv_type;    /* F16, F32, Q8_0, Q4_0 */
+    uint64_t mem_bytes;    /* budget for the total; 0 = no limit */
+    uint64_t kv_mem_bytes; /* budget for all KV pools; 0 = enough for seqs full contexts */
 } plan_request;
 
 typedef struct plan_group {
@@ -36,8 +36,8 @@ typedef struct plan_group {
     uint64_t layer_page_bytes; /* one layer's part of a page */
     uint64_t page_bytes;       /* all layers of the group */
     uint32_t n_pages;
-    uint32_t pages_per_seq;    /* a sequence of ctx positions may hold at once */
-    uint64_t pool_bytes;       /* n_pages * page_bytes */
+    uint32_t pages_per_seq; /* a sequence of ctx positions may hold at once */
+    uint64_t pool_bytes;    /* n_pages * page_bytes */
 } plan_group;
 
 typedef struct plan {
@@ -50,9 +50,9 @@ typedef struct plan {
     uint64_t kv_bytes;           /* minimum for seqs contexts */
     uint64_t kv_pool_bytes;
     uint64_t state_bytes, state_pool_bytes;
-    uint64_t scratch_bytes;      /* device_scratch of one forward */
-    uint64_t workspace_bytes;    /* the device's own: quantised activations */
-    uint64_t process_bytes;      /* code, libraries, vocabulary, threads, buffers */
+    uint64_t scratch_bytes;   /* device_scratch of one forward */
+    uint64_t workspace_bytes; /* the device's own: quantised activations */
+    uint64_t process_bytes;   /* code, libraries, vocabulary, threads, buffers */
     uint64_t total_bytes;
     uint32_t n_groups;
     plan_group groups[GEOMETRY_GROUPS_MAX];

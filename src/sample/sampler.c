@@ -24,8 +24,7 @@ typedef struct candidate {
 } candidate;
 
 sampler_params sampler_params_default(void) {
-    return (sampler_params){
-        .temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
+    return (sampler_params){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
 }
 
 static weft_status check_range(const char *name, double value, double min, double max,

@@ -35,7 +35,7 @@ typedef struct sampler_params {
     float presence_penalty;   /* 0 = off; over the answer, as OpenAI */
     float frequency_penalty;  /* 0 = off; over the answer */
     uint64_t seed;
-    uint32_t choice;          /* index among n choices */
+    uint32_t choice; /* index among n choices */
     uint32_t n_bias;
     const sampler_bias *bias; /* borrowed */
 } sampler_params;
@@ -48,10 +48,10 @@ weft_status sampler_params_check(const sampler_params *p, uint32_t n_vocab,
 
 /* Counts of tokens seen, for the penalties: an open-addressing table, storage from the caller. */
 typedef struct sampler_history {
-    int32_t *tokens;     /* [capacity], -1 = empty */
-    uint32_t *n_prompt;  /* [capacity] occurrences in the prompt */
-    uint32_t *n_answer;  /* [capacity] occurrences in the answer */
-    uint32_t capacity;   /* power of two */
+    int32_t *tokens;    /* [capacity], -1 = empty */
+    uint32_t *n_prompt; /* [capacity] occurrences in the prompt */
+    uint32_t *n_answer; /* [capacity] occurrences in the answer */
+    uint32_t capacity;  /* power of two */
     uint32_t count;
 } sampler_history;
 
@@ -70,7 +70,7 @@ typedef struct sampler_logprob {
 
 typedef struct sampler_result {
     int32_t token;
-    float logprob;        /* of token; only when n_top was not NO_LOGPROBS */
+    float logprob; /* of token; only when n_top was not NO_LOGPROBS */
     uint32_t n_top;
     sampler_logprob top[SAMPLER_TOP_LOGPROBS_MAX]; /* best first */
 } sampler_result;

@@ -93,9 +93,7 @@ static void admit(sched *s, kv_seqs *kv) {
     }
 }
 
-static bool is_decoding(const entry *e) {
-    return e->n_done >= e->n_prompt;
-}
+static bool is_decoding(const entry *e) { return e->n_done >= e->n_prompt; }
 
 static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
     WEFT_ASSERT(e->n_done + n_rows <= e->n_max);
@@ -171,13 +169,9 @@ bool sched_finish(sched *s, kv_seqs *kv, sched_id id) {
     return false;
 }
 
-uint32_t sched_waiting(const sched *s) {
-    return s->n_waiting;
-}
+uint32_t sched_waiting(const sched *s) { return s->n_waiting; }
 
-uint32_t sched_running(const sched *s) {
-    return s->n_running;
-}
+uint32_t sched_running(const sched *s) { return s->n_running; }
 
 void sched_check(const sched *s, const kv_seqs *kv) {
     WEFT_ASSERT(s->n_waiting <= s->config.queue_max);

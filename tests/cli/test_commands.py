@@ -157,7 +157,7 @@ def test_info_of_machine_and_model(run, gemma3):
 
 def test_memory_stays_within_the_plan(weft, smollm2):
     """A full context is filled; what is resident then is the plan, give or take a few percent."""
-    with subprocess.Popen([str(weft), "run", str(smollm2), "word " * 900, "--ctx", "1024",
+    with subprocess.Popen([str(weft), "run", str(smollm2), "word " * 850, "--ctx", "1024",
                            "--max-tokens", "100", "--ignore-eos", "--verbose"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True) as process:

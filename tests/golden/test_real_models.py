@@ -24,6 +24,7 @@ TOP1_MIN = 0.97
 TOKENS_MIN = 2000
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])
 def test_real_model_agrees_with_transformers(weft, tmp_path, request, name):
     model = str(request.getfixturevalue(name))

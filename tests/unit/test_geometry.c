@@ -226,7 +226,7 @@ static void numbers_out_of_range_are_named_with_the_range(void **state) {
         {{"llama.attention.layer_norm_rms_epsilon", META_F32, -1, NULL},
          "llama.attention.layer_norm_rms_epsilon is -1, wanted 0 to 1"},
         {{"llama.attention.layer_norm_rms_epsilon", META_F32, NAN, NULL},
-         "llama.attention.layer_norm_rms_epsilon is nan, wanted 0 to 1"},
+         "key 'llama.attention.layer_norm_rms_epsilon' is f32 nan; want a finite number"},
         {{"llama.attention.scale", META_F32, 0, NULL},
          "llama.attention.scale is 0, wanted 1e-06 to 1e+06"},
         {{"llama.rope.dimension_count", META_U32, 18, NULL},

@@ -132,11 +132,9 @@ static int teardown(void **state) {
 }
 
 static bool wait_count(atomic_uint *counter, unsigned wanted, unsigned ms) {
-    for (unsigned i = 0; i < ms; i++) {
-        if (atomic_load(counter) >= wanted) {
-            return true;
-        }
-        (void)usleep(1000);
+    const uint64_t end_ns = clock_now_ns() + (uint64_t)ms * 1000000u;
+    while (clock_now_ns() < end_ns && atomic_load(counter) < wanted) {
+        (void)usleep(500);
     }
     return atomic_load(counter) >= wanted;
 }
@@ -273,7 +271,7 @@ static void head_gets_headers_only(void **state) {
     buf_init(&got, MEM_TEST, 65536);
     assert_true(hear(fd, &got, NULL, WAIT_MS));
     assert_non_null(strstr(got.data, "X-Back: yes"));
-    assert_non_null(strstr(got.data, "Content-Length: 39"));
+    assert_non_null(strstr(got.data, "Content-Length: 37"));
     assert_true(str_ends_with(buf_view(&got), STR_LIT("\r\n\r\n")));
     buf_deinit(&got);
     close(fd);
@@ -284,8 +282,9 @@ static void head_gets_headers_only(void **state) {
 }
 
 static void pipelined_requests_are_answered_in_order(void **state) {
-    const int fd = ask("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /echo/2 HTTP/1.1\r\nHost: h\r\n\r\n"
-                       "GET /echo/3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    const int fd =
+        ask("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /echo/2 HTTP/1.1\r\nHost: h\r\n\r\n"
+            "GET /echo/3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
     (void)usleep(20000);
     assert_int_equal(atomic_load(&fix.n_handled), 1);
@@ -347,7 +346,8 @@ static void a_large_chunked_body_gets_413(void **state) {
 
 static void large_headers_get_431(void **state) {
     char text[9100];
-    const int n = snprintf(text, sizeof text, "GET /echo HTTP/1.1\r\nHost: h\r\nX: %09000d\r\n\r\n", 0);
+    const int n =
+        snprintf(text, sizeof text, "GET /echo HTTP/1.1\r\nHost: h\r\nX: %09000d\r\n\r\n", 0);
     assert_true(n > 9000 && n < (int)sizeof text);
     const int fd = ask(text);
     expect(fd, "HTTP/1.1 431 ");
@@ -368,19 +368,22 @@ static void malformed_requests_do_no_harm(void **state) {
         "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
         "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz",
-        "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: "
+        "chunked\r\n\r\nzz",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+        "chunked\r\n\r\nffffffffffffffffff\r\n",
         "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdeXX",
         "\x16\x03\x01\x02\x01\x01\xfc\x03\x03",
     };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        const int fd = ask(bad[i]);
-        assert_int_equal(shutdown(fd, SHUT_WR), 0);
-        buf got;
-        buf_init(&got, MEM_TEST, 65536);
-        (void)hear(fd, &got, NULL, WAIT_MS);
-        buf_deinit(&got);
-        close(fd);
+    enum { N = sizeof bad / sizeof bad[0] };
+    int fds[N];
+    for (size_t i = 0; i < N; i++) {
+        fds[i] = ask(bad[i]);
+        assert_int_equal(shutdown(fds[i], SHUT_WR), 0);
+    }
+    (void)usleep(50000);
+    for (size_t i = 0; i < N; i++) {
+        close(fds[i]);
     }
     const int fd = ask("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
     expect(fd, "HTTP/1.1 200 OK");
@@ -477,20 +480,12 @@ static void two_hundred_streams_are_served(void **state) {
 
 /* ---- clients that leave, and clients that only seem to ---- */
 
-static void check_leaving(const char *request, unsigned within_ms) {
-    const int fd = ask(request);
-    assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
-    (void)usleep(20000); /* the answer's head, if there is one, is on its way */
-    close(fd);
-    assert_true(wait_count(&fix.n_lost, 1, within_ms));
-}
-
 static void a_client_that_leaves_while_waiting_is_noticed(void **state) {
-    check_leaving("POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", 500);
-}
-
-static void an_old_client_that_leaves_is_noticed(void **state) {
-    check_leaving("GET /hold HTTP/1.0\r\n\r\n", 1000);
+    const int fd = ask("POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx");
+    assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
+    (void)usleep(10000);
+    close(fd);
+    assert_true(wait_count(&fix.n_lost, 1, 500));
 }
 
 static void a_client_that_leaves_a_silent_event_stream_is_noticed(void **state) {
@@ -500,20 +495,20 @@ static void a_client_that_leaves_a_silent_event_stream_is_noticed(void **state) 
     assert_true(wait_count(&fix.n_lost, 1, 500));
 }
 
-static void a_client_that_leaves_another_silent_stream_is_noticed(void **state) {
-    const int fd = ask("GET /lines HTTP/1.1\r\nHost: h\r\n\r\n");
-    expect(fd, "\r\n\r\n");
-    close(fd);
-    assert_true(wait_count(&fix.n_lost, 1, 1000));
-}
-
-/* A half-closed client that goes on reading is still looked after. */
-static void a_half_closed_client_that_leaves_is_noticed(void **state) {
-    const int fd = ask("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_int_equal(shutdown(fd, SHUT_WR), 0);
-    expect(fd, "100 Continue");
-    close(fd);
-    assert_true(wait_count(&fix.n_lost, 1, 1500));
+/* No probe can be sent to the first two; the third leaves only after it has been probed. */
+static void other_clients_that_leave_are_noticed(void **state) {
+    const int old = ask("GET /hold HTTP/1.0\r\n\r\n");
+    const int lines = ask("GET /lines HTTP/1.1\r\nHost: h\r\n\r\n");
+    const int half = ask("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect(lines, "\r\n\r\n");
+    assert_int_equal(shutdown(half, SHUT_WR), 0);
+    expect(half, "100 Continue");
+    assert_true(wait_count(&fix.n_handled, 3, WAIT_MS));
+    (void)usleep(10000);
+    close(old);
+    close(lines);
+    close(half);
+    assert_true(wait_count(&fix.n_lost, 3, 1200));
 }
 
 static void a_half_closed_client_gets_its_answer(void **state) {
@@ -537,28 +532,26 @@ static void a_half_closed_client_gets_an_answer_given_at_once(void **state) {
     close(fd);
 }
 
-static void check_half_closed_stream(const char *request, const char *text, unsigned silence_us) {
-    const int fd = ask(request);
-    assert_int_equal(shutdown(fd, SHUT_WR), 0);
-    assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
+/* Four writes, over longer than a silent stream may last. */
+static void half_closed_clients_get_their_streams(void **state) {
+    const int events = ask("GET /sse HTTP/1.1\r\nHost: h\r\n\r\n");
+    const int lines = ask("GET /lines HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(shutdown(events, SHUT_WR), 0);
+    assert_int_equal(shutdown(lines, SHUT_WR), 0);
+    assert_true(wait_count(&fix.n_handled, 2, WAIT_MS));
     for (int i = 0; i < 4; i++) {
-        (void)usleep(silence_us);
-        post(do_write, text);
-        expect(fd, text);
+        (void)usleep(250000);
+        post(do_write, "data: 1\n\n");
+        expect(events, "data: 1\n\n");
+        expect(lines, "data: 1\n\n");
     }
     post(do_end, NULL);
-    expect(fd, "0\r\n\r\n");
-    assert_true(wait_count(&fix.n_complete, 1, WAIT_MS));
+    expect_end(events);
+    expect_end(lines);
+    assert_true(wait_count(&fix.n_complete, 2, WAIT_MS));
     assert_int_equal(atomic_load(&fix.n_lost), 0);
-    close(fd);
-}
-
-static void a_half_closed_client_gets_its_event_stream(void **state) {
-    check_half_closed_stream("GET /sse HTTP/1.1\r\nHost: h\r\n\r\n", "data: 1\n\n", 300000);
-}
-
-static void a_half_closed_client_gets_a_busy_stream(void **state) {
-    check_half_closed_stream("GET /lines HTTP/1.1\r\nHost: h\r\n\r\n", "{}\n", 200000);
+    close(events);
+    close(lines);
 }
 
 /* ---- the loop ---- */
@@ -759,14 +752,11 @@ int main(void) {
         SERVED(a_client_that_does_not_read_is_cut),
         SERVED(two_hundred_streams_are_served),
         SERVED(a_client_that_leaves_while_waiting_is_noticed),
-        SERVED(an_old_client_that_leaves_is_noticed),
         SERVED(a_client_that_leaves_a_silent_event_stream_is_noticed),
-        SERVED(a_client_that_leaves_another_silent_stream_is_noticed),
-        SERVED(a_half_closed_client_that_leaves_is_noticed),
+        SERVED(other_clients_that_leave_are_noticed),
         SERVED(a_half_closed_client_gets_its_answer),
         SERVED(a_half_closed_client_gets_an_answer_given_at_once),
-        SERVED(a_half_closed_client_gets_its_event_stream),
-        SERVED(a_half_closed_client_gets_a_busy_stream),
+        SERVED(half_closed_clients_get_their_streams),
         SERVED(idle_connections_use_no_cpu),
         SERVED(posts_of_every_thread_run_in_order),
         SERVED(stopping_lets_exchanges_finish),
