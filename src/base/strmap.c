@@ -4,10 +4,18 @@
  * for that reason. The stored hash spares most key comparisons, and all hashing when the table
  * grows. There is no removal, hence no tombstones: a probe ends at the first free slot, and at
  * most 3/4 of the slots are taken, so one always comes.
+ *
+ * Keys come from files and requests, whose author may want them all in one place. So the hash is
+ * SipHash-1-3 (Aumasson and Bernstein 2012, "SipHash: a fast short-input PRF"), keyed at random once
+ * a process: which keys meet is not known outside. str_hash stays for content, where it must be the
+ * same everywhere.
  */
 #include "base/strmap.h"
 
+#include <pthread.h>
+
 #include "base/check.h"
+#include "base/os.h"
 
 #define CAPACITY_FIRST 16u
 #define CAPACITY_MAX ((uint32_t)1 << 31)
@@ -69,8 +77,55 @@ bool strmap_get(const strmap *m, str key, uint32_t *value) {
     return true;
 }
 
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+static uint64_t secret[2]; /* written once, before the first hash */
+
+static void draw_secret(void) {
+    secret[0] = os_random_u64();
+    secret[1] = os_random_u64();
+}
+
+static inline uint64_t rotate(uint64_t x, unsigned n) { return x << n | x >> (64 - n); }
+
+static inline void sip_round(uint64_t v[4]) {
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
 static uint32_t key_hash(str key) {
-    const uint64_t h = str_hash(key);
+    const int rc = pthread_once(&secret_once, draw_secret);
+    WEFT_ASSERT(rc == 0);
+    uint64_t v[4] = {secret[0] ^ 0x736f6d6570736575u, secret[1] ^ 0x646f72616e646f6du,
+                     secret[0] ^ 0x6c7967656e657261u, secret[1] ^ 0x7465646279746573u};
+    size_t at = 0;
+    for (; key.len - at >= 8; at += 8) {
+        uint64_t word; /* in this machine's order: the hash never leaves the process */
+        memcpy(&word, key.data + at, 8);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    uint64_t last = 0;
+    if (key.len > at) {
+        memcpy(&last, key.data + at, key.len - at);
+    }
+    last ^= (uint64_t)key.len << 56;
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++) {
+        sip_round(v);
+    }
+    const uint64_t h = v[0] ^ v[1] ^ v[2] ^ v[3];
     return (uint32_t)(h ^ h >> 32);
 }
 

@@ -41,6 +41,7 @@ weft_status http_listen(int *out_fd, uint16_t *out_port, const char *host, uint1
         return weft_fail(err, WEFT_IO, "cannot listen on %s%s%s:%u: %s", open, host, shut, port,
                          strerror(error));
     }
+    http_loop_keepalive(fd);
     *out_port = bound_port(fd);
     *out_fd = fd;
     return WEFT_OK;

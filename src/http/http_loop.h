@@ -41,6 +41,10 @@ weft_status http_loop_create(http_loop **out, struct MHD_Daemon *daemon,
                              weft_error *err) WEFT_NODISCARD;
 void http_loop_destroy(http_loop **loop);
 
+/* Of a listening socket, for what it accepts: a client whose machine is gone without a word is
+ * broken after a minute of silence. */
+void http_loop_keepalive(int listen_fd);
+
 /* Makes a running or the next http_loop_wait return. */
 void http_loop_wake(http_loop *loop);
 

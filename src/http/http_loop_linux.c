@@ -13,10 +13,13 @@
 #include "http/http_loop.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -78,6 +81,18 @@ void http_loop_destroy(http_loop **loop) {
         (void)close(gone->epoll_fd);
     }
     mem_free(gone);
+}
+
+/* 30 s of silence, then three probes 10 s apart. A refusal is no harm: the default is two hours. */
+void http_loop_keepalive(int listen_fd) {
+    const int on = 1;
+    const int idle_s = 30;
+    const int step_s = 10;
+    const int probes = 3;
+    (void)setsockopt(listen_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_KEEPINTVL, &step_s, sizeof step_s);
+    (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 /* Fails only when the counter is full, and then the loop is awake already. */

@@ -69,7 +69,7 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
         PCRE2_UCHAR text[120];
         (void)pcre2_get_error_message(code, text, sizeof text);
         status =
-            weft_fail(err, code == PCRE2_ERROR_NOMEMORY ? WEFT_NOMEM : WEFT_FORMAT,
+            weft_fail(err, code == PCRE2_ERROR_HEAP_FAILED ? WEFT_NOMEM : WEFT_FORMAT,
                       "regular expression '" STR_FMT "': %s", STR_ARG(pattern), (const char *)text);
         goto done;
     }

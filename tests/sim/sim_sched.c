@@ -22,7 +22,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "sched/sched.h"
 
 #define WORLD_STEPS 5000u

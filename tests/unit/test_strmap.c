@@ -1,6 +1,7 @@
 /* test_strmap.c - finds what was put, counts keys once, survives refused memory. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -125,6 +126,43 @@ static void zeroed_maps_can_be_asked_and_dropped(void **state) {
     strmap_deinit(&m);
 }
 
+/* Sixteen bytes of which the second half undoes what the first did to str_hash, which has no secret:
+ * anyone can write a file full of such names. */
+static void names_made_to_meet_do_not_meet(void **state) {
+    (void)state;
+    enum { N = 4000 };
+    static uint64_t words[N][2];
+    static bool is_seen[1u << 16];
+    uint32_t n_distinct = 0;
+    strmap m;
+    strmap_init(&m, MEM_TEST);
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t h = (0x9e3779b97f4a7c15u ^ 16u ^ i) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+        words[i][0] = i;
+        words[i][1] = h ^ 12345;
+        const str name = str_from((const char *)words[i], 16);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        assert_true(str_hash(name) == str_hash(str_from((const char *)words[0], 16)));
+#endif
+        assert_true(strmap_put(&m, name, (uint32_t)i));
+    }
+    for (uint32_t i = 0; i < m.capacity; i++) {
+        const uint32_t hash = m.slots[i].hash & 0xffff;
+        if (m.slots[i].key.data != NULL && !is_seen[hash]) {
+            is_seen[hash] = true;
+            n_distinct++;
+        }
+    }
+    assert_true(n_distinct > N * 9 / 10); /* of 65536 values, some 120 pairs meet by chance */
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t value = 0;
+        assert_true(strmap_get(&m, str_from((const char *)words[i], 16), &value));
+        assert_int_equal(value, i);
+    }
+    strmap_deinit(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_is_found_with_its_value),
@@ -134,6 +172,7 @@ int main(void) {
         cmocka_unit_test(reserved_puts_do_not_ask_for_memory),
         cmocka_unit_test(refused_memory_keeps_what_was_there),
         cmocka_unit_test(zeroed_maps_can_be_asked_and_dropped),
+        cmocka_unit_test(names_made_to_meet_do_not_meet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

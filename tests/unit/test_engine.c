@@ -1,0 +1,494 @@
+/* test_engine.c - many requests on one engine: nobody's answer depends on the others, and every way
+ * to leave is clean.
+ *
+ * A gate is a request whose on_ready does not return: it stops the engine's thread at a known
+ * place, so that what is submitted meanwhile surely waits.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "answer.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+#define CLIENTS 16u
+
+static const char llama[] = TINY_MODELS_DIR "/llama_gqa.gguf";
+static const char gemma3[] = TINY_MODELS_DIR "/gemma3.gguf";
+static const int32_t prompt[] = {262, '1', '2', '3'};
+
+static void sleep_a_little(void) {
+    const struct timespec t = {.tv_nsec = 200000};
+    nanosleep(&t, NULL);
+}
+
+/* ---- a gate ---- */
+
+typedef struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool is_reached, is_open;
+} gate;
+
+static void gate_init(gate *g) {
+    *g = (gate){0};
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->moved, NULL);
+}
+
+static void gate_deinit(gate *g) {
+    pthread_mutex_destroy(&g->lock);
+    pthread_cond_destroy(&g->moved);
+}
+
+static void gate_stop(void *user) {
+    gate *g = user;
+    pthread_mutex_lock(&g->lock);
+    g->is_reached = true;
+    pthread_cond_broadcast(&g->moved);
+    while (!g->is_open) {
+        pthread_cond_wait(&g->moved, &g->lock);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void gate_wait(gate *g) {
+    pthread_mutex_lock(&g->lock);
+    while (!g->is_reached) {
+        pthread_cond_wait(&g->moved, &g->lock);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void gate_open(gate *g) {
+    pthread_mutex_lock(&g->lock);
+    g->is_open = true;
+    pthread_cond_broadcast(&g->moved);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* Returns once the engine's thread stands still. */
+static weft_request *submit_gate(const answer_engine *e, gate *g) {
+    weft_request_options o = answer_options(prompt, 4, 5);
+    gate_init(g);
+    o.on_ready = gate_stop;
+    o.user = g;
+    weft_request *rq = answer_submit(e, &o);
+    gate_wait(g);
+    return rq;
+}
+
+/* ---- many clients ---- */
+
+typedef struct client {
+    const answer_engine *e;
+    int32_t prompt[64];
+    uint32_t n_prompt;
+    float temperature;
+    answer alone, among;
+} client;
+
+static client clients[CLIENTS];
+
+static weft_request_options client_options(const client *c) {
+    weft_request_options o = answer_options(c->prompt, c->n_prompt, 40);
+    o.temperature = c->temperature;
+    o.seed = c->n_prompt;
+    o.has_seed = true;
+    o.frequency_penalty = c->temperature > 0 ? 0.5f : 0;
+    return o;
+}
+
+static void *client_main(void *arg) {
+    client *c = arg;
+    for (int round = 0; round < 3; round++) {
+        const weft_request_options o = client_options(c);
+        c->among = answer_ask(c->e, &o);
+    }
+    return NULL;
+}
+
+static void expect_uncrossed(const char *path) {
+    pthread_t threads[CLIENTS];
+    answer_engine e;
+    answer_open(&e, path, 1, 8);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        client *c = &clients[i];
+        c->n_prompt = 1 + i * 4;
+        c->temperature = i % 4 == 3 ? 1.5f : 0.0f;
+        for (uint32_t j = 0; j < c->n_prompt; j++) {
+            c->prompt[j] = (int32_t)((i * 37 + j * 11 + j * j * i) % 256);
+        }
+        const weft_request_options o = client_options(c);
+        c->alone = answer_ask(&e, &o);
+    }
+    answer_close(&e);
+    answer_open(&e, path, 5, CLIENTS);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i].e = &e;
+        assert_int_equal(pthread_create(&threads[i], NULL, client_main, &clients[i]), 0);
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        const answer *a = &clients[i].alone, *b = &clients[i].among;
+        assert_int_equal(b->finish, WEFT_FINISH_LENGTH);
+        assert_int_equal(b->n_ids, 40);
+        assert_memory_equal(a->ids, b->ids, sizeof a->ids);
+        assert_memory_equal(a->logprobs, b->logprobs, sizeof a->logprobs); /* to the bit */
+        assert_string_equal(a->text, b->text);
+    }
+    answer_close(&e);
+}
+
+static void sixteen_clients_get_their_own_answers(void **state) {
+    (void)state;
+    expect_uncrossed(llama);
+    expect_uncrossed(gemma3);
+}
+
+/* ---- leaving ---- */
+
+static void a_queued_request_can_be_cancelled(void **state) {
+    (void)state;
+    gate g;
+    answer_engine e;
+    answer_open(&e, llama, 1, 8);
+    weft_request *first = submit_gate(&e, &g);
+    const weft_request_options o = answer_options(prompt, 4, 10);
+    weft_request *second = answer_submit(&e, &o), *third = answer_submit(&e, &o);
+    weft_request_cancel(second);
+    gate_open(&g);
+    const answer a = answer_collect(second), b = answer_collect(third);
+    assert_int_equal(a.finish, WEFT_FINISH_CANCELLED);
+    assert_int_equal(a.usage.completion_tokens, 0);
+    assert_int_equal(b.finish, WEFT_FINISH_LENGTH);
+    assert_int_equal(answer_collect(first).finish, WEFT_FINISH_LENGTH);
+    weft_request_release(&first);
+    weft_request_release(&second);
+    weft_request_release(&third);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
+static void a_prompt_can_be_cancelled_half_way(void **state) {
+    (void)state;
+    static int32_t long_prompt[480];
+    bool was_half_way = false;
+    answer_engine e;
+    answer_open(&e, gemma3, 1, 8);
+    for (int i = 0; i < 100 && !was_half_way; i++) {
+        const weft_request_options o = answer_options(long_prompt, 480, 10);
+        weft_request *rq = answer_submit(&e, &o);
+        while (weft_request_usage(rq).prefill_ns == 0) {
+            sleep_a_little();
+        }
+        weft_request_cancel(rq);
+        const answer a = answer_collect(rq);
+        was_half_way = a.finish == WEFT_FINISH_CANCELLED && a.n_ids == 0;
+        weft_request_release(&rq);
+    }
+    assert_true(was_half_way);
+    answer_close(&e);
+}
+
+static void a_running_answer_can_be_cancelled(void **state) {
+    (void)state;
+    bool was_running = false;
+    answer_engine e;
+    answer_open(&e, gemma3, 1, 8);
+    for (int i = 0; i < 100 && !was_running; i++) {
+        weft_event ev;
+        const weft_request_options o = answer_options(prompt, 4, 500);
+        weft_request *rq = answer_submit(&e, &o);
+        assert_int_equal(weft_request_wait(rq, &ev, -1), WEFT_OK);
+        weft_request_cancel(rq);
+        const answer a = answer_collect(rq);
+        was_running = a.finish == WEFT_FINISH_CANCELLED && a.usage.completion_tokens < 500;
+        assert_true(a.usage.completion_tokens > 0);
+        weft_request_release(&rq);
+    }
+    assert_true(was_running);
+    answer_close(&e);
+}
+
+static void a_full_queue_says_not_now(void **state) {
+    (void)state;
+    gate g;
+    weft_error err = {0};
+    weft_request *refused = NULL;
+    uint32_t running = 0, waiting = 0;
+    answer_engine e;
+    answer_open(&e, llama, 1, 2);
+    weft_request *first = submit_gate(&e, &g);
+    const weft_request_options o = answer_options(prompt, 4, 3);
+    weft_request *second = answer_submit(&e, &o), *third = answer_submit(&e, &o);
+    weft_engine_load(e.en, &running, &waiting);
+    assert_int_equal(running, 1);
+    assert_int_equal(waiting, 2);
+    assert_int_equal(weft_request_submit(&refused, e.en, &o, &err), WEFT_AGAIN);
+    assert_null(refused);
+    assert_string_equal(err.message, "2 requests are waiting, the queue holds no more");
+    gate_open(&g);
+    assert_int_equal(answer_collect(third).finish, WEFT_FINISH_LENGTH);
+    assert_int_equal(answer_ask(&e, &o).finish, WEFT_FINISH_LENGTH); /* now there is room */
+    weft_request_release(&first);
+    weft_request_release(&second);
+    weft_request_release(&third);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
+static void requests_may_be_released_at_any_time(void **state) {
+    (void)state;
+    const uint64_t live = mem_stats_total().live_bytes;
+    weft_event ev;
+    answer_engine e;
+    answer_open(&e, llama, 2, 32);
+    for (int i = 0; i < 20; i++) {
+        const weft_request_options o = answer_options(prompt, 4, 100);
+        weft_request *at_once = answer_submit(&e, &o);
+        weft_request *running = answer_submit(&e, &o);
+        weft_request_release(&at_once);
+        assert_null(at_once);
+        assert_int_equal(weft_request_wait(running, &ev, -1), WEFT_OK);
+        weft_request_release(&running);
+    }
+    weft_request_release(&(weft_request *){NULL});
+    const weft_request_options o = answer_options(prompt, 4, 5);
+    assert_int_equal(answer_ask(&e, &o).n_ids, 5); /* the engine is well */
+    answer_close(&e);
+    assert_int_equal(mem_stats_total().live_bytes, live);
+}
+
+static void closing_ends_what_was_released_and_still_runs(void **state) {
+    (void)state;
+    const uint64_t live = mem_stats_total().live_bytes;
+    for (int i = 0; i < 10; i++) {
+        answer_engine e;
+        answer_open(&e, llama, 2, 32);
+        for (int j = 0; j < 8; j++) {
+            const weft_request_options o = answer_options(prompt, 4, 500);
+            weft_request *rq = answer_submit(&e, &o);
+            weft_request_release(&rq);
+        }
+        answer_close(&e);
+    }
+    assert_int_equal(mem_stats_total().live_bytes, live);
+    weft_engine_close(&(weft_engine *){NULL});
+}
+
+static void waiting_ends_at_the_timeout(void **state) {
+    (void)state;
+    gate g;
+    weft_event ev;
+    answer_engine e;
+    answer_open(&e, llama, 1, 8);
+    weft_request *first = submit_gate(&e, &g);
+    const weft_request_options o = answer_options(prompt, 4, 3);
+    weft_request *second = answer_submit(&e, &o);
+    assert_int_equal(weft_request_poll(second, &ev), WEFT_AGAIN);
+    assert_int_equal(weft_request_wait(second, &ev, 0), WEFT_AGAIN);
+    assert_int_equal(weft_request_wait(second, &ev, 20), WEFT_AGAIN);
+    gate_open(&g);
+    assert_int_equal(answer_collect(second).n_ids, 3);
+    weft_request_release(&first);
+    weft_request_release(&second);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
+/* ---- memory ---- */
+
+static void note_allocs(void *user) {
+    uint64_t *allocs = user;
+    *allocs = mem_stats_total().allocs;
+}
+
+/* With everything on that needs storage: penalties, log probabilities, filters. on_ready is called
+ * with the first token, and not again because nobody polls. */
+static void a_hundred_tokens_allocate_nothing(void **state) {
+    (void)state;
+    uint64_t allocs = 0;
+    answer_engine e;
+    answer_open(&e, gemma3, 1, 8);
+    weft_request_options o = answer_options(prompt, 4, 101);
+    o.temperature = 1;
+    o.top_k = 50;
+    o.top_p = 0.9f;
+    o.min_p = 0.01f;
+    o.repetition_penalty = 1.1f;
+    o.n_top_logprobs = 20;
+    o.on_ready = note_allocs;
+    o.user = &allocs;
+    weft_request *rq = answer_submit(&e, &o);
+    while (weft_request_usage(rq).completion_tokens < 101) {
+        sleep_a_little();
+    }
+    assert_int_equal(mem_stats_total().allocs, allocs);
+    assert_int_equal(answer_collect(rq).n_ids, 101);
+    weft_request_release(&rq);
+    answer_close(&e);
+}
+
+static void opening_survives_every_failing_allocation(void **state) {
+    (void)state;
+    weft_error err = {0};
+    weft_runtime *rt = NULL;
+    weft_runtime_options ro = weft_runtime_options_default();
+    weft_engine_options eo = weft_engine_options_default();
+    const uint64_t live_before = mem_stats_total().live_bytes;
+    ro.n_threads = 1;
+    eo.ctx = 64;
+    for (int64_t nth = 0; rt == NULL; nth++) {
+        mem_fail_after(nth);
+        const weft_status status = weft_runtime_create(&rt, &ro, &err);
+        mem_fail_after(-1);
+        assert_true(status == (rt != NULL ? WEFT_OK : WEFT_NOMEM));
+        assert_true(rt != NULL || mem_stats_total().live_bytes == live_before);
+    }
+    const uint64_t live = mem_stats_total().live_bytes;
+    const uint64_t allocs = mem_stats_total().allocs;
+    weft_engine *en = NULL;
+    assert_int_equal(weft_engine_open(&en, rt, llama, &eo, &err), WEFT_OK);
+    const int64_t n_allocs = (int64_t)(mem_stats_total().allocs - allocs);
+    weft_engine_close(&en);
+    assert_true(n_allocs > 50);
+    for (int64_t nth = 0; nth < n_allocs; nth++) {
+        mem_fail_after(nth);
+        const weft_status status = weft_engine_open(&en, rt, llama, &eo, &err);
+        mem_fail_after(-1);
+        weft_engine_close(&en); /* a few can be done without: compiled regular expressions */
+        if (status != WEFT_OK && (status != WEFT_NOMEM || strstr(err.message, "memory") == NULL)) {
+            fail_msg("allocation %lld: '%s'", (long long)nth, err.message);
+        }
+        assert_int_equal(mem_stats_total().live_bytes, live);
+    }
+    weft_runtime_destroy(&rt);
+    assert_int_equal(mem_stats_total().live_bytes, live_before);
+}
+
+static void engines_share_the_budget_of_their_runtime(void **state) {
+    (void)state;
+    weft_error err = {0};
+    weft_runtime *rt = NULL;
+    weft_engine *first = NULL, *second = NULL;
+    weft_runtime_options ro = weft_runtime_options_default();
+    weft_engine_options eo = weft_engine_options_default();
+    eo.ctx = 64;
+    ro.n_threads = 2;
+    assert_int_equal(weft_runtime_create(&rt, &ro, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&first, rt, llama, &eo, &err), WEFT_OK);
+    const uint64_t one = weft_engine_info_now(first).planned.total_bytes;
+    weft_engine_close(&first);
+    weft_runtime_destroy(&rt);
+    ro.mem_bytes = one + one / 2;
+    assert_int_equal(weft_runtime_create(&rt, &ro, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&first, rt, llama, &eo, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&second, rt, llama, &eo, &err), WEFT_LIMIT);
+    assert_non_null(strstr(err.message, "of the memory budget"));
+    assert_null(second);
+    weft_engine_close(&first);
+    assert_int_equal(weft_engine_open(&second, rt, llama, &eo, &err), WEFT_OK);
+    weft_engine_close(&second);
+    weft_runtime_destroy(&rt);
+}
+
+/* Loading packs on the pool while another engine's steps want it too. */
+static void an_engine_can_be_opened_while_another_answers(void **state) {
+    (void)state;
+    weft_error err = {0};
+    answer_engine e;
+    answer_open(&e, gemma3, 1, 8);
+    const weft_request_options o = answer_options(prompt, 4, 300);
+    const answer alone = answer_ask(&e, &o);
+    weft_request *rq = answer_submit(&e, &o);
+    for (int i = 0; i < 5; i++) {
+        weft_engine *other = NULL;
+        const weft_request_options short_one = answer_options(prompt, 4, 5);
+        weft_engine_options eo = weft_engine_options_default();
+        eo.batch_rows = 64 + 32 * (uint32_t)i; /* each needs a larger workspace */
+        assert_int_equal(weft_engine_open(&other, e.rt, llama, &eo, &err), WEFT_OK);
+        const answer_engine second = {e.rt, other};
+        assert_int_equal(answer_ask(&second, &short_one).n_ids, 5);
+        weft_engine_close(&other);
+    }
+    const answer among = answer_collect(rq);
+    assert_memory_equal(among.ids, alone.ids, sizeof alone.ids);
+    weft_request_release(&rq);
+    answer_close(&e);
+}
+
+static void what_cannot_be_opened_is_named(void **state) {
+    (void)state;
+    weft_error err = {0};
+    weft_runtime *rt = NULL;
+    weft_engine *en = NULL;
+    weft_engine_options eo = weft_engine_options_default();
+    assert_int_equal(weft_runtime_create(&rt, NULL, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&en, rt, "/no/such/file.gguf", NULL, &err), WEFT_NOTFOUND);
+    assert_non_null(strstr(err.message, "/no/such/file.gguf"));
+    eo.queue = 65537;
+    assert_int_equal(weft_engine_open(&en, rt, llama, &eo, &err), WEFT_INVALID);
+    assert_string_equal(err.message, "queue of 65537 requests, wanted at most 65536");
+    eo = weft_engine_options_default();
+    eo.ctx = 513;
+    assert_int_equal(weft_engine_open(&en, rt, llama, &eo, &err), WEFT_LIMIT);
+    assert_string_equal(err.message, "context of 513 positions, but the model's maximum is 512");
+    assert_null(en);
+    weft_runtime_destroy(&rt);
+    weft_runtime_destroy(&rt);
+}
+
+static bool stop_loading(void *user, uint64_t done_bytes, uint64_t total_bytes) {
+    uint64_t *seen = user;
+    WEFT_ASSERT(done_bytes >= *seen && done_bytes <= total_bytes);
+    *seen = done_bytes;
+    return done_bytes < total_bytes / 2;
+}
+
+static void loading_can_be_cancelled(void **state) {
+    (void)state;
+    const uint64_t live = mem_stats_total().live_bytes;
+    uint64_t seen = 0;
+    weft_error err = {0};
+    weft_runtime *rt = NULL;
+    weft_engine *en = NULL;
+    weft_engine_options eo = weft_engine_options_default();
+    eo.progress = stop_loading;
+    eo.progress_user = &seen;
+    assert_int_equal(weft_runtime_create(&rt, NULL, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&en, rt, llama, &eo, &err), WEFT_CANCELLED);
+    assert_true(seen > 0);
+    weft_runtime_destroy(&rt);
+    assert_int_equal(mem_stats_total().live_bytes, live);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sixteen_clients_get_their_own_answers),
+        cmocka_unit_test(a_queued_request_can_be_cancelled),
+        cmocka_unit_test(a_prompt_can_be_cancelled_half_way),
+        cmocka_unit_test(a_running_answer_can_be_cancelled),
+        cmocka_unit_test(a_full_queue_says_not_now),
+        cmocka_unit_test(requests_may_be_released_at_any_time),
+        cmocka_unit_test(closing_ends_what_was_released_and_still_runs),
+        cmocka_unit_test(waiting_ends_at_the_timeout),
+        cmocka_unit_test(a_hundred_tokens_allocate_nothing),
+        cmocka_unit_test(opening_survives_every_failing_allocation),
+        cmocka_unit_test(engines_share_the_budget_of_their_runtime),
+        cmocka_unit_test(an_engine_can_be_opened_while_another_answers),
+        cmocka_unit_test(what_cannot_be_opened_is_named),
+        cmocka_unit_test(loading_can_be_cancelled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
