@@ -140,6 +140,10 @@ static bool may_pass(api *a, http_exchange *x, bool needs_key, bool needs_engine
         fail(x, 503, "loading", "the model is still loading");
         return false;
     }
+    if (needs_engine && http_server_is_draining(http_exchange_server(x))) {
+        fail(x, 503, "shutting_down", "the server is shutting down");
+        return false;
+    }
     return true;
 }
 

@@ -45,8 +45,8 @@ static void pump(void *arg);
 
 static void on_ready(void *user) {
     completion *c = user;
-    if (!atomic_exchange(&c->is_posted, true)) {
-        (void)http_server_post(c->server, pump, c); /* fails only for memory: on_end still frees */
+    if (!atomic_exchange(&c->is_posted, true) && !http_server_post(c->server, pump, c)) {
+        atomic_store(&c->is_posted, false); /* the loop is over, or memory is: on_end frees */
     }
 }
 

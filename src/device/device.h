@@ -31,6 +31,7 @@ typedef struct device_weight {
     void *data;
     uint32_t rows, cols; /* outputs, inputs */
     weft_dtype dtype;
+    bool is_precise; /* its input has heavy tails: products read it in two 8-bit halves */
 } device_weight;
 
 /* Keys and values of one layer in the page pool of its group.

@@ -7,7 +7,7 @@
  *
  * A product first quantises its input rows into the workspace, once per activation form that its
  * weights ask for; weights that read the same input share that (queries, keys and values; gate and
- * up). Loops go chunk of rows, then panel: a chunk of quantised rows stays in L2 while panels
+ * up). A weight marked precise gets its input in two 8-bit halves: a row, and what its codes lost. Loops go chunk of rows, then panel: a chunk of quantised rows stays in L2 while panels
  * stream past it (ROWS_CHUNK, measured in docs/kernels).
  *
  * device_cpu_attention.c holds the cache operations.
@@ -221,45 +221,77 @@ static void run_rows(device_cpu *d, rows_fn *fn, const void *op, uint32_t n_rows
 typedef struct act_job {
     const tensor *x;
     act_form form;
+    bool is_precise;
     char *out;
     size_t row_bytes;
 } act_job;
 
-static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
-    const act_job *job = op;
-    for (uint32_t r = from; r < to; r++) {
-        d->kernels.act_quantize[job->form](job->out + r * job->row_bytes, device_cpu_row(job->x, r),
-                                           job->x->cols);
+/* Two 8-bit records for a row: its codes, and the codes of what those lost. */
+static void quantise_halves(const device_cpu *d, char *high, char *low, const float *x,
+                            uint32_t n) {
+    enum { BLOCKS = 16, STEP = BLOCKS * ACT_BLOCK_LEN };
+    float lost[STEP];
+    for (uint32_t i = 0; i < n; i += STEP) {
+        const uint32_t count = n - i < STEP ? n - i : STEP;
+        char *h = high + i / ACT_BLOCK_LEN * sizeof(act_block_q8);
+        char *l = low + i / ACT_BLOCK_LEN * sizeof(act_block_q8);
+        d->kernels.act_quantize[ACT_Q8](h, x + i, count);
+        d->kernels.act_residual(lost, x + i, h, count);
+        d->kernels.act_quantize[ACT_Q8](l, lost, count);
     }
 }
 
+static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
+    const act_job *job = op;
+    for (uint32_t r = from; r < to; r++) {
+        char *out = job->out + r * job->row_bytes;
+        const float *x = device_cpu_row(job->x, r);
+        if (job->is_precise) {
+            quantise_halves(d, out, out + job->row_bytes / 2, x, job->x->cols);
+        } else {
+            d->kernels.act_quantize[job->form](out, x, job->x->cols);
+        }
+    }
+}
+
+/* Quantised rows; with is_precise each row is two records, row_bytes / 2 apart. */
 typedef struct linear_input {
     const char *data;
-    size_t stride_bytes;
+    size_t row_bytes;
 } linear_input;
 
+/* Where a weight's input stands among the forms: precise 8-bit inputs are one more. */
+enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT };
+
+static uint32_t input_of(const device_weight *w) {
+    const act_form form = act_form_of(w->dtype);
+    return form == ACT_Q8 && w->is_precise ? INPUT_PRECISE : form;
+}
+
 /* The input rows in each form that op's weights read. */
-static void quantise_inputs(device_cpu *d, const op_linear *op,
-                            linear_input inputs[ACT_FORM_COUNT]) {
+static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inputs[INPUT_COUNT]) {
     size_t used = 0;
     inputs[ACT_F32] = (linear_input){op->x.data, op->x.stride_bytes};
     for (uint32_t i = 0; i < op->n; i++) {
-        const act_form form = act_form_of(op->w[i].dtype);
-        if (inputs[form].data != NULL) {
+        const uint32_t input = input_of(&op->w[i]);
+        if (inputs[input].data != NULL) {
             continue;
         }
-        act_job job = {&op->x, form, d->workspace + used, act_row_bytes(form, op->x.cols)};
+        const bool is_precise = input == INPUT_PRECISE;
+        const act_form form = is_precise ? ACT_Q8 : (act_form)input;
+        act_job job = {&op->x, form, is_precise, d->workspace + used,
+                       act_row_bytes(form, op->x.cols) * (is_precise ? 2 : 1)};
         used += op->x.rows * job.row_bytes;
         WEFT_ASSERT(used <= d->workspace_bytes);
         run_rows(d, act_rows, &job, op->x.rows, op->x.cols);
-        inputs[form] = (linear_input){job.out, job.row_bytes};
+        inputs[input] = (linear_input){job.out, job.row_bytes};
     }
 }
 
 typedef struct linear_job {
     const device_cpu *d;
     const op_linear *op;
-    linear_input inputs[ACT_FORM_COUNT];
+    linear_input inputs[INPUT_COUNT];
     uint32_t panels_per_task;
     uint32_t tasks_of[OP_LINEAR_MAX]; /* tasks of each weight, for one chunk of rows */
     uint32_t tasks_per_chunk;
@@ -272,6 +304,24 @@ static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t
         float *out = device_cpu_row(y, r) + col;
         for (uint32_t j = 0; j < n_cols; j++) {
             out[j] += b[j];
+        }
+    }
+}
+
+/* One panel times precise rows: both halves of a row go through the kernel as two rows, which share
+ * the weights it loads, and are added. */
+static void multiply_halves(linear_fn *product, const tensor *y, uint32_t row, uint32_t n_rows,
+                            uint32_t col, uint32_t n_cols, const char *panel,
+                            const linear_input *in, uint32_t k) {
+    float halves[2 * ROWS_CHUNK * PACK_PANEL_ROWS];
+    product(halves, PACK_PANEL_ROWS, panel, in->data + row * in->row_bytes, in->row_bytes / 2,
+            2 * n_rows, n_cols, k);
+    for (uint32_t r = 0; r < n_rows; r++) {
+        const float *high = halves + (size_t)2 * r * PACK_PANEL_ROWS;
+        const float *low = high + PACK_PANEL_ROWS;
+        float *out = device_cpu_row(y, row + r) + col;
+        for (uint32_t j = 0; j < n_cols; j++) {
+            out[j] = high[j] + low[j];
         }
     }
 }
@@ -289,21 +339,26 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
         t -= job->tasks_of[i++];
     }
     const device_weight *w = &op->w[i];
-    const linear_input *in = &job->inputs[act_form_of(w->dtype)];
+    const tensor *y = &op->y[i];
+    const uint32_t input = input_of(w);
+    const linear_input *in = &job->inputs[input];
     const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
     const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);
     const uint32_t from = t * job->panels_per_task;
-    const uint32_t to =
-        from + job->panels_per_task < n_panels ? from + job->panels_per_task : n_panels;
+    const uint32_t end = from + job->panels_per_task;
     linear_fn *product = job->d->kernels.linear[w->dtype];
-    for (uint32_t p = from; p < to; p++) {
+    for (uint32_t p = from; p < (end < n_panels ? end : n_panels); p++) {
         const uint32_t n = panel_rows(w->rows, p);
         const uint32_t col = p * PACK_PANEL_ROWS;
-        product(device_cpu_row(&op->y[i], row) + col, op->y[i].stride_bytes / sizeof(float),
-                (const char *)w->data + p * panel_bytes, in->data + row * in->stride_bytes,
-                in->stride_bytes, n_rows, n, w->cols);
+        const char *panel = (const char *)w->data + p * panel_bytes;
+        if (input == INPUT_PRECISE) {
+            multiply_halves(product, y, row, n_rows, col, n, panel, in, w->cols);
+        } else {
+            product(device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float), panel,
+                    in->data + row * in->row_bytes, in->row_bytes, n_rows, n, w->cols);
+        }
         if (op->bias[i].data != NULL) {
-            add_bias(&op->y[i], &op->bias[i], row, n_rows, col, n);
+            add_bias(y, &op->bias[i], row, n_rows, col, n);
         }
     }
 }

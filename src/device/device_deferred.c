@@ -16,9 +16,10 @@
 #define RECORDS_MAX 1000000u
 
 /* One line an operation: struct op_<name>, member ops-><name>. */
-#define OP_LIST(X)                                                                               \
-    X(embed)                                                                                     \
-    X(linear) X(rmsnorm) X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) \
+#define OP_LIST(X)                                                                     \
+    X(embed)                                                                           \
+    X(linear)                                                                          \
+    X(rmsnorm) X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) \
         X(attention) X(gather)
 
 typedef struct op_poison {

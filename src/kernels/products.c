@@ -56,6 +56,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_F32] = act_quantize_f32_ref;
     k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
+    k->act_residual = act_residual_q8_ref;
 }
 
 #if defined(__x86_64__)

@@ -47,6 +47,7 @@ linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, li
 linear_fn linear_q6_k_ref;
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
+act_residual_fn act_residual_q8_ref;
 
 /* x86/: AVX2 + FMA + F16C. */
 linear_fn linear_f32_avx2, linear_f16_avx2, linear_bf16_avx2, linear_q4_0_avx2, linear_q4_1_avx2;

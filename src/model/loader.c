@@ -181,6 +181,7 @@ weft_status loader_attention(loader *ld, const geometry *g, attention_layer *out
         {"attn_output", g->n_embd, g->n_heads * g->v_dim, &out->o},
     };
     weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
+    out->o.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
     if (status == WEFT_OK) {
         status = loader_vector_if_any(ld, "attn_q_norm", g->k_dim, &out->q_norm);
     }
@@ -196,7 +197,9 @@ weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) {
         {"ffn_up", g->n_ff, g->n_embd, &out->up},
         {"ffn_down", g->n_embd, g->n_ff, &out->down},
     };
-    return load_linears(ld, parts, WEFT_LEN(parts));
+    const weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
+    out->down.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
+    return status;
 }
 
 /* The divisors of "llama3" scaling, made by the converter: one a frequency. */

@@ -84,7 +84,7 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
 static uint64_t workspace_bytes(const geometry *g, uint32_t batch_rows) {
     const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
     const uint64_t k = (widest + 31) / 32 * 32;
-    return batch_rows * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k));
+    return batch_rows * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k));
 }
 
 static uint64_t meta_array_count(const weights *w, const char *key) {

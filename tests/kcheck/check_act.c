@@ -98,8 +98,34 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     }
 }
 
+/* The residual is what plain C computes, and no more than half a step of each value. */
+static void check_residual(kcheck *kc, const kernels_cpu *k, size_t n_blocks, kc_values kind) {
+    if (!kc_func(kc, &k->act_residual, "act_residual_n%zu_%d", n_blocks * 32, kind)) {
+        return;
+    }
+    const size_t n = n_blocks * ACT_BLOCK_LEN;
+    const float *x = kc_floats(kc, n, kind);
+    float *got = kc_out(kc, n * sizeof(float), 4), *want = kc_scratch(kc, n * sizeof(float));
+    act_block_q8 *act = kc_scratch(kc, n_blocks * sizeof(act_block_q8));
+    kc_ref(kc)->act_quantize[ACT_Q8](act, x, n);
+    KC_CALL(kc, k->act_residual(got, x, act, n));
+    kc_ref(kc)->act_residual(want, x, act, n);
+    kc_bits(kc, want, got, n * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        const double step = act[i / ACT_BLOCK_LEN].scale;
+        if (step > 0 && fabs(got[i]) > step * 0.50001) {
+            kc_fail(kc, "value %zu: %g is left of a step of %g", i, (double)got[i], step);
+        }
+    }
+}
+
 void check_act(kcheck *kc, const kernels_cpu *k) {
     static const size_t blocks[] = {1, 2, 18, 64};
+    for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
+        for (size_t i = 0; i < KC_LEN(blocks); i++) {
+            check_residual(kc, k, blocks[i], (kc_values)kind);
+        }
+    }
     for (int form = 0; form < ACT_FORM_COUNT; form++) {
         for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
             for (size_t i = 0; i < KC_LEN(blocks) * SPECIAL_COUNT; i++) {

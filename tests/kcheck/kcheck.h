@@ -36,13 +36,13 @@
 typedef struct kcheck kcheck;
 typedef void kc_check_fn(kcheck *kc, const kernels_cpu *k);
 
-#define KC_FAMILY_LIST(X)                                                               \
-    X(pack, check_pack)                                                                 \
-    X(act, check_act)                                                                   \
-    X(linear, check_linear)                                                             \
-    X(row, check_row)                                                                   \
-    X(rope, check_rope)                                                                 \
-    X(kv_store, check_kv_store)                                                         \
+#define KC_FAMILY_LIST(X)       \
+    X(pack, check_pack)         \
+    X(act, check_act)           \
+    X(linear, check_linear)     \
+    X(row, check_row)           \
+    X(rope, check_rope)         \
+    X(kv_store, check_kv_store) \
     X(attention, check_attention)
 
 #define X(name, function) kc_check_fn function;
@@ -74,7 +74,7 @@ typedef enum kc_values {
     KC_ALTERNATING, /* +a -a +b -b ...: sums cancel */
     KC_OUTLIER,     /* KC_GAUSS with one value in 32 thirty times as large */
     KC_ZERO,
-    KC_DENORMAL,    /* between 2^-149 and 2^-127 */
+    KC_DENORMAL, /* between 2^-149 and 2^-127 */
     KC_VALUES_COUNT
 } kc_values;
 
@@ -100,22 +100,22 @@ void *kc_scratch(kcheck *kc, size_t bytes);
 
 /* Runs the call twice over outputs poisoned with different bytes; the outputs must agree bit for
  * bit, which shows that all was written and that the call repeats. A signal fails the case. */
-#define KC_CALL(kc, call)                                                               \
-    while (kc_run_begin(kc)) {                                                          \
-        if (sigsetjmp(*kc_run_jump(kc), 1) == 0) {                                      \
-            call;                                                                       \
-        }                                                                               \
-        kc_run_end(kc);                                                                 \
+#define KC_CALL(kc, call)                          \
+    while (kc_run_begin(kc)) {                     \
+        if (sigsetjmp(*kc_run_jump(kc), 1) == 0) { \
+            call;                                  \
+        }                                          \
+        kc_run_end(kc);                            \
     }
 
 /* Times the call: `work` units an execution, printed as giga-units a second. Only in cases opened
  * by kc_bench_func. */
-#define KC_BENCH(kc, work, unit, call)                                                  \
-    while (kc_bench_begin(kc)) {                                                        \
-        for (uint64_t kc_n = kc_bench_reps(kc); kc_n > 0; kc_n--) {                     \
-            call;                                                                       \
-        }                                                                               \
-        kc_bench_end(kc, (double)(work), unit);                                         \
+#define KC_BENCH(kc, work, unit, call)                              \
+    while (kc_bench_begin(kc)) {                                    \
+        for (uint64_t kc_n = kc_bench_reps(kc); kc_n > 0; kc_n--) { \
+            call;                                                   \
+        }                                                           \
+        kc_bench_end(kc, (double)(work), unit);                     \
     }
 
 bool kc_run_begin(kcheck *kc);

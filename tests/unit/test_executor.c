@@ -111,6 +111,12 @@ static void rows_do_not_depend_on_threads(void **state) {
     expect_same_bits_by_threads(gemma3);
 }
 
+static uint32_t widest_input(const geometry *g) {
+    const uint32_t heads = g->n_heads * g->v_dim;
+    const uint32_t wider = g->n_embd > g->n_ff ? g->n_embd : g->n_ff;
+    return wider > heads ? wider : heads;
+}
+
 /* The largest step the plan allows: every row taken, every logit row wanted. */
 static void expect_exact_plan(const char *path, bool is_deferred) {
     static uint64_t rows[TAIL];
@@ -124,6 +130,7 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
     assert_int_equal(u.scratch_bytes, rig.plan.scratch_bytes);
     assert_int_equal(u.scratch_peak_bytes, plan_scratch_bytes(&rig.geo, ALL, TAIL));
     assert_int_equal(u.kv_pool_bytes, rig.plan.kv_pool_bytes);
+    assert_int_equal(u.workspace_bytes, device_workspace_bytes(ALL, widest_input(&rig.geo)));
     assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
     bits_rig_close(&rig);
 }

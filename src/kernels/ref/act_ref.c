@@ -64,6 +64,15 @@ void act_quantize_q8_ref(void *act, const float *x, size_t k) {
     }
 }
 
+void act_residual_q8_ref(float *r, const float *x, const void *act, size_t k) {
+    const act_block_q8 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            r[i + l] = x[i + l] - block->scale * (float)block->codes[l];
+        }
+    }
+}
+
 void act_quantize_q16_ref(void *act, const float *x, size_t k) {
     act_block_q16 *block = act;
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {

@@ -1,0 +1,368 @@
+/* test_device.c - both devices against plain arithmetic: products, gathers, the cache, scratch; and
+ * the deferred one's promise that nothing happens before device_sync.
+ *
+ * Kernels have their own tester (kcheck). Here it is about what the device adds: cutting into tasks,
+ * panels and chunks of rows, several weights at once, biases, strides, page tables.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "device/device_cpu.h"
+#include "device/device_deferred.h"
+#include "tensor/quant.h"
+
+typedef struct bench {
+    pool *pool;
+    device *dev;
+    device_scratch scratch;
+} bench;
+
+static uint64_t random_state;
+
+static float random_value(void) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((int64_t)(random_state >> 40) - (1 << 23)) * 0x1.0p-23f;
+}
+
+static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
+    bench b = {0};
+    weft_error err = {0};
+    assert_int_equal(pool_create(&b.pool, n_threads, &err), WEFT_OK);
+    assert_int_equal(is_deferred ? device_deferred_create(&b.dev, b.pool, &err)
+                                 : device_cpu_create(&b.dev, b.pool, flags, &err),
+                     WEFT_OK);
+    assert_int_equal(device_scratch_init(&b.scratch, b.dev, 4 << 20, &err), WEFT_OK);
+    assert_int_equal(device_reserve(b.dev, device_workspace_bytes(400, 512), &err), WEFT_OK);
+    return b;
+}
+
+static void close_bench(bench *b) {
+    device_scratch_deinit(&b->scratch);
+    device_destroy(&b->dev);
+    pool_destroy(&b->pool);
+}
+
+static tensor take_random(bench *b, uint32_t rows, uint32_t cols, float *host) {
+    const tensor t = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, rows, cols);
+    for (size_t i = 0; i < (size_t)rows * cols; i++) {
+        host[i] = random_value();
+    }
+    device_write(b->dev, t, host);
+    return t;
+}
+
+static void for_every_device(void (*check)(bench *b)) {
+    bench b;
+    random_state = 1;
+    b = open_bench(false, 1, CPU_FLAGS_ALL & cpu_flags_detect());
+    check(&b);
+    close_bench(&b);
+    b = open_bench(false, 3, 0);
+    check(&b);
+    close_bench(&b);
+    b = open_bench(true, 2, 0);
+    check(&b);
+    close_bench(&b);
+}
+
+/* ---- products ---- */
+
+#define COLS 64u
+#define ROWS_MAX 300u /* more than two chunks of activation rows */
+
+static float host_x[ROWS_MAX * COLS], host_w[3][50 * COLS], host_bias[50], staging[ROWS_MAX * 64];
+
+static void expect_product(bench *b, tensor y, const float *w, const float *bias) {
+    size_t stride = 0;
+    const char *got = device_read(b->dev, y, staging, &stride);
+    for (uint32_t r = 0; r < y.rows; r++) {
+        const float *row = (const float *)(got + r * stride);
+        for (uint32_t i = 0; i < y.cols; i++) {
+            double sum = bias != NULL ? bias[i] : 0;
+            for (uint32_t j = 0; j < COLS; j++) {
+                sum += (double)w[i * COLS + j] * host_x[r * COLS + j];
+            }
+            assert_true(fabs(row[i] - sum) < 1e-4);
+        }
+    }
+}
+
+static void check_products(bench *b) {
+    static const uint32_t heights[] = {50, 16, 7}; /* whole panels, and parts of one */
+    static const uint32_t counts[] = {1, 2, 130, ROWS_MAX};
+    device_weight w[3];
+    void *memory[3];
+    weft_error err = {0};
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint64_t bytes = pack_weight_bytes(WEFT_DTYPE_F32, heights[i], COLS);
+        assert_int_equal(device_alloc(b->dev, &memory[i], bytes, &err), WEFT_OK);
+        for (size_t j = 0; j < (size_t)heights[i] * COLS; j++) {
+            host_w[i][j] = random_value();
+        }
+        w[i] = device_pack(b->dev, memory[i],
+                           tensor_of(host_w[i], WEFT_DTYPE_F32, heights[i], COLS));
+    }
+    for (uint32_t i = 0; i < 50; i++) {
+        host_bias[i] = random_value();
+    }
+    const tensor bias = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, 1, 50);
+    device_write(b->dev, bias, host_bias);
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        const size_t mark = device_scratch_mark(&b->scratch);
+        const tensor x = take_random(b, counts[c], COLS, host_x);
+        op_linear op = {.x = x, .n = 3, .w = {w[0], w[1], w[2]}, .bias = {bias}};
+        for (uint32_t i = 0; i < 3; i++) {
+            op.y[i] = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, counts[c], heights[i]);
+        }
+        b->dev->ops->linear(b->dev, &op);
+        for (uint32_t i = 0; i < 3; i++) {
+            expect_product(b, op.y[i], host_w[i], i == 0 ? host_bias : NULL);
+        }
+        device_scratch_release(&b->scratch, mark);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        device_free(b->dev, memory[i], pack_weight_bytes(WEFT_DTYPE_F32, heights[i], COLS));
+    }
+}
+
+static void several_products_at_once_are_the_products(void **state) {
+    (void)state;
+    for_every_device(check_products);
+}
+
+static void packing_loses_nothing_on_any_device(void **state) {
+    (void)state;
+    static const weft_dtype types[] = {WEFT_DTYPE_F16, WEFT_DTYPE_Q4_0, WEFT_DTYPE_Q8_0};
+    static uint8_t file[37 * 256 * 2], back[37 * 256 * 2];
+    bench b = open_bench(true, 2, 0);
+    weft_error err = {0};
+    for (size_t i = 0; i < sizeof file; i++) {
+        file[i] = (uint8_t)(i * 31 + i / 7);
+    }
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const uint64_t bytes = pack_weight_bytes(types[i], 37, 256);
+        void *memory = NULL;
+        assert_int_equal(device_alloc(b.dev, &memory, bytes, &err), WEFT_OK);
+        const device_weight w = device_pack(b.dev, memory, tensor_of(file, types[i], 37, 256));
+        memset(back, 0, sizeof back);
+        device_unpack(b.dev, back, w);
+        assert_memory_equal(back, file, 37 * dtype_row_bytes(types[i], 256));
+        device_free(b.dev, memory, bytes);
+    }
+    close_bench(&b);
+}
+
+/* ---- the cache ---- */
+
+#define HEADS 4u
+#define KV_HEADS 2u
+#define DIM 16u
+#define POSITIONS 53u
+
+static float host_k[POSITIONS * KV_HEADS * DIM], host_v[POSITIONS * KV_HEADS * DIM];
+static float host_q[POSITIONS * HEADS * DIM];
+
+/* Softmax attention of one row and head in double, over [begin, end). */
+static void expect_attention(const float *got, uint32_t row, uint32_t head, uint32_t begin,
+                             uint32_t end, float scale) {
+    double weights[POSITIONS], total = 0;
+    const uint32_t kv_head = head / (HEADS / KV_HEADS);
+    for (uint32_t p = begin; p < end; p++) {
+        double dot = 0;
+        for (uint32_t i = 0; i < DIM; i++) {
+            dot += (double)host_q[(row * HEADS + head) * DIM + i] *
+                   host_k[(p * KV_HEADS + kv_head) * DIM + i];
+        }
+        weights[p] = exp(dot * scale);
+        total += weights[p];
+    }
+    for (uint32_t i = 0; i < DIM; i++) {
+        double sum = 0;
+        for (uint32_t p = begin; p < end; p++) {
+            sum += weights[p] / total * host_v[(p * KV_HEADS + kv_head) * DIM + i];
+        }
+        assert_true(fabs(got[head * DIM + i] - sum) < 1e-4);
+    }
+}
+
+/* Two sequences in one batch: 50 rows from position 0 (pages 3, 1, 5, 0), and one at position 2. */
+static void check_attention(bench *b) {
+    static const uint32_t first_pages[] = {3, 1, 5, 0}, second_pages[] = {4};
+    static const uint32_t windows[] = {0, 20};
+    const size_t page_bytes = device_kv_page_bytes(WEFT_DTYPE_F32, KV_HEADS, DIM, DIM);
+    weft_error err = {0};
+    device_kv kv = {.page_stride_bytes = page_bytes,
+                    .dtype = WEFT_DTYPE_F32,
+                    .n_kv_heads = KV_HEADS,
+                    .k_dim = DIM,
+                    .v_dim = DIM};
+    assert_int_equal(device_alloc(b->dev, &kv.data, 6 * page_bytes, &err), WEFT_OK);
+    const batch_seq seqs[] = {{.row_first = 0, .n_rows = 50, .n_past = 0, .pages = {first_pages}},
+                              {.row_first = 50, .n_rows = 3, .n_past = 0, .pages = {second_pages}}};
+    const batch whole = {.n_rows = POSITIONS, .n_seqs = 2, .seqs = seqs};
+    const tensor k = take_random(b, POSITIONS, KV_HEADS * DIM, host_k);
+    const tensor v = take_random(b, POSITIONS, KV_HEADS * DIM, host_v);
+    const tensor q = take_random(b, POSITIONS, HEADS * DIM, host_q);
+    const tensor out = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, POSITIONS, HEADS * DIM);
+    const op_kv_store store = {.kv = kv, .k = k, .v = v, .batch = &whole};
+    b->dev->ops->kv_store(b->dev, &store);
+    for (size_t w = 0; w < 2; w++) {
+        const op_attention op = {.out = out, .q = q, .kv = kv, .batch = &whole, .n_heads = HEADS,
+                                 .window = windows[w], .scale = 0.25f};
+        size_t stride = 0;
+        b->dev->ops->attention(b->dev, &op);
+        const char *got = device_read(b->dev, out, staging, &stride);
+        for (uint32_t r = 0; r < POSITIONS; r++) {
+            const uint32_t seq_begin = r < 50 ? 0 : 50;
+            const uint32_t n = r + 1 - seq_begin;
+            const uint32_t begin = windows[w] != 0 && n > windows[w] ? r + 1 - windows[w]
+                                                                     : seq_begin;
+            for (uint32_t h = 0; h < HEADS; h++) {
+                expect_attention((const float *)(got + r * stride), r, h, begin, r + 1, 0.25f);
+            }
+        }
+    }
+    device_free(b->dev, kv.data, 6 * page_bytes);
+}
+
+static void attention_reads_its_own_pages(void **state) {
+    (void)state;
+    for_every_device(check_attention);
+}
+
+static void page_bytes_are_those_of_the_plan(void **state) {
+    (void)state;
+    assert_int_equal(device_kv_page_bytes(WEFT_DTYPE_F16, 2, 64, 32), 2 * 16 * (64 + 32) * 2);
+    assert_int_equal(device_kv_page_bytes(WEFT_DTYPE_Q8_0, 1, 64, 64), 16 * 2 * 2 * 34);
+}
+
+/* ---- rows ---- */
+
+static void check_rows(bench *b) {
+    static float a[40 * 24], c[40 * 24];
+    static const uint32_t rows[] = {39, 0, 7, 7};
+    size_t stride = 0;
+    const tensor x = take_random(b, 40, 24, a), y = take_random(b, 40, 24, c);
+    const op_add add = {.y = y, .x = x};
+    const op_scale scale = {.y = y, .scale = 2};
+    const tensor picked = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, 4, 24);
+    const op_gather gather = {.y = picked, .x = y, .rows = rows, .n = 4};
+    b->dev->ops->add(b->dev, &add);
+    b->dev->ops->scale(b->dev, &scale);
+    b->dev->ops->gather(b->dev, &gather);
+    const char *got = device_read(b->dev, picked, staging, &stride);
+    for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t j = 0; j < 24; j++) {
+            const uint32_t at = rows[i] * 24 + j;
+            assert_true(((const float *)(got + i * stride))[j] == 2 * (c[at] + a[at]));
+        }
+    }
+}
+
+static void operations_run_in_the_order_given(void **state) {
+    (void)state;
+    for_every_device(check_rows);
+}
+
+/* ---- scratch and deferral ---- */
+
+static void scratch_is_taken_and_released_like_a_stack(void **state) {
+    (void)state;
+    bench b = open_bench(false, 1, 0);
+    assert_int_equal(device_scratch_tensor_bytes(WEFT_DTYPE_F32, 3, 5), 3 * 64);
+    assert_int_equal(device_scratch_tensor_bytes(WEFT_DTYPE_F32, 3, 17), 3 * 128);
+    const tensor t = device_scratch_take(&b.scratch, WEFT_DTYPE_F32, 3, 5);
+    assert_int_equal(t.stride_bytes, 64);
+    assert_int_equal((uintptr_t)t.data % DEVICE_SCRATCH_ALIGN, 0);
+    const size_t mark = device_scratch_mark(&b.scratch);
+    assert_int_equal(mark, 3 * 64);
+    const tensor u = device_scratch_take(&b.scratch, WEFT_DTYPE_F32, 1, 100);
+    device_scratch_release(&b.scratch, mark);
+    const tensor again = device_scratch_take(&b.scratch, WEFT_DTYPE_F32, 1, 100);
+    assert_ptr_equal(again.data, u.data);
+    assert_int_equal(b.scratch.peak_bytes, 3 * 64 + 448);
+    close_bench(&b);
+}
+
+static void the_deferred_device_does_nothing_before_sync(void **state) {
+    (void)state;
+    static float host[4] = {1, 2, 3, 4};
+    weft_error err = {0};
+    size_t stride = 0;
+    bench b = open_bench(true, 1, 0);
+    assert_false(b.dev->is_host_memory);
+    const tensor y = device_scratch_take(&b.scratch, WEFT_DTYPE_F32, 1, 4);
+    assert_true(isnan(((const float *)y.data)[0])); /* fresh memory is poison */
+    device_write(b.dev, y, host);
+    const op_scale op = {.y = y, .scale = 10};
+    b.dev->ops->scale(b.dev, &op);
+    assert_true(((const float *)y.data)[0] == 1);
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
+    assert_true(((const float *)y.data)[0] == 10);
+    const float *got = device_read(b.dev, y, staging, &stride);
+    assert_ptr_equal(got, staging);
+    assert_true(got[3] == 40);
+    device_scratch_release(&b.scratch, 0);
+    assert_true(((const float *)y.data)[0] == 10); /* poisoned in its turn, not at once */
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
+    assert_true(isnan(((const float *)y.data)[0]));
+    close_bench(&b);
+}
+
+static void a_lost_record_is_an_error_at_sync_and_only_once(void **state) {
+    (void)state;
+    static float host[4] = {1, 2, 3, 4};
+    weft_error err = {0};
+    bench b = open_bench(true, 1, 0);
+    const tensor y = device_scratch_take(&b.scratch, WEFT_DTYPE_F32, 1, 4);
+    device_write(b.dev, y, host);
+    const op_scale op = {.y = y, .scale = 10};
+    mem_fail_after(0);
+    b.dev->ops->scale(b.dev, &op);
+    mem_fail_after(-1);
+    assert_int_equal(device_sync(b.dev, &err), WEFT_DEVICE);
+    assert_string_equal(err.message, "deferred device: out of memory for its records");
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
+    close_bench(&b);
+}
+
+static void devices_survive_every_failing_allocation(void **state) {
+    (void)state;
+    pool *p = NULL;
+    weft_error err = {0};
+    assert_int_equal(pool_create(&p, 1, &err), WEFT_OK);
+    const uint64_t live = mem_stats_total().live_bytes;
+    for (int64_t nth = 0; nth < 3; nth++) {
+        device *dev = NULL;
+        mem_fail_after(nth);
+        const weft_status status = device_deferred_create(&dev, p, &err);
+        mem_fail_after(-1);
+        assert_int_equal(status, nth < 2 ? WEFT_NOMEM : WEFT_OK);
+        device_destroy(&dev);
+        assert_int_equal(mem_stats_total().live_bytes, live);
+    }
+    pool_destroy(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_products_at_once_are_the_products),
+        cmocka_unit_test(packing_loses_nothing_on_any_device),
+        cmocka_unit_test(attention_reads_its_own_pages),
+        cmocka_unit_test(page_bytes_are_those_of_the_plan),
+        cmocka_unit_test(operations_run_in_the_order_given),
+        cmocka_unit_test(scratch_is_taken_and_released_like_a_stack),
+        cmocka_unit_test(the_deferred_device_does_nothing_before_sync),
+        cmocka_unit_test(a_lost_record_is_an_error_at_sync_and_only_once),
+        cmocka_unit_test(devices_survive_every_failing_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
