@@ -5,7 +5,7 @@
  *     if (weft_runtime_create(&rt, NULL, &err) != WEFT_OK) return 1;
  *     if (weft_engine_open(&en, rt, "model.gguf", NULL, &err) != WEFT_OK) return 1;
  *     weft_tokens prompt = {0};
- *     if (weft_tokenize(en, "Once upon a time", 16, WEFT_TOKENIZE_SPECIAL, &prompt, &err)) return 1;
+ *     if (weft_tokenize(en, "Once upon", 9, WEFT_TOKENIZE_SPECIAL, &prompt, &err)) return 1;
  *     weft_request_options o = weft_request_options_default();
  *     o.prompt = prompt.ids;  o.n_prompt = prompt.count;  o.max_tokens = 64;
  *     if (weft_request_submit(&rq, en, &o, &err) != WEFT_OK) return 1;
@@ -101,8 +101,8 @@ WEFT_API weft_status weft_detokenize(const weft_engine *en, const int32_t *ids, 
                                      bool shows_special, char **out, size_t *out_len,
                                      weft_error *err);
 
-/* Writes the bytes that one token stands for, which may be part of a character, and returns how many
- * there are (0 when it is not a token). No more than out_bytes are written. */
+/* Writes the bytes that one token stands for, which may be part of a character, and returns how
+ * many there are (0 when it is not a token). No more than out_bytes are written. */
 WEFT_API size_t weft_token_bytes(const weft_engine *en, int32_t id, char *out, size_t out_bytes);
 
 /* request_json: OpenAI's shape ("messages", "tools", "add_generation_prompt",

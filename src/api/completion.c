@@ -2,7 +2,7 @@
  *
  * Waking: the engine's thread calls on_ready under the request's lock; it posts completion_pump
  * unless one is already on its way. Releasing a request takes the same lock, so once on_end has
- * released them all nobody posts any more, and whoever comes last, on_end or the posted pump, frees.
+ * released them all nobody posts any more; whoever comes last, on_end or the posted pump, frees.
  */
 #include "api/completion.h"
 

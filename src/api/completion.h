@@ -4,8 +4,8 @@
  *   engine's thread: on_ready ─► (once until looked at) http_server_post
  *   event thread:    pump ─► polls every choice ─► SSE chunks, or one document at the end
  *
- * A completion belongs to its exchange: when the exchange is over, for whatever reason, its requests
- * are released and so cancelled. Event thread only, but for the waking.
+ * A completion belongs to its exchange: when the exchange is over, for whatever reason, its
+ * requests are released and so cancelled. Event thread only, but for the waking.
  */
 #ifndef WEFT_API_COMPLETION_H
 #define WEFT_API_COMPLETION_H

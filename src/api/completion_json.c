@@ -1,8 +1,9 @@
-/* completion_json.c - shapes from OpenAI's API reference: chat.completion, chat.completion.chunk and
- * text_completion.
+/* completion_json.c - shapes from OpenAI's API reference: chat.completion, chat.completion.chunk
+ * and text_completion.
  *
- * The logprobs of a chat are a list of entries; those of a plain completion are four parallel lists.
- * Entries are collected in the first form and turned over when a plain completion is written.
+ * The logprobs of a chat are a list of entries; those of a plain completion are four parallel
+ * lists. Entries are collected in the first form and turned over when a plain completion is
+ * written.
  */
 #include "api/completion_json.h"
 

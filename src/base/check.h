@@ -11,8 +11,7 @@
 /* Prints "file:line: assertion failed: expr" to stderr and aborts. */
 WEFT_NORETURN void check_failed(const char *expr, const char *file, int line);
 
-#define WEFT_ASSERT(expr) \
-    (WEFT_LIKELY(expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
+#define WEFT_ASSERT(expr) (WEFT_LIKELY(expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 
 #ifdef NDEBUG
 #define WEFT_DEBUG_ASSERT(expr) ((void)sizeof(!(expr)))

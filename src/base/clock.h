@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-uint64_t clock_now_ns(void);      /* monotonic, since an arbitrary start */
+uint64_t clock_now_ns(void);       /* monotonic, since an arbitrary start */
 double clock_seconds(uint64_t ns); /* ns as seconds */
-int64_t clock_unix_s(void);       /* wall clock, for "created" fields */
+int64_t clock_unix_s(void);        /* wall clock, for "created" fields */
 
 #endif /* WEFT_BASE_CLOCK_H */

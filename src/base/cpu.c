@@ -63,8 +63,8 @@ void cpu_flags_format(uint32_t flags, char *out, size_t out_bytes) {
         if ((flags & flag_names[i].flag) == 0) {
             continue;
         }
-        const int n = snprintf(out + len, out_bytes - len, "%s%s", len > 0 ? " " : "",
-                               flag_names[i].name);
+        const int n =
+            snprintf(out + len, out_bytes - len, "%s%s", len > 0 ? " " : "", flag_names[i].name);
         if (n < 0 || (size_t)n >= out_bytes - len) {
             out[len] = '\0'; /* whole names only */
             return;

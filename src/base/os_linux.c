@@ -111,8 +111,8 @@ static uint64_t kb_field(const char *path, const char *key) {
 static unsigned first_sibling(unsigned cpu, const cpu_set_t *allowed) {
     char path[96];
     char text[256];
-    (void)snprintf(path, sizeof path,
-                   "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu);
+    (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
+                   cpu);
     str list = str_trim(str_from(text, os_read_text(path, text, sizeof text)));
     while (list.len > 0) {
         const str range = str_slice(list, 0, str_find(list, STR_LIT(","), 0));

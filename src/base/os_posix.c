@@ -164,8 +164,8 @@ weft_status os_read_file(char **out, size_t *out_len, const char *path, size_t m
         }
         const size_t step = left < READ_STEP_BYTES ? left : READ_STEP_BYTES;
         if (!buf_reserve(&content, step)) {
-            status = weft_fail(err, WEFT_NOMEM, "%s: out of memory after %zu bytes", path,
-                               content.len);
+            status =
+                weft_fail(err, WEFT_NOMEM, "%s: out of memory after %zu bytes", path, content.len);
             goto done;
         }
         const ssize_t n = read(fd, content.data + content.len, step);
@@ -182,8 +182,8 @@ weft_status os_read_file(char **out, size_t *out_len, const char *path, size_t m
         content.len += (size_t)n;
     }
     if (content.len > max_bytes) {
-        status = weft_fail(err, WEFT_LIMIT, "%s: is longer than the %zu bytes allowed", path,
-                           max_bytes);
+        status =
+            weft_fail(err, WEFT_LIMIT, "%s: is longer than the %zu bytes allowed", path, max_bytes);
         goto done;
     }
     len = content.len;

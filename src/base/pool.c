@@ -58,9 +58,9 @@ struct pool {
     _Atomic(void *) arg;
     _Atomic(uint32_t) n_tasks;
     atomic_bool is_stopping;
-    atomic_uint n_sleeping;     /* raised and lowered under lock */
-    atomic_bool caller_sleeps;  /* changed under lock */
-    atomic_bool is_running;     /* catches a second caller and a loop inside a loop */
+    atomic_uint n_sleeping;    /* raised and lowered under lock */
+    atomic_bool caller_sleeps; /* changed under lock */
+    atomic_bool is_running;    /* catches a second caller and a loop inside a loop */
 
     /* Each hot counter has a cache line of its own. */
     char pad_ticket[CACHE_LINE_BYTES];

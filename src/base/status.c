@@ -18,9 +18,8 @@
 
 const char *weft_status_text(weft_status status) {
     switch (status) {
-#define X(name, code, text)                                                                       \
-    case WEFT_##name:                                                                             \
-        return text;
+#define X(name, code, text) \
+    case WEFT_##name: return text;
         WEFT_STATUS_LIST(X)
 #undef X
     }

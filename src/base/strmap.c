@@ -6,9 +6,9 @@
  * most 3/4 of the slots are taken, so one always comes.
  *
  * Keys come from files and requests, whose author may want them all in one place. So the hash is
- * SipHash-1-3 (Aumasson and Bernstein 2012, "SipHash: a fast short-input PRF"), keyed at random once
- * a process: which keys meet is not known outside. str_hash stays for content, where it must be the
- * same everywhere.
+ * SipHash-1-3 (Aumasson and Bernstein 2012, "SipHash: a fast short-input PRF"), keyed at random
+ * once a process: which keys meet is not known outside. str_hash stays for content, where it must
+ * be the same everywhere.
  */
 #include "base/strmap.h"
 

@@ -1,8 +1,8 @@
 /* cmd_logits.c - the model's raw output for given tokens, for tests and research.
  *
- * Tokens come as a JSON array, logits go to a .npy file (NumPy format 1.0: magic, header text padded
- * to 64 bytes, then float32 rows). The prompt is run in chunks; whatever the chunk, the bits are the
- * same (docs/numerics.md).
+ * Tokens come as a JSON array, logits go to a .npy file (NumPy format 1.0: magic, header text
+ * padded to 64 bytes, then float32 rows). The prompt is run in chunks; whatever the chunk, the bits
+ * are the same (docs/numerics.md).
  */
 #include <errno.h>
 #include <jansson.h>

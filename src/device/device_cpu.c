@@ -7,8 +7,9 @@
  *
  * A product first quantises its input rows into the workspace, once per activation form that its
  * weights ask for; weights that read the same input share that (queries, keys and values; gate and
- * up). A weight marked precise gets its input in two 8-bit halves: a row, and what its codes lost. Loops go chunk of rows, then panel: a chunk of quantised rows stays in L2 while panels
- * stream past it (ROWS_CHUNK, measured in docs/kernels).
+ * up). A weight marked precise gets its input in two 8-bit halves: a row, and what its codes lost.
+ * Loops go chunk of rows, then panel: a chunk of quantised rows stays in the second-level cache
+ * while panels stream past it.
  *
  * device_cpu_attention.c holds the cache operations.
  */

@@ -16,11 +16,11 @@
 #define RECORDS_MAX 1000000u
 
 /* One line an operation: struct op_<name>, member ops-><name>. */
-#define OP_LIST(X)                                                                     \
-    X(embed)                                                                           \
-    X(linear)                                                                          \
-    X(rmsnorm) X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) \
-        X(attention) X(gather)
+#define OP_LIST(X) \
+    X(embed)       \
+    X(linear)      \
+    X(rmsnorm)     \
+    X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) X(attention) X(gather)
 
 typedef struct op_poison {
     void *p;
@@ -96,12 +96,17 @@ static void play(device *inner, const record *r) {
     }
 }
 
-static weft_status sync_records(device *dev, weft_error *err) {
-    device_deferred *d = deferred_of(dev);
+/* What the host does to memory comes after everything that was queued before. */
+static void play_all(device_deferred *d) {
     for (size_t i = 0; i < d->n_records; i++) {
         play(d->inner, &d->records[i]);
     }
     d->n_records = 0;
+}
+
+static weft_status sync_records(device *dev, weft_error *err) {
+    device_deferred *d = deferred_of(dev);
+    play_all(d);
     if (d->is_out_of_memory) {
         d->is_out_of_memory = false;
         return weft_fail(err, WEFT_DEVICE, "deferred device: out of memory for its records");
@@ -130,10 +135,12 @@ static weft_status alloc_poisoned(device *dev, void **out, size_t bytes, weft_er
 }
 
 static void free_inner(device *dev, void *p, size_t bytes) {
+    play_all(deferred_of(dev));
     device_free(deferred_of(dev)->inner, p, bytes);
 }
 
 static weft_status reserve_inner(device *dev, size_t bytes, weft_error *err) {
+    play_all(deferred_of(dev));
     return device_reserve(deferred_of(dev)->inner, bytes, err);
 }
 
@@ -146,6 +153,7 @@ static void unpack_inner(device *dev, void *dst, device_weight w) {
 }
 
 static void write_inner(device *dev, tensor dst, const void *src) {
+    play_all(deferred_of(dev));
     device_write(deferred_of(dev)->inner, dst, src);
 }
 

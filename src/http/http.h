@@ -9,9 +9,9 @@
  * answer is complete or its client is gone; `on_end` tells its owner exactly once, last of all.
  *
  * A client that goes away is noticed within a second even while nothing is being written. One that
- * has only closed its sending half gets its answer: it is told apart by sending it something it must
- * skip, "100 Continue" before an answer, a comment between two writes of a "text/event-stream".
- * Where nothing can be sent (HTTP/1.0 before the answer, other streams, an event stream within an
+ * has only closed its sending half gets its answer: it is told apart by sending it something it
+ * must skip, "100 Continue" before an answer, a comment between two writes of a
+ * "text/event-stream". Where nothing can be sent (HTTP/1.0 before the answer, other streams, an event stream within an
  * event), a client that has closed its sending half is gone when nothing is written for 0.75 s.
  *
  * Threads: everything here is called on the event thread, except http_server_post and
@@ -83,7 +83,7 @@ http_server *http_exchange_server(const http_exchange *x);
 /* ---- the answer ---- */
 
 /* Told once when the exchange is over, whatever the reason; x is no more afterwards. An answer is
- * complete when the system has taken its last byte; that to a HEAD, when it has taken the headers. */
+ * complete when the system has taken its last byte; one to a HEAD, when it has the headers. */
 void http_on_end(http_exchange *x, http_end_fn *on_end, void *owner);
 
 /* Before respond or stream_begin, where one that HTTP cannot carry (line breaks) is left out and

@@ -14,7 +14,7 @@ static inline uint32_t page_count(uint64_t n_tokens) {
 }
 
 /* Pages that one sequence of at most n_tokens positions may hold at once. A sliding group keeps the
- * window that the first row of a step sees and the step's own chunk; both may begin inside a page. */
+ * window that the first row of a step sees and the step's chunk; both may begin inside a page. */
 static inline uint32_t page_count_group(uint32_t window, uint32_t n_tokens, uint32_t chunk_max) {
     const uint32_t full = page_count(n_tokens);
     if (window == 0) {

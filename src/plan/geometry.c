@@ -158,8 +158,8 @@ static weft_status read_dims(const reader *r) {
     }
     if (g->n_heads % g->n_kv_heads != 0) {
         return weft_fail(r->err, WEFT_FORMAT,
-                         "%s: %u attention heads cannot share %u key-value heads evenly", path(r),
-                         g->n_heads, g->n_kv_heads);
+                         "%s: %s.attention.head_count_kv is %u, wanted a divisor of the %u heads",
+                         path(r), g->arch, g->n_kv_heads, g->n_heads);
     }
     return read_vocab_size(r);
 }

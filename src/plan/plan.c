@@ -14,9 +14,9 @@
 #include "layout/page.h"
 #include "tensor/tensor.h"
 
-/* The process's own share, measured on x86-64 Linux: program and libraries with their data; for each
- * thread the stack it touches and the sampler's scratch (which grows with the vocabulary); the
- * vocabulary's tables. */
+/* The process's own share, measured on x86-64 Linux: program and libraries with their data; for
+ * each thread the stack it touches and the sampler's scratch (which grows with the vocabulary);
+ * the vocabulary's tables. */
 #define PROCESS_BASE_BYTES (5u << 20)
 #define PROCESS_THREAD_BYTES (128u << 10)
 #define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */

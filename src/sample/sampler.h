@@ -3,9 +3,9 @@
  *   logits ─► bias ─► penalties ─► temperature 0? argmax
  *                                 └► temperature ─► top-k ─► top-p ─► min-p ─► draw
  *
- * (temperature first, as vLLM and transformers have it). A draw is keyed by (seed, choice, position)
- * through a counter-based generator: it depends on nothing that happened before, so the same
- * request draws the same tokens in any batch.
+ * (temperature first, as vLLM and transformers have it). A draw is keyed by (seed, choice,
+ * position) through a counter-based generator: it depends on nothing that happened before, so the
+ * same request draws the same tokens in any batch.
  *
  * Threads: sampler_pick touches only its arguments; different scratch, different threads.
  */

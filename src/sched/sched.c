@@ -4,8 +4,8 @@
  *   running  array in order of admission
  *
  * An entry knows how many of its positions are in the cache (n_done) and how many tokens it has
- * (n_total): a decode row is the case n_total - n_done == 1 past the prompt. Removal keeps the order,
- * by moving what follows: the arrays are short.
+ * (n_total): a decode row is the case n_total - n_done == 1 past the prompt. Removal keeps the
+ * order, by moving what follows: the arrays are short.
  */
 #include "sched/sched.h"
 

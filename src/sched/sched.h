@@ -54,8 +54,8 @@ bool sched_try_submit(sched *s, sched_id id, uint32_t n_prompt, uint32_t n_max);
  * n_items is 0 when there is nothing to do. */
 sched_step sched_next(sched *s, kv_seqs *kv);
 
-/* After a step's forward, before any of its requests is finished: the planned rows are in the cache,
- * and a sampled item's new token is its sequence's next decode row. */
+/* After a step's forward, before any of its requests is finished: the planned rows are in the
+ * cache, and a sampled item's new token is its sequence's next decode row. */
 void sched_advance(sched *s);
 
 /* Removes a request wherever it is and closes its sequence. False when the id is unknown. */

@@ -24,7 +24,8 @@ typedef struct model_edit {
     const char *text;
 } model_edit;
 
-#define MODEL_WITHOUT(name) {name, META_TYPE_COUNT, 0, NULL}
+#define MODEL_WITHOUT(name) \
+    { name, META_TYPE_COUNT, 0, NULL }
 
 typedef struct model_spec {
     const char *arch;

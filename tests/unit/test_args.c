@@ -52,16 +52,16 @@ static int clear(void **state) {
     return 0;
 }
 
-#define PARSE(result, err, ...)                                                                \
-    args_parse(&command, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)),               \
+#define PARSE(result, err, ...)                                                   \
+    args_parse(&command, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), \
                (char *[]){__VA_ARGS__}, result, err)
 
-#define EXPECT_REFUSED(text, ...)                                                              \
-    do {                                                                                       \
-        weft_error err = {0};                                                                  \
-        args_result result;                                                                    \
-        assert_int_equal(PARSE(&result, &err, __VA_ARGS__), WEFT_INVALID);                     \
-        assert_string_equal(err.message, text);                                                \
+#define EXPECT_REFUSED(text, ...)                                          \
+    do {                                                                   \
+        weft_error err = {0};                                              \
+        args_result result;                                                \
+        assert_int_equal(PARSE(&result, &err, __VA_ARGS__), WEFT_INVALID); \
+        assert_string_equal(err.message, text);                            \
     } while (0)
 
 static void every_kind_is_read(void **state) {
@@ -161,8 +161,8 @@ static void numbers_out_of_range_are_named(void **state) {
     EXPECT_REFUSED("option --heat is '2.1', wanted a number from 0 to 2", "m", "-t", "2.1");
     EXPECT_REFUSED("option --heat is 'nan', wanted a number from 0 to 2", "m", "-t", "nan");
     EXPECT_REFUSED("option --heat is 'hot', wanted a number from 0 to 2", "m", "-t", "hot");
-    EXPECT_REFUSED("option --bytes is '4 apples', wanted a size such as 512M or 4G", "m",
-                   "--bytes", "4 apples");
+    EXPECT_REFUSED("option --bytes is '4 apples', wanted a size such as 512M or 4G", "m", "--bytes",
+                   "4 apples");
     assert_int_equal(count, 7); /* nothing was written */
     assert_true(heat == 1.0f);
 }

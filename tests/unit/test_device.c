@@ -107,8 +107,8 @@ static void check_products(bench *b) {
         for (size_t j = 0; j < (size_t)heights[i] * COLS; j++) {
             host_w[i][j] = random_value();
         }
-        w[i] = device_pack(b->dev, memory[i],
-                           tensor_of(host_w[i], WEFT_DTYPE_F32, heights[i], COLS));
+        w[i] =
+            device_pack(b->dev, memory[i], tensor_of(host_w[i], WEFT_DTYPE_F32, heights[i], COLS));
     }
     for (uint32_t i = 0; i < 50; i++) {
         host_bias[i] = random_value();
@@ -215,16 +215,21 @@ static void check_attention(bench *b) {
     const op_kv_store store = {.kv = kv, .k = k, .v = v, .batch = &whole};
     b->dev->ops->kv_store(b->dev, &store);
     for (size_t w = 0; w < 2; w++) {
-        const op_attention op = {.out = out, .q = q, .kv = kv, .batch = &whole, .n_heads = HEADS,
-                                 .window = windows[w], .scale = 0.25f};
+        const op_attention op = {.out = out,
+                                 .q = q,
+                                 .kv = kv,
+                                 .batch = &whole,
+                                 .n_heads = HEADS,
+                                 .window = windows[w],
+                                 .scale = 0.25f};
         size_t stride = 0;
         b->dev->ops->attention(b->dev, &op);
         const char *got = device_read(b->dev, out, staging, &stride);
         for (uint32_t r = 0; r < POSITIONS; r++) {
             const uint32_t seq_begin = r < 50 ? 0 : 50;
             const uint32_t n = r + 1 - seq_begin;
-            const uint32_t begin = windows[w] != 0 && n > windows[w] ? r + 1 - windows[w]
-                                                                     : seq_begin;
+            const uint32_t begin =
+                windows[w] != 0 && n > windows[w] ? r + 1 - windows[w] : seq_begin;
             for (uint32_t h = 0; h < HEADS; h++) {
                 expect_attention((const float *)(got + r * stride), r, h, begin, r + 1, 0.25f);
             }

@@ -216,9 +216,9 @@ static void numbers_out_of_range_are_named_with_the_range(void **state) {
         {{"llama.attention.head_count_kv", META_U32, 0, NULL},
          "llama.attention.head_count_kv is 0, wanted 1 to 4096"},
         {{"llama.attention.head_count_kv", META_U32, 3, NULL},
-         "4 attention heads cannot share 3 key-value heads evenly"},
+         "llama.attention.head_count_kv is 3, wanted a divisor of the 4 heads"},
         {{"llama.attention.head_count_kv", META_U32, 8, NULL},
-         "4 attention heads cannot share 8 key-value heads evenly"},
+         "llama.attention.head_count_kv is 8, wanted a divisor of the 4 heads"},
         {{"llama.attention.key_length", META_U32, 1025, NULL},
          "llama.attention.key_length is 1025, wanted 1 to 1024"},
         {{"llama.attention.value_length", META_U32, 0, NULL},
@@ -284,10 +284,9 @@ static void features_we_lack_are_refused_by_name(void **state) {
                         WEFT_UNSUPPORTED,
                         "tiny.gguf: llama.rope.scaling.type is 'yarn', supported are 'none', "
                         "'linear' and 'llama3' (a rope_freqs tensor)");
-    expect_edit_refused(model_spec_llama(),
-                        (model_edit){"general.architecture", META_STRING, 0, "mamba"},
-                        WEFT_UNSUPPORTED,
-                        "tiny.gguf: architecture 'mamba' is not supported (llama, gemma3 are)");
+    expect_edit_refused(
+        model_spec_llama(), (model_edit){"general.architecture", META_STRING, 0, "mamba"},
+        WEFT_UNSUPPORTED, "tiny.gguf: architecture 'mamba' is not supported (llama, gemma3 are)");
 }
 
 static void wrong_types_are_named(void **state) {
@@ -322,18 +321,16 @@ static void the_embedding_table_must_fit(void **state) {
     spec = model_spec_llama();
     spec.n_vocab = 0;
     spec.has_output = false;
-    expect_refused(&spec, WEFT_FORMAT,
-                   "tiny.gguf: holds a vocabulary only, a model was wanted");
+    expect_refused(&spec, WEFT_FORMAT, "tiny.gguf: holds a vocabulary only, a model was wanted");
     spec.has_rope_freqs = true;
     expect_refused(&spec, WEFT_FORMAT, "tiny.gguf: tensor 'token_embd.weight' is missing");
 }
 
 static void more_heads_than_width_need_a_head_size(void **state) {
     (void)state;
-    expect_edit_refused(model_spec_llama(),
-                        (model_edit){"llama.attention.head_count", META_U32, 128, NULL},
-                        WEFT_FORMAT,
-                        "tiny.gguf: metadata key 'llama.attention.key_length' is missing");
+    expect_edit_refused(
+        model_spec_llama(), (model_edit){"llama.attention.head_count", META_U32, 128, NULL},
+        WEFT_FORMAT, "tiny.gguf: metadata key 'llama.attention.key_length' is missing");
 }
 
 static void known_architectures_are_listed(void **state) {

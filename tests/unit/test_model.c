@@ -92,9 +92,9 @@ static void expect_refused(weft_status want, const char *message) {
 
 static void every_tiny_model_loads(void **state) {
     (void)state;
-    static const char *const names[] = {"llama_gqa",  "llama3_rope", "llama_tied",
-                                        "llama_mha",  "llama_bias",  "llama_q8_0",
-                                        "gemma3",     "gemma3_scaled", "gemma3_27b"};
+    static const char *const names[] = {"llama_gqa", "llama3_rope",   "llama_tied",
+                                        "llama_mha", "llama_bias",    "llama_q8_0",
+                                        "gemma3",    "gemma3_scaled", "gemma3_27b"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[512];
         model *m = NULL;
@@ -236,12 +236,12 @@ static void what_no_model_does_is_refused_by_name(void **state) {
     batch_seq s = {.n_rows = 1, .state_in = BATCH_STATE_NONE, .state_out = BATCH_STATE_NONE};
     batch b = {.n_rows = 1, .n_seqs = 1, .token = &token, .flags = &flags, .seqs = &s};
     assert_int_equal(model_check_batch(m, &b, &err), WEFT_OK);
-#define EXPECT(change, undo, what)                                                             \
-    do {                                                                                       \
-        change;                                                                                \
-        assert_int_equal(model_check_batch(m, &b, &err), WEFT_UNSUPPORTED);                    \
-        assert_string_equal(err.message, "architecture 'llama' does not take " what);          \
-        undo;                                                                                  \
+#define EXPECT(change, undo, what)                                                    \
+    do {                                                                              \
+        change;                                                                       \
+        assert_int_equal(model_check_batch(m, &b, &err), WEFT_UNSUPPORTED);           \
+        assert_string_equal(err.message, "architecture 'llama' does not take " what); \
+        undo;                                                                         \
     } while (0)
     EXPECT(b.adapter = &number, b.adapter = NULL, "adapters");
     EXPECT(b.embeddings = &t, b.embeddings = NULL, "embedding rows as input");

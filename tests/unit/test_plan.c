@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "layout/act.h"
 #include "layout/page.h"
 #include "model_image.h"
 #include "plan/plan.h"
@@ -173,8 +174,8 @@ static void kv_memory_is_dealt_out_in_whole_pages(void **state) {
     rq.kv_mem_bytes = 3 * one + one / 2;
     const plan p = make(&rq);
     assert_true(p.kv_pool_bytes <= rq.kv_mem_bytes);
-    assert_true(p.kv_pool_bytes > rq.kv_mem_bytes - 2 * p.groups[0].page_bytes -
-                                      2 * p.groups[1].page_bytes);
+    assert_true(p.kv_pool_bytes >
+                rq.kv_mem_bytes - 2 * p.groups[0].page_bytes - 2 * p.groups[1].page_bytes);
     for (uint32_t g = 0; g < p.n_groups; g++) {
         assert_true(p.groups[g].n_pages >= 3 * p.groups[g].pages_per_seq);
     }

@@ -94,9 +94,17 @@ static void the_stop_string_that_is_complete_first_wins(void **state) {
 
 static void stop_strings_meet_whole_characters(void **state) {
     (void)state;
-    expect_spelled("ab\xc3\xa9" "cd", NULL, 0, "ab\xc3\xa9" "cd", WEFT_FINISH_LENGTH);
-    const char *const stop[] = {"\xc3\xa9" "c"};
-    expect_spelled("ab\xc3\xa9" "cd", stop, 1, "ab", WEFT_FINISH_STOP);
+    expect_spelled("ab\xc3\xa9"
+                   "cd",
+                   NULL, 0,
+                   "ab\xc3\xa9"
+                   "cd",
+                   WEFT_FINISH_LENGTH);
+    const char *const stop[] = {"\xc3\xa9"
+                                "c"};
+    expect_spelled("ab\xc3\xa9"
+                   "cd",
+                   stop, 1, "ab", WEFT_FINISH_STOP);
     /* half a character at the end becomes the replacement character */
     expect_spelled("ab\xc3", NULL, 0, "ab\xef\xbf\xbd", WEFT_FINISH_LENGTH);
 }

@@ -35,8 +35,7 @@ static float random_float(float low, float high) {
     return low + (high - low) * (float)(random_u32() >> 8) * 0x1.0p-24f;
 }
 
-static sampler_result pick(uint32_t n, const sampler_params *p, uint32_t position,
-                           uint32_t n_top) {
+static sampler_result pick(uint32_t n, const sampler_params *p, uint32_t position, uint32_t n_top) {
     sampler_result r;
     assert_true(sampler_scratch_bytes(n) <= sizeof scratch);
     memcpy(kept_logits, logits, n * sizeof *logits);
@@ -529,12 +528,12 @@ static void parameters_out_of_range_are_named(void **state) {
     weft_error err;
     sampler_params p = sampler_params_default();
     assert_int_equal(sampler_params_check(&p, 100, &err), WEFT_OK);
-#define EXPECT(field, value, text)                                                     \
-    do {                                                                               \
-        p = sampler_params_default();                                                  \
-        p.field = (value);                                                             \
-        assert_int_equal(sampler_params_check(&p, 100, &err), WEFT_INVALID);           \
-        assert_string_equal(err.message, text);                                        \
+#define EXPECT(field, value, text)                                           \
+    do {                                                                     \
+        p = sampler_params_default();                                        \
+        p.field = (value);                                                   \
+        assert_int_equal(sampler_params_check(&p, 100, &err), WEFT_INVALID); \
+        assert_string_equal(err.message, text);                              \
     } while (0)
     EXPECT(temperature, -0.5f, "temperature is -0.5, wanted 0 to 100");
     EXPECT(temperature, 101, "temperature is 101, wanted 0 to 100");

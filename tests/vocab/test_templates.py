@@ -6,7 +6,6 @@ jinja2 must give the same bytes, or both refuse.
 """
 
 import json
-import os
 import pathlib
 import random
 import subprocess
@@ -19,7 +18,6 @@ TEMPLATES = ROOT / "tests" / "golden" / "jinja" / "templates"
 sys.path.insert(0, str(TEMPLATES.parent))
 from jinja_reference import render  # noqa: E402
 
-WEFT = os.environ.get("WEFT", str(ROOT / "build" / "weft"))
 N_CONVERSATIONS = 40
 
 TEXTS = [
@@ -95,13 +93,13 @@ def variables(seed):
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.jinja")), ids=lambda p: p.stem)
-def test_same_bytes_as_jinja2(path):
+def test_same_bytes_as_jinja2(weft, path):
     source = path.read_text(encoding="utf-8")
     n_rendered = 0
     for seed in range(N_CONVERSATIONS):
         given = json.loads(json.dumps(variables(seed)))
         want = render(source, given)
-        ran = subprocess.run([WEFT, "template", str(path)], input=json.dumps(given).encode(),
+        ran = subprocess.run([str(weft), "template", str(path)], input=json.dumps(given).encode(),
                              capture_output=True, timeout=60, check=False)
         if want is None:
             assert ran.returncode == 1, (seed, ran.stdout)
