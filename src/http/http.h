@@ -11,8 +11,9 @@
  * A client that goes away is noticed within a second even while nothing is being written. One that
  * has only closed its sending half gets its answer: it is told apart by sending it something it
  * must skip, "100 Continue" before an answer, a comment between two writes of a
- * "text/event-stream". Where nothing can be sent (HTTP/1.0 before the answer, other streams, an event stream within an
- * event), a client that has closed its sending half is gone when nothing is written for 0.75 s.
+ * "text/event-stream". Where nothing can be sent (HTTP/1.0 before the answer, other streams, an
+ * event stream within an event), a client that has closed its sending half is gone when nothing is
+ * written for 0.75 s.
  *
  * Threads: everything here is called on the event thread, except http_server_post and
  * http_server_stop. Limits: header, body and connection counts in http_options.
