@@ -3,7 +3,7 @@
 
 BUILD     = build
 NINJA     = ninja -C $(BUILD)
-QUESTION  = What is the capital of France?
+QUESTION  = What is a loom used for?
 FUZZ_S    = 60
 
 # Homebrew keeps some libraries out of pkg-config's way; scripts/setup sets the same path.

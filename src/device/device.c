@@ -37,7 +37,7 @@ size_t device_workspace_bytes(uint32_t n_rows, uint32_t k_max) {
 }
 
 size_t device_kv_page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim) {
-    return (size_t)n_kv_heads * KERNEL_PAGE_TOKENS *
+    return (size_t)n_kv_heads * PAGE_TOKENS *
            (dtype_row_bytes(dtype, k_dim) + dtype_row_bytes(dtype, v_dim));
 }
 

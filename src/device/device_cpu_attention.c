@@ -21,10 +21,10 @@ static kv_place place_of(const device_kv *kv, const uint32_t *pages, uint32_t po
     kv_place p;
     p.k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
     p.v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
-    char *page = (char *)kv->data + pages[pos / KERNEL_PAGE_TOKENS] * kv->page_stride_bytes;
-    const size_t k_bytes = (size_t)kv->n_kv_heads * KERNEL_PAGE_TOKENS * p.k_row_bytes;
-    p.k = page + pos % KERNEL_PAGE_TOKENS * p.k_row_bytes;
-    p.v = page + k_bytes + pos % KERNEL_PAGE_TOKENS * p.v_row_bytes;
+    char *page = (char *)kv->data + pages[pos / PAGE_TOKENS] * kv->page_stride_bytes;
+    const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * p.k_row_bytes;
+    p.k = page + pos % PAGE_TOKENS * p.k_row_bytes;
+    p.v = page + k_bytes + pos % PAGE_TOKENS * p.v_row_bytes;
     return p;
 }
 
@@ -74,9 +74,9 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
         const kv_place p = place_of(kv, s->pages[kv->group], s->n_past + r);
         const float *k = device_cpu_row(&job->store->k, s->row_first + r);
         const float *v = device_cpu_row(&job->store->v, s->row_first + r);
-        store(p.k + (size_t)head * KERNEL_PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
+        store(p.k + (size_t)head * PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
               kv->k_dim);
-        store(p.v + (size_t)head * KERNEL_PAGE_TOKENS * p.v_row_bytes, v + (size_t)head * kv->v_dim,
+        store(p.v + (size_t)head * PAGE_TOKENS * p.v_row_bytes, v + (size_t)head * kv->v_dim,
               kv->v_dim);
     }
 }
@@ -115,15 +115,15 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
     const uint32_t group = op->n_heads / kv->n_kv_heads;
     const size_t k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
     const size_t v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
-    const size_t k_bytes = (size_t)kv->n_kv_heads * KERNEL_PAGE_TOKENS * k_row_bytes;
+    const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * k_row_bytes;
     const uint8_t *base = kv->data;
     const attention_args args = {
         .out = device_cpu_row(&op->out, s->row_first + row) + (size_t)head * group * kv->v_dim,
         .q = device_cpu_row(&op->q, s->row_first + row) + (size_t)head * group * kv->k_dim,
         .out_stride = op->out.stride_bytes / sizeof(float),
         .q_stride = op->q.stride_bytes / sizeof(float),
-        .k = base + (size_t)head * KERNEL_PAGE_TOKENS * k_row_bytes,
-        .v = base + k_bytes + (size_t)head * KERNEL_PAGE_TOKENS * v_row_bytes,
+        .k = base + (size_t)head * PAGE_TOKENS * k_row_bytes,
+        .v = base + k_bytes + (size_t)head * PAGE_TOKENS * v_row_bytes,
         .page_stride_bytes = kv->page_stride_bytes,
         .k_row_bytes = k_row_bytes,
         .v_row_bytes = v_row_bytes,

@@ -17,6 +17,7 @@
 
 #include "layout/act.h"
 #include "layout/pack.h"
+#include "layout/page.h"
 #include "weft/dtype.h"
 
 /* ---- packed weights (layout/pack.h) ---- */
@@ -48,7 +49,6 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
 
 /* ---- attention over pages ---- */
 
-#define KERNEL_PAGE_TOKENS 16u /* positions in a KV page */
 #define KERNEL_ATTN_BLOCK 64u  /* positions in one step of the online softmax, aligned to 0 */
 #define KERNEL_ATTN_SPLIT 512u /* positions in a part, aligned to 0; parts merge in order */
 #define KERNEL_HEAD_DIM_MAX 1024u
@@ -137,7 +137,7 @@ typedef struct kernels_cpu {
     linear_fn *linear[WEFT_DTYPE_COUNT];
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
     act_residual_fn *act_residual;
-    attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
+    attention_fn *attention[WEFT_DTYPE_COUNT]; /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
     rmsnorm_fn *rmsnorm;

@@ -16,7 +16,7 @@
 #include "kcheck.h"
 #include "tensor/quant.h"
 
-#define PAGE KERNEL_PAGE_TOKENS
+#define PAGE PAGE_TOKENS
 
 typedef struct shape {
     uint32_t n_rows, n_heads, k_dim, v_dim;

@@ -62,8 +62,8 @@ static void masks_are_read_by_name(void **state) {
 
 static void unknown_names_are_refused(void **state) {
     (void)state;
-    const char *const bad[] = {"", "avx", "avx2,", ",avx2", "avx2 avx512", "0x", "0x123456789",
-                               "0xg", "3", "AVX2"};
+    const char *const bad[] = {"",   "avx",         "avx2,", ",avx2", "avx2 avx512",
+                               "0x", "0x123456789", "0xg",   "3",     "AVX2"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         uint32_t mask = 99;
         assert_false(cpu_mask_parse(str_from_cstr(bad[i]), &mask));

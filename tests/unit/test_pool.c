@@ -21,7 +21,7 @@
 
 typedef struct job {
     uint32_t n_threads;
-    uint32_t runs[TASKS_MAX];             /* how often each task ran: plain, on purpose */
+    uint32_t runs[TASKS_MAX];              /* how often each task ran: plain, on purpose */
     uint32_t per_thread[POOL_THREADS_MAX]; /* scratch indexed by thread: plain, on purpose */
     atomic_uint n_bad_threads;
 } job;

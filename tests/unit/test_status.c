@@ -38,7 +38,9 @@ static void control_characters_become_question_marks(void **state) {
     (void)state;
     weft_error err = {0};
     (void)weft_fail(&err, WEFT_FORMAT, "name '%s'", "a\n\x1b[2J\x7f\t");
-    assert_string_equal(err.message, "name 'a?" "?[2J?" "?'");
+    assert_string_equal(err.message, "name 'a?"
+                                     "?[2J?"
+                                     "?'");
     (void)weft_fail(&err, WEFT_FORMAT, "%s", "na\xc3\xafve");
     assert_string_equal(err.message, "na\xc3\xafve");
 }

@@ -91,8 +91,16 @@ static void unsigned_numbers_are_whole_or_refused(void **state) {
     assert_true(str_parse_u64(s("00018446744073709551615"), &v));
     assert_true(v == UINT64_MAX);
     v = 7;
-    const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "1x", "0x10", "1.0",
-                               "18446744073709551616", "99999999999999999999"};
+    const char *const bad[] = {"",
+                               " 1",
+                               "1 ",
+                               "+1",
+                               "-1",
+                               "1x",
+                               "0x10",
+                               "1.0",
+                               "18446744073709551616",
+                               "99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(str_parse_u64(s(bad[i]), &v));
     }
@@ -135,8 +143,8 @@ static void floats_are_decimal_and_finite(void **state) {
     assert_true(str_parse_f64(s("1e-400"), &v));
     assert_true(v == 0);
     v = 7;
-    const char *const bad[] = {"", ".", "-", "e5", "1e", "1e+", "inf", "nan", "0x1p3", " 1", "1 ",
-                               "1.5x", "1e999", "1,5", "1..2"};
+    const char *const bad[] = {"",      ".",  "-",  "e5",   "1e",    "1e+", "inf", "nan",
+                               "0x1p3", " 1", "1 ", "1.5x", "1e999", "1,5", "1..2"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(str_parse_f64(s(bad[i]), &v));
     }
@@ -184,9 +192,24 @@ static void sizes_have_units_of_1024(void **state) {
 static void sizes_that_are_wrong_are_refused(void **state) {
     (void)state;
     uint64_t v = 7;
-    const char *const bad[] = {"", "K", ".5G", "1.G", "1.5", "1.5B", "-1K", "1 K", "1KK", "1iB",
-                               "1Ki", "1KiBs", "1X", "8192.1P", "8193P", "9223372036854775809",
-                               "99999999999999999999K", "1e3"};
+    const char *const bad[] = {"",
+                               "K",
+                               ".5G",
+                               "1.G",
+                               "1.5",
+                               "1.5B",
+                               "-1K",
+                               "1 K",
+                               "1KK",
+                               "1iB",
+                               "1Ki",
+                               "1KiBs",
+                               "1X",
+                               "8192.1P",
+                               "8193P",
+                               "9223372036854775809",
+                               "99999999999999999999K",
+                               "1e3"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(str_parse_bytes(s(bad[i]), &v));
     }

@@ -100,10 +100,9 @@ static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row,
 /* Row of the cache at a position, as float. */
 static void load_row(const attention_args *a, weft_dtype dtype, float *dst, const uint8_t *base,
                      size_t row_bytes, uint32_t position, size_t dim) {
-    const size_t page = a->pages[position / KERNEL_PAGE_TOKENS];
+    const size_t page = a->pages[position / PAGE_TOKENS];
     quant_dequantize(dtype, dst,
-                     base + page * a->page_stride_bytes + position % KERNEL_PAGE_TOKENS * row_bytes,
-                     dim);
+                     base + page * a->page_stride_bytes + position % PAGE_TOKENS * row_bytes, dim);
 }
 
 static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,

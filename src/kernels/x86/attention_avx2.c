@@ -344,9 +344,9 @@ static void convert_q4_0(float *dst, const uint8_t *src, size_t n) {
  * hold. Only pages of which a position is seen are looked up. Positions go in fours; the fourth of
  * a seen one is in the same page. */
 static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_bytes, size_t dim) {
-    const uint32_t page_last = (t->end - 1) / KERNEL_PAGE_TOKENS;
+    const uint32_t page_last = (t->end - 1) / PAGE_TOKENS;
     const uint32_t *table = t->a->pages + block * BLOCK_PAGES;
-    for (uint32_t i = t->lo / KERNEL_PAGE_TOKENS; i * KERNEL_PAGE_TOKENS < t->hi; i++) {
+    for (uint32_t i = t->lo / PAGE_TOKENS; i * PAGE_TOKENS < t->hi; i++) {
         const bool has_next = (block + 1) * BLOCK_PAGES + i <= page_last;
         const size_t next = table[has_next ? i + BLOCK_PAGES : i];
         t->pages[i] = base + (size_t)table[i] * t->a->page_stride_bytes;
@@ -372,7 +372,7 @@ static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_
         }
     }
     for (size_t i = 0; i < BLOCK_PAGES; i++) {
-        t->pages[i] = t->ahead[i] = (const uint8_t *)(t->block + i * KERNEL_PAGE_TOKENS * stride);
+        t->pages[i] = t->ahead[i] = (const uint8_t *)(t->block + i * PAGE_TOKENS * stride);
     }
     t->row_bytes = t->ahead_bytes = stride * sizeof(float);
     return CELL_F32;

@@ -13,7 +13,7 @@
 #include "kernels/x86/vecmath_avx2.h"
 
 #define BLOCK KERNEL_ATTN_BLOCK
-#define BLOCK_PAGES (KERNEL_ATTN_BLOCK / KERNEL_PAGE_TOKENS)
+#define BLOCK_PAGES (KERNEL_ATTN_BLOCK / PAGE_TOKENS)
 #define GROUP 3u           /* queries that share registers */
 #define TILE (20u * GROUP) /* queries that share a converted block */
 #define ACC_FLOATS 16384u
@@ -76,7 +76,7 @@ INLINE_AVX2 uint32_t group_size(uint32_t left) {
 }
 
 INLINE_AVX2 const uint8_t *row_in(const uint8_t *const *pages, uint32_t p, size_t row_bytes) {
-    return pages[p / KERNEL_PAGE_TOKENS] + p % KERNEL_PAGE_TOKENS * row_bytes;
+    return pages[p / PAGE_TOKENS] + p % PAGE_TOKENS * row_bytes;
 }
 
 /* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
@@ -161,7 +161,7 @@ INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from
     while (from < to) {
         const uint8_t *row = row_in(t->pages, from, t->row_bytes) + col_bytes;
         const uint8_t *ahead = row_in(t->ahead, from, t->ahead_bytes) + col_bytes;
-        const uint32_t page_end = (from / KERNEL_PAGE_TOKENS + 1) * KERNEL_PAGE_TOKENS;
+        const uint32_t page_end = (from / PAGE_TOKENS + 1) * PAGE_TOKENS;
         const uint32_t stop = page_end < to ? page_end : to;
         for (; from < stop; from++, row += t->row_bytes, ahead += t->ahead_bytes) {
             const __m256 weight[3] = {_mm256_broadcast_ss(w0 + from),
