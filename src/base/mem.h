@@ -14,13 +14,23 @@
 
 #include "base/compiler.h"
 
-#define MEM_ROOM_LIST(X)                                                                        \
-    X(BASE, "base")                                                                             \
-    X(TEXT, "text")                                                                             \
-    X(TENSOR, "tensor") X(DEVICE, "device") X(WEIGHTS, "weights") X(VOCAB, "vocab") X(KV, "kv") \
-        X(PLAN, "plan") X(SAMPLE, "sample") X(MODEL, "model") X(SCHED, "sched")                 \
-            X(ENGINE, "engine") X(HUB, "hub") X(HTTP, "http") X(API, "api") X(CLI, "cli")       \
-                X(TEST, "test")
+#define MEM_ROOM_LIST(X)  \
+    X(BASE, "base")       \
+    X(TEXT, "text")       \
+    X(TENSOR, "tensor")   \
+    X(DEVICE, "device")   \
+    X(WEIGHTS, "weights") \
+    X(VOCAB, "vocab")     \
+    X(KV, "kv")           \
+    X(PLAN, "plan")       \
+    X(SAMPLE, "sample")   \
+    X(MODEL, "model")     \
+    X(SCHED, "sched")     \
+    X(ENGINE, "engine")   \
+    X(HTTP, "http")       \
+    X(API, "api")         \
+    X(CLI, "cli")         \
+    X(TEST, "test")
 
 typedef enum mem_room {
 #define X(name, text) MEM_##name,
