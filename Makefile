@@ -3,7 +3,7 @@
 
 BUILD     = build
 NINJA     = ninja -C $(BUILD)
-QUESTION  = What is a loom used for?
+QUESTION  = What is gravity?
 FUZZ_S    = 60
 
 # Homebrew keeps some libraries out of pkg-config's way; scripts/setup sets the same path.
@@ -22,7 +22,7 @@ all:
 # Chats on a terminal; without one it answers one question and is done.
 run: all
 	@model=$$(scripts/get_model) && if test -t 0; then exec $(BUILD)/weft run "$$model"; \
-	else exec $(BUILD)/weft run "$$model" "$(QUESTION)" --temp 0; fi
+	else exec $(BUILD)/weft run "$$model" "$(QUESTION)" --temp 0 --max-tokens 200; fi
 
 test: test-build
 	@scripts/run_tests

@@ -22,6 +22,15 @@ typedef struct logits_options {
     uint32_t chunk;
 } logits_options;
 
+static weft_status bad_token(const char *path, size_t i, const json_t *id, weft_error *err) {
+    if (json_is_integer(id)) {
+        return weft_fail(err, WEFT_INVALID, "%s: element %zu is %lld, wanted a token id", path, i,
+                         (long long)json_integer_value(id));
+    }
+    return weft_fail(err, WEFT_INVALID, "%s: element %zu is no integer, wanted a token id", path,
+                     i);
+}
+
 static weft_status parse_tokens(const char *path, int32_t **out, uint32_t *n, weft_error *err) {
     json_error_t where;
     char *text = NULL;
@@ -48,7 +57,7 @@ static weft_status parse_tokens(const char *path, int32_t **out, uint32_t *n, we
         const json_t *id = json_array_get(root, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 ||
             json_integer_value(id) > INT32_MAX) {
-            status = weft_fail(err, WEFT_INVALID, "%s: element %zu is not a token id", path, i);
+            status = bad_token(path, i, id, err);
         } else {
             ids[i] = (int32_t)json_integer_value(id);
         }

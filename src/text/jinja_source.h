@@ -38,6 +38,6 @@ weft_status jinja_source_init(jinja_source *s, arena *memory, str text, const ch
 weft_status jinja_source_fail(const jinja_source *s, uint32_t at, weft_error *err, weft_status code,
                               const char *fmt, ...) WEFT_PRINTF(5, 6);
 weft_status jinja_source_vfail(const jinja_source *s, uint32_t at, weft_error *err,
-                               weft_status code, const char *fmt, va_list args);
+                               weft_status code, const char *fmt, va_list args) WEFT_PRINTF(5, 0);
 
 #endif /* WEFT_TEXT_JINJA_SOURCE_H */
