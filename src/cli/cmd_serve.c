@@ -94,6 +94,13 @@ static void *load_main(void *arg) {
     return NULL;
 }
 
+/* A quarter of what is available, or of the budget when that is less. */
+static uint64_t default_kv_mem(const serve_options *o) {
+    const uint64_t available = os_mem_available_bytes();
+    const uint64_t budget = o->model.mem_bytes;
+    return (budget != 0 && budget < available ? budget : available) / KV_SHARE;
+}
+
 static weft_status set_up(serve *s, weft_error *err) {
     const serve_options *o = s->o;
     weft_runtime_options runtime;
@@ -123,8 +130,7 @@ static weft_status set_up(serve *s, weft_error *err) {
     s->engine.seqs = o->seqs;
     s->engine.queue = o->queue;
     s->engine.batch_rows = o->batch_rows;
-    s->engine.kv_mem_bytes =
-        o->kv_mem_bytes != 0 ? o->kv_mem_bytes : os_mem_available_bytes() / KV_SHARE;
+    s->engine.kv_mem_bytes = o->kv_mem_bytes != 0 ? o->kv_mem_bytes : default_kv_mem(o);
     s->engine.progress = keep_loading;
     s->engine.progress_user = s;
     return status;

@@ -267,6 +267,14 @@ static int32_t draw(const candidate *c, uint32_t n, float max, const sampler_par
     return c[n - 1].token;
 }
 
+static int32_t pick_best(const float *logits, uint32_t n_vocab) {
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n_vocab; i++) {
+        best = logits[i] > logits[best] ? i : best;
+    }
+    return (int32_t)best;
+}
+
 static int32_t pick_random(const float *logits, uint32_t n_vocab, const sampler_params *p,
                            uint32_t position, candidate *c) {
     uint32_t n = 0;
@@ -279,6 +287,9 @@ static int32_t pick_random(const float *logits, uint32_t n_vocab, const sampler_
     }
     if (n == 0) {
         return 0; /* everything is banned: nothing better to say */
+    }
+    if (max == INFINITY) {
+        return pick_best(logits, n_vocab); /* no distribution to draw from */
     }
     if (p->top_k > 0 && (uint32_t)p->top_k < n) {
         select_best(c, n, (uint32_t)p->top_k);
@@ -299,14 +310,6 @@ static int32_t pick_random(const float *logits, uint32_t n_vocab, const sampler_
         n = kept;
     }
     return draw(c, n, max, p, position);
-}
-
-static int32_t pick_best(const float *logits, uint32_t n_vocab) {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n_vocab; i++) {
-        best = logits[i] > logits[best] ? i : best;
-    }
-    return (int32_t)best;
 }
 
 /* ---- log probabilities ---- */

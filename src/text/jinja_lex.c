@@ -117,7 +117,7 @@ static weft_status push(lexer *l, jinja_token_kind kind, size_t at, str text) {
         jinja_token *items = mem_realloc(MEM_TEXT, t->items, capacity, sizeof(*items));
         if (items == NULL) {
             return jinja_source_fail(l->source, (uint32_t)at, l->err, WEFT_NOMEM,
-                                     "no memory for %zu tokens", capacity);
+                                     "out of memory for %zu tokens", capacity);
         }
         t->items = items;
         t->capacity = capacity;
@@ -575,7 +575,7 @@ static weft_status unescape(lexer *l, str raw, size_t at, str *out) {
     char *data = arena_alloc(l->memory, raw.len + 16, 1);
     if (data == NULL) {
         return jinja_source_fail(l->source, (uint32_t)at, l->err, WEFT_NOMEM,
-                                 "no memory for a string of %zu bytes", raw.len);
+                                 "out of memory for a string of %zu bytes", raw.len);
     }
     size_t len = 0;
     for (size_t i = 0; i < raw.len;) {

@@ -71,7 +71,7 @@ weft_status jinja_parser_fail(jinja_parser *p, uint32_t at, const char *fmt, ...
 
 static weft_status out_of_memory(jinja_parser *p) {
     return jinja_source_fail(p->source, p->token->at, p->err, WEFT_NOMEM,
-                             "no memory for the parsed template");
+                             "out of memory for the parsed template");
 }
 
 weft_status jinja_parser_enter(jinja_parser *p) {

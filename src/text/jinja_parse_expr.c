@@ -198,7 +198,7 @@ static weft_status parse_compare(jinja_parser *p, jinja_node **out) {
             capacity = capacity == 0 ? 1 : capacity * 2;
             jinja_operand *grown = arena_alloc(p->memory, capacity, sizeof(*grown));
             if (grown == NULL) {
-                return jinja_source_fail(p->source, at, p->err, WEFT_NOMEM, "no memory");
+                return jinja_source_fail(p->source, at, p->err, WEFT_NOMEM, "out of memory");
             }
             if (n->as.compare.count > 0) {
                 memcpy(grown, n->as.compare.rest, n->as.compare.count * sizeof(*grown));
@@ -361,7 +361,7 @@ static weft_status parse_strings(jinja_parser *p, jinja_node **out) {
     }
     char *data = arena_alloc(p->memory, len + 1, 1);
     if (data == NULL) {
-        return jinja_source_fail(p->source, first->at, p->err, WEFT_NOMEM, "no memory");
+        return jinja_source_fail(p->source, first->at, p->err, WEFT_NOMEM, "out of memory");
     }
     len = 0;
     for (const jinja_token *t = first; t < p->token; t++) {
@@ -528,7 +528,7 @@ static weft_status push_keyword(jinja_parser *p, jinja_arguments *args, uint32_t
         *capacity = *capacity == 0 ? 4 : *capacity * 2;
         jinja_keyword_node *grown = arena_alloc(p->memory, *capacity, sizeof(*grown));
         if (grown == NULL) {
-            return jinja_source_fail(p->source, p->token->at, p->err, WEFT_NOMEM, "no memory");
+            return jinja_source_fail(p->source, p->token->at, p->err, WEFT_NOMEM, "out of memory");
         }
         if (args->n_keywords > 0) {
             memcpy(grown, args->keywords, args->n_keywords * sizeof(*grown));

@@ -58,7 +58,7 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
         context = pcre2_compile_context_create(general);
     }
     if (r == NULL || context == NULL || !rewrite_pattern(&rewritten, pattern)) {
-        status = weft_fail(err, WEFT_NOMEM, "no memory for a regular expression");
+        status = weft_fail(err, WEFT_NOMEM, "out of memory for a regular expression");
         goto done;
     }
     int code = 0;
@@ -105,7 +105,7 @@ weft_status regex_scratch_create(regex_scratch **out, weft_error *err) {
     }
     if (s == NULL || s->match == NULL || s->data == NULL) {
         regex_scratch_destroy(&s);
-        return weft_fail(err, WEFT_NOMEM, "no memory for matching a regular expression");
+        return weft_fail(err, WEFT_NOMEM, "out of memory for matching a regular expression");
     }
     *out = s;
     return WEFT_OK;

@@ -27,7 +27,7 @@ static void emit_bytes(vocab_run *run, const vocab_symbol *symbol);
 weft_status vocab_create(vocab **out, const weights *w, weft_error *err) {
     vocab *v = mem_zalloc(MEM_VOCAB, 1, sizeof *v);
     if (v == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for a vocabulary");
+        return weft_fail(err, WEFT_NOMEM, "out of memory for a vocabulary");
     }
     const weft_status status = vocab_load(v, w, err);
     if (status != WEFT_OK) {

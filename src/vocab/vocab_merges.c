@@ -53,7 +53,7 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
     m->tags = mem_zalloc(MEM_VOCAB, capacity, 1);
     if (m->slots == NULL || m->tags == NULL) {
         vocab_merges_deinit(m);
-        return weft_fail(err, WEFT_NOMEM, "no memory for %llu merges",
+        return weft_fail(err, WEFT_NOMEM, "out of memory for %llu merges",
                          (unsigned long long)merges->count);
     }
     m->slot_mask = capacity - 1;

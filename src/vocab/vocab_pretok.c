@@ -45,7 +45,7 @@ weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err) {
     }
     vocab_pretok *p = mem_zalloc(MEM_VOCAB, 1, sizeof *p);
     if (p == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for pre-tokenizer '%s'", entry->name);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for pre-tokenizer '%s'", entry->name);
     }
     p->rule = &vocab_pretok_rules[entry->rule];
     p->flags = entry->flags;

@@ -49,7 +49,7 @@ weft_status vocab_special_init(vocab_special *s, const vocab_table *t, uint32_t 
     if (entries == NULL || s->ids == NULL) {
         mem_free(entries);
         vocab_special_deinit(s);
-        return weft_fail(err, WEFT_NOMEM, "no memory for %u special tokens", count);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for %u special tokens", count);
     }
     for (uint32_t id = 0; id < t->count; id++) {
         const str text = vocab_table_text(t, (int32_t)id);

@@ -198,7 +198,7 @@ static weft_status read_texts(vocab_table *t, const meta_value *tokens, weft_err
     t->texts = mem_alloc(MEM_VOCAB, (size_t)texts_bytes);
     t->at = mem_array(MEM_VOCAB, (size_t)t->count + 1, sizeof *t->at);
     if (t->texts == NULL || t->at == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for the texts of %u tokens", t->count);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the texts of %u tokens", t->count);
     }
     uint64_t cursor = 0;
     uint32_t used = 0;
@@ -228,7 +228,7 @@ static weft_status read_texts(vocab_table *t, const meta_value *tokens, weft_err
 static weft_status read_scores(vocab_table *t, const weights *w, weft_error *err) {
     t->scores = mem_zalloc(MEM_VOCAB, t->count, sizeof *t->scores);
     if (t->scores == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for the scores of %u tokens", t->count);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the scores of %u tokens", t->count);
     }
     const meta_value *scores = weights_meta(w, key_scores);
     if (scores == NULL) {
@@ -256,7 +256,7 @@ static weft_status read_types(vocab_table *t, const weights *w, weft_error *err)
         VOCAB_ATTR_USER,   VOCAB_ATTR_UNUSED, VOCAB_ATTR_BYTE};
     t->attrs = mem_array(MEM_VOCAB, t->count, sizeof *t->attrs);
     if (t->attrs == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for the types of %u tokens", t->count);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the types of %u tokens", t->count);
     }
     const meta_value *types = weights_meta(w, key_types);
     if (types != NULL) {
@@ -340,7 +340,7 @@ static weft_status fill_pieces(vocab_table *t, vocab_piece_form form, weft_error
     t->pieces = mem_alloc(MEM_VOCAB, t->at[t->count]);
     t->pieces_at = mem_array(MEM_VOCAB, (size_t)t->count + 1, sizeof *t->pieces_at);
     if (t->pieces == NULL || t->pieces_at == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "no memory for the pieces of %u tokens", t->count);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the pieces of %u tokens", t->count);
     }
     uint32_t used = 0;
     for (uint32_t id = 0; id < t->count; id++) {
