@@ -9,8 +9,9 @@
 #include "device/device_deferred.h"
 #include "weights/weights.h"
 
-static weft_status open_device(cli_model *m, const cli_model_options *o, const char *device_name,
-                               weft_error *err) {
+weft_status cli_model_start(cli_model *m, const cli_model_options *o, const char *device_name,
+                            weft_error *err) {
+    *m = (cli_model){0};
     weft_runtime_options runtime;
     weft_status status = cli_runtime_options(o, &runtime, err);
     if (status == WEFT_OK) {
@@ -31,21 +32,17 @@ static weft_status open_device(cli_model *m, const cli_model_options *o, const c
     return device_cpu_create(&m->dev, m->pool, flags, err);
 }
 
-weft_status cli_model_open(cli_model *m, const char *path, const cli_model_options *o,
-                           const char *device_name, plan_request *request, weft_error *err) {
+weft_status cli_model_load(cli_model *m, const char *path, const cli_model_options *o,
+                           plan_request *request, weft_error *err) {
     weights *w = NULL;
     geometry geo;
     plan p;
-    *m = (cli_model){0};
     weft_status status = weights_open(&w, path, err);
     if (status != WEFT_OK) {
         return status;
     }
     m->file_bytes = weights_file_bytes(w);
     status = geometry_read(&geo, w, err);
-    if (status == WEFT_OK) {
-        status = open_device(m, o, device_name, err);
-    }
     if (status == WEFT_OK) {
         request->n_threads = pool_threads(m->pool);
         request->mem_bytes = o->mem_bytes;
@@ -59,9 +56,6 @@ weft_status cli_model_open(cli_model *m, const char *path, const cli_model_optio
         cli_progress_end(&progress);
     }
     weights_release(&w);
-    if (status != WEFT_OK) {
-        cli_model_close(m);
-    }
     return status;
 }
 

@@ -16,10 +16,13 @@ typedef struct cli_model {
     uint64_t file_bytes;
 } cli_model;
 
-/* request->n_threads is filled in. device_name: "cpu" or "deferred". */
-weft_status cli_model_open(cli_model *m, const char *path, const cli_model_options *o,
-                           const char *device_name, plan_request *request,
-                           weft_error *err) WEFT_NODISCARD;
+/* Threads and device. device_name: "cpu" or "deferred". On failure too, close what there is. */
+weft_status cli_model_start(cli_model *m, const cli_model_options *o, const char *device_name,
+                            weft_error *err) WEFT_NODISCARD;
+
+/* The model itself; request->n_threads and mem_bytes are filled in. */
+weft_status cli_model_load(cli_model *m, const char *path, const cli_model_options *o,
+                           plan_request *request, weft_error *err) WEFT_NODISCARD;
 void cli_model_close(cli_model *m); /* accepts a zeroed one */
 
 #endif /* WEFT_CLI_CLI_MODEL_H */

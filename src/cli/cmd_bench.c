@@ -236,12 +236,15 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
         .ctx = longest, .seqs = batch_max, .batch_rows = b->chunk, .out_rows = batch_max};
     weft_status status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
-        status = cli_model_open(&b->m, path, &o->model, "cpu", &request, err);
+        status = cli_model_start(&b->m, &o->model, "cpu", err);
+    }
+    if (status == WEFT_OK) {
+        limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */
+        status = cli_model_load(&b->m, path, &o->model, &request, err);
     }
     if (status != WEFT_OK) {
         return status;
     }
-    limits_measure(&b->limits, &b->m.kernels, b->m.pool);
     b->tokens = mem_array(MEM_CLI, longest, sizeof *b->tokens);
     b->items = mem_array(MEM_CLI, batch_max, sizeof *b->items);
     if (b->tokens == NULL || b->items == NULL) {

@@ -124,7 +124,10 @@ static weft_status run(const char *model_path, const logits_options *o, weft_err
     plan_request request = {.ctx = n, .seqs = 1, .batch_rows = chunk, .out_rows = chunk};
     status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
-        status = cli_model_open(&m, model_path, &o->model, o->device_name, &request, err);
+        status = cli_model_start(&m, &o->model, o->device_name, err);
+    }
+    if (status == WEFT_OK) {
+        status = cli_model_load(&m, model_path, &o->model, &request, err);
     }
     if (status == WEFT_OK) {
         f = fopen(o->out_path, "wb");

@@ -15,7 +15,7 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-#define READ_BYTES (256u << 20)
+#define READ_BYTES (128u << 20)
 #define READ_ROUNDS 4u
 #define PEAK_K 512u
 #define PEAK_ROWS 12u
