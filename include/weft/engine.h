@@ -9,7 +9,7 @@
  *     weft_request_options o = weft_request_options_default();
  *     o.prompt = prompt.ids;  o.n_prompt = prompt.count;  o.max_tokens = 64;
  *     if (weft_request_submit(&rq, en, &o, &err) != WEFT_OK) return 1;
- *     for (weft_event ev; weft_request_wait(rq, &ev, -1) == WEFT_OK && !ev.is_done;)
+ *     for (weft_event ev = {0}; !ev.is_done && weft_request_wait(rq, &ev, -1) == WEFT_OK;)
  *         fwrite(ev.text, 1, ev.text_len, stdout);
  *     weft_request_release(&rq);  weft_tokens_deinit(&prompt);
  *     weft_engine_close(&en);  weft_runtime_destroy(&rt);
@@ -68,7 +68,7 @@ typedef struct weft_memory {
 typedef struct weft_engine_info {
     const char *path, *arch, *name; /* live as long as the engine */
     uint64_t params_total, file_bytes;
-    uint32_t n_layers, n_embd, n_vocab, ctx_train, ctx, seqs;
+    uint32_t n_layers, n_embd, n_vocab, ctx_train, ctx, seqs, queue;
     bool has_chat_template;
     weft_memory planned, actual;
 } weft_engine_info;
@@ -137,7 +137,7 @@ typedef struct weft_request_options {
     bool has_logprobs;
     bool shows_special;      /* control tokens appear in the text */
     uint32_t n_top_logprobs; /* 0..20, with has_logprobs */
-    uint32_t choice;         /* index among the n choices of one prompt: part of the random key */
+    uint32_t choice;         /* index among the choices of one request: part of the random key */
     const weft_logit_bias *bias; /* copied */
     size_t n_bias;
     const char *const *stop; /* copied; the text ends before the first that appears */

@@ -12,6 +12,7 @@
 #include "api/completion.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "text/utf8.h"
 
 struct api {
     char *model_id;
@@ -36,6 +37,9 @@ static const struct {
 };
 
 weft_status api_create(api **out, const api_options *options, weft_error *err) {
+    if (!utf8_is_valid(str_from_cstr(options->model_id))) {
+        return weft_fail(err, WEFT_INVALID, "the model's name is not UTF-8: give it an alias");
+    }
     api *a = mem_zalloc(MEM_API, 1, sizeof *a);
     if (a == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
@@ -164,7 +168,7 @@ void api_handle(void *user, http_exchange *x) {
     http_set_header(x, "Access-Control-Allow-Origin", "*");
     if (str_eq_cstr(http_method(x), "OPTIONS")) {
         http_set_header(x, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-        http_set_header(x, "Access-Control-Allow-Headers", "*");
+        http_set_header(x, "Access-Control-Allow-Headers", "Authorization, Content-Type, *");
         http_respond(x, 204, "text/plain", "", 0);
         return;
     }

@@ -29,9 +29,11 @@ json_t *api_json_text(const char *text, size_t len) {
 }
 
 json_t *api_json_error(const api_error *e) {
-    return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message",
-                     api_json_text(e->message, strlen(e->message)), "type", e->type, "param",
-                     e->param[0] != 0 ? e->param : NULL, "code", e->code);
+    /* Both may have been cut within a character. */
+    json_t *message = api_json_text(e->message, strlen(e->message));
+    json_t *param = e->param[0] != 0 ? api_json_text(e->param, strlen(e->param)) : json_null();
+    return json_pack("{s:{s:o, s:s, s:o, s:s?}}", "error", "message", message, "type", e->type,
+                     "param", param, "code", e->code);
 }
 
 static int append_chunk(const char *data, size_t len, void *out) {

@@ -159,6 +159,9 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
         buf_append(&ch->text, ev->text, ev->text_len);
         json_array_extend(ch->logprobs, logprobs);
     }
+    if (ch->text.is_failed) {
+        ch->finish = WEFT_FINISH_ERROR; /* out of memory: no answer is better than half of one */
+    }
     json_decref(logprobs);
     if (is_alive && ev->is_done) {
         ch->finish = ev->finish;
@@ -173,7 +176,8 @@ static bool find_failure(const completion *c, api_error *e) {
     for (uint32_t i = 0; i < c->n_choices; i++) {
         const choice *ch = &c->choices[i];
         if (ch->finish == WEFT_FINISH_ERROR) {
-            return !api_error_set(e, 500, NULL, weft_request_error(ch->rq));
+            const char *why = weft_request_error(ch->rq);
+            return !api_error_set(e, 500, NULL, why[0] != 0 ? why : "out of memory for the answer");
         }
         if (ch->finish == WEFT_FINISH_CANCELLED) {
             return !api_error_set(e, 503, "shutting_down", "the server is shutting down");
@@ -193,6 +197,8 @@ static void pump_choices(completion *c) {
         }
     }
     if (find_failure(c, &e)) {
+        release_requests(c);
+        c->n_done = c->n_choices; /* nothing left to pump */
         respond_error(c, &e);
     } else if (c->n_done == c->n_choices) {
         if (c->request.is_stream) {
@@ -231,13 +237,13 @@ static bool submit_choice(completion *c, weft_engine *en, choice *ch, const weft
     return status == WEFT_OK || api_error_from(e, status, &err);
 }
 
-/* All n choices of one prompt share a seed: without one, it is drawn here. */
 static bool submit_prompt(completion *c, weft_engine *en, uint32_t p, api_error *e) {
     weft_tokens prompt = {0};
     bool is_fine = openai_request_prompt(&c->request, p, en, &prompt, e);
     c->prompt_tokens += (uint32_t)prompt.count;
     for (uint32_t j = 0; j < c->request.n && is_fine; j++) {
-        is_fine = submit_choice(c, en, &c->choices[p * c->request.n + j], &prompt, j, e);
+        const uint32_t number = p * c->request.n + j;
+        is_fine = submit_choice(c, en, &c->choices[number], &prompt, number, e);
     }
     weft_tokens_deinit(&prompt);
     return is_fine;
@@ -246,6 +252,11 @@ static bool submit_prompt(completion *c, weft_engine *en, uint32_t p, api_error 
 static bool submit_all(completion *c, weft_engine *en, api_error *e) {
     const uint32_t n_prompts = openai_request_prompt_count(&c->request);
     const uint32_t n = n_prompts * c->request.n;
+    const uint32_t queue = weft_engine_info_now(en).queue;
+    if (n > queue) {
+        return api_error_bad(e, "n", "%u prompts of 'n' = %u choices, the queue holds %u",
+                             n_prompts, c->request.n, queue);
+    }
     c->choices = mem_zalloc(MEM_API, n, sizeof *c->choices);
     if (c->choices == NULL) {
         return api_error_set(e, 500, NULL, "out of memory for a request");
@@ -255,7 +266,7 @@ static bool submit_all(completion *c, weft_engine *en, api_error *e) {
         buf_init(&c->choices[i].text, MEM_API, ANSWER_BYTES_MAX);
         c->choices[i].logprobs = c->request.options.has_logprobs ? json_array() : NULL;
     }
-    if (!c->request.options.has_seed) {
+    if (!c->request.options.has_seed) {                  /* all choices share one */
         c->request.options.seed = os_random_u64() >> 11; /* what a JSON number carries exactly */
         c->request.options.has_seed = true;
     }

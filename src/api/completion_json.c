@@ -34,29 +34,32 @@ static const char *finish_name(weft_finish finish) {
 
 /* ---- log probabilities ---- */
 
-static json_t *token_json(const weft_engine *en, const weft_logprob *l, size_t *len) {
+/* *n_chars: characters that begin in the token. */
+static json_t *token_json(const weft_engine *en, const weft_logprob *l, size_t *n_chars) {
     char bytes[TOKEN_BYTES_MAX];
     json_t *list = json_array();
-    *len = weft_token_bytes(en, l->token, bytes, sizeof bytes);
-    for (size_t i = 0; i < *len; i++) {
+    const size_t len = weft_token_bytes(en, l->token, bytes, sizeof bytes);
+    *n_chars = 0;
+    for (size_t i = 0; i < len; i++) {
+        *n_chars += ((unsigned char)bytes[i] & 0xC0) != 0x80;
         json_array_append_new(list, json_integer((unsigned char)bytes[i]));
     }
-    return json_pack("{s:o, s:f, s:o}", "token", api_json_text(bytes, *len), "logprob",
+    return json_pack("{s:o, s:f, s:o}", "token", api_json_text(bytes, len), "logprob",
                      (double)l->logprob, "bytes", list);
 }
 
 json_t *completion_json_logprob(const completion_head *h, const weft_engine *en,
                                 const weft_token_logprobs *l, size_t *text_offset) {
-    size_t len = 0, ignored = 0;
+    size_t n_chars = 0, ignored = 0;
     json_t *top = json_array();
     for (uint32_t i = 0; i < l->n_top; i++) {
         json_array_append_new(top, token_json(en, &l->top[i], &ignored));
     }
-    json_t *entry = token_json(en, &l->token, &len);
+    json_t *entry = token_json(en, &l->token, &n_chars);
     json_object_set_new(entry, "top_logprobs", top);
     if (!h->is_chat) {
         json_object_set_new(entry, "text_offset", json_integer((json_int_t)*text_offset));
-        *text_offset += len;
+        *text_offset += n_chars;
     }
     return entry;
 }
@@ -145,19 +148,15 @@ json_t *completion_json_role_chunk(const completion_head *h, uint32_t index) {
 json_t *completion_json_chunk(const completion_head *h, uint32_t index, str text, json_t *entries,
                               weft_finish finish) {
     json_t *content = api_json_text(text.data != NULL ? text.data : "", text.len);
-    json_t *choice = NULL;
+    json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", (int)index, "logprobs",
+                               logprobs_json(h, entries), "finish_reason", finish_name(finish));
     if (h->is_chat) {
-        json_t *delta = json_object();
-        if (finish == WEFT_FINISH_NONE) {
-            json_object_set(delta, "content", content);
-        }
+        json_object_set_new(choice, "delta",
+                            finish == WEFT_FINISH_NONE ? json_pack("{s:O}", "content", content)
+                                                       : json_object());
         json_decref(content);
-        choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)index, "delta", delta, "logprobs",
-                           logprobs_json(h, entries), "finish_reason", finish_name(finish));
     } else {
-        choice =
-            json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)index, "text", content, "logprobs",
-                      logprobs_json(h, entries), "finish_reason", finish_name(finish));
+        json_object_set_new(choice, "text", content);
     }
     return chunk(h, json_pack("[o]", choice), NULL);
 }

@@ -22,7 +22,7 @@ typedef struct completion_head {
 /* Draws an id. */
 void completion_head_init(completion_head *h, bool is_chat, const char *model);
 
-/* One token's entry of "logprobs". *text_offset advances by its length. */
+/* One token's entry of "logprobs". *text_offset advances by its characters. */
 json_t *completion_json_logprob(const completion_head *h, const weft_engine *en,
                                 const weft_token_logprobs *l, size_t *text_offset);
 

@@ -46,12 +46,12 @@ static const field fields[] = {
     {"max_tokens", BOTH, read_max_tokens, 0, 1, UINT32_MAX},
     {"max_completion_tokens", OPENAI_CHAT, read_max_tokens, 0, 1, UINT32_MAX},
     {"temperature", BOTH, read_float, OPTION(temperature), 0, 100},
-    {"top_p", BOTH, read_float, OPTION(top_p), 0, 1},
+    {"top_p", BOTH, read_float, OPTION(top_p), 1e-6, 1},
     {"min_p", BOTH, read_float, OPTION(min_p), 0, 1},
     {"top_k", BOTH, read_int, OPTION(top_k), -1, INT32_MAX},
     {"presence_penalty", BOTH, read_float, OPTION(presence_penalty), -2, 2},
     {"frequency_penalty", BOTH, read_float, OPTION(frequency_penalty), -2, 2},
-    {"repetition_penalty", BOTH, read_float, OPTION(repetition_penalty), 0, 100},
+    {"repetition_penalty", BOTH, read_float, OPTION(repetition_penalty), 1e-6, 100},
     {"seed", BOTH, read_seed, 0, 0, 0},
     {"stop", BOTH, read_stop, 0, 0, 0},
     {"logit_bias", BOTH, read_bias, 0, 0, 0},
@@ -187,6 +187,10 @@ static bool read_max_tokens(openai_request *r, const field *f, const json_t *v, 
     json_int_t i = 0;
     if (!get_integer(f, v, f->min, f->max, &i, e)) {
         return false;
+    }
+    if (r->kind == OPENAI_CHAT && r->options.max_tokens != 0 &&
+        r->options.max_tokens != (uint32_t)i) {
+        return api_error_bad(e, f->name, "'max_tokens' and 'max_completion_tokens' differ");
     }
     r->options.max_tokens = (uint32_t)i;
     return true;
@@ -354,6 +358,38 @@ static bool read_fields(openai_request *r, api_error *e) {
     return true;
 }
 
+static bool check_part(const json_t *part, size_t message, size_t index, api_error *e) {
+    const char *type = json_string_value(json_object_get(part, "type"));
+    if (type != NULL && strcmp(type, "text") == 0 &&
+        json_is_string(json_object_get(part, "text"))) {
+        return true;
+    }
+    return api_error_bad(e, "messages", "messages[%zu].content[%zu] is %.40s, wanted a text part",
+                         message, index, type != NULL ? type : "no part");
+}
+
+/* What a template could drop without a word is refused here. */
+static bool check_messages(const json_t *messages, api_error *e) {
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        const json_t *m = json_array_get(messages, i);
+        const json_t *content = json_object_get(m, "content");
+        const bool has_calls = json_array_size(json_object_get(m, "tool_calls")) > 0;
+        if (!json_is_object(m) || !json_is_string(json_object_get(m, "role"))) {
+            return api_error_bad(e, "messages", "messages[%zu] has no role", i);
+        }
+        if (!json_is_string(content) && !json_is_array(content) && !has_calls) {
+            return api_error_bad(e, "messages", "messages[%zu].content is %s, wanted text", i,
+                                 content != NULL ? type_name(content) : "missing");
+        }
+        for (size_t p = 0; p < json_array_size(content); p++) {
+            if (!check_part(json_array_get(content, p), i, p, e)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool check_prompt(const openai_request *r, api_error *e) {
     const char *name = r->kind == OPENAI_CHAT ? "messages" : "prompt";
     const json_t *v = json_object_get(r->body, name);
@@ -371,7 +407,7 @@ static bool check_prompt(const openai_request *r, api_error *e) {
         return api_error_bad(e, name, "'prompt' has %u prompts, at most %u are taken",
                              openai_request_prompt_count(r), OPENAI_PROMPTS_MAX);
     }
-    return true;
+    return r->kind != OPENAI_CHAT || check_messages(v, e);
 }
 
 bool openai_request_read(openai_request *r, openai_kind kind, str body, api_error *e) {

@@ -5,6 +5,7 @@
 #ifndef WEFT_BASE_OS_H
 #define WEFT_BASE_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,11 @@ uint32_t os_cpus(void);
  * (false) when count is not the number of such cores: a process that uses only some of them
  * has no say in which, and would fight over them with its neighbours. */
 bool os_thread_pin(uint32_t nth, uint32_t count);
+
+/* Starts a thread with a stack of OS_STACK_BYTES, whatever the system's default is: the attention
+ * kernels keep a tile of 350 KB on it. Returns pthread_create's code. */
+#define OS_STACK_BYTES ((size_t)2 << 20)
+int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg);
 
 /* Names the calling thread for debuggers; at most 15 characters are kept. */
 void os_thread_name(const char *name);

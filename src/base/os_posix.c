@@ -346,3 +346,17 @@ static void *map_anonymous(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p != MAP_FAILED ? p : NULL;
 }
+
+int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg) {
+    pthread_attr_t attr;
+    int rc = pthread_attr_init(&attr);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = pthread_attr_setstacksize(&attr, OS_STACK_BYTES);
+    if (rc == 0) {
+        rc = pthread_create(out, &attr, fn, arg);
+    }
+    pthread_attr_destroy(&attr);
+    return rc;
+}

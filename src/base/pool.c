@@ -171,7 +171,7 @@ static weft_status workers_start(pool *p, weft_error *err) {
     int rc = 0;
     for (uint32_t i = 0; i < n_workers && rc == 0; i++) {
         p->workers[i] = (worker){.owner = p, .index = i + 1};
-        rc = pthread_create(&p->workers[i].thread, NULL, worker_main, &p->workers[i]);
+        rc = os_thread_start(&p->workers[i].thread, worker_main, &p->workers[i]);
         p->n_started += rc == 0 ? 1 : 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

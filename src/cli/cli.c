@@ -62,6 +62,13 @@ weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) {
     return WEFT_OK;
 }
 
+weft_status cli_model_options_check(const cli_model_options *o, weft_error *err) {
+    weft_runtime_options runtime;
+    weft_dtype kv_type;
+    const weft_status status = cli_runtime_options(o, &runtime, err);
+    return status == WEFT_OK ? cli_kv_type(o->kv_type, &kv_type, err) : status;
+}
+
 void cli_progress_init(cli_progress *p, const char *what) {
     *p = (cli_progress){.what = what, .start_ns = clock_now_ns(), .is_terminal = isatty(2) == 1};
 }

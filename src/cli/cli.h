@@ -37,6 +37,8 @@ typedef struct cli_model_options {
 
 weft_status cli_runtime_options(const cli_model_options *o, weft_runtime_options *out,
                                 weft_error *err) WEFT_NODISCARD;
+/* All of them at once, before any work: a bad value is wrong usage. */
+weft_status cli_model_options_check(const cli_model_options *o, weft_error *err) WEFT_NODISCARD;
 weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) WEFT_NODISCARD;
 
 /* "loading model.gguf  43 %": a bar on a terminal, plain lines otherwise, nothing when quick. */

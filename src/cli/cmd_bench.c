@@ -184,11 +184,10 @@ static weft_status bench_decode(bench *b, uint32_t n_seqs, bench_result *r, weft
     return status;
 }
 
-static void print_result(const bench *b, const bench_result *r) {
+static void print_result(const bench_result *r) {
     printf("%-8s %6u tokens  depth %-6u batch %-3u %10.1f tok/s  %3.0f %% of the %s limit\n",
            r->test, r->n_tokens, r->depth, r->batch, r->tok_s, r->fraction * 100,
            r->is_bytes ? "bytes" : "ops");
-    (void)b;
     fflush(stdout);
 }
 
@@ -207,7 +206,7 @@ static weft_status run_all(bench *b, json_t *results, weft_error *err) {
         if (status == WEFT_OK) {
             json_array_append_new(results, result_json(b, &r));
             if (!b->o->is_json) {
-                print_result(b, &r);
+                print_result(&r);
             }
         }
     }
@@ -216,7 +215,7 @@ static weft_status run_all(bench *b, json_t *results, weft_error *err) {
         if (status == WEFT_OK) {
             json_array_append_new(results, result_json(b, &r));
             if (!b->o->is_json) {
-                print_result(b, &r);
+                print_result(&r);
             }
         }
     }
@@ -315,6 +314,9 @@ int cmd_bench(int argc, char **argv) {
     int exit_code = CLI_DONE;
     if (!cli_begin(&command, argc, argv, &args, &exit_code)) {
         return exit_code;
+    }
+    if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
+        return cli_usage(&err);
     }
     return run(args.positionals[0], &o, &err) == WEFT_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -171,6 +171,14 @@ int cmd_logits(int argc, char **argv) {
     if (!cli_begin(&command, argc, argv, &args, &exit_code)) {
         return exit_code;
     }
+    if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
+        return cli_usage(&err);
+    }
+    if (strcmp(o.device_name, "cpu") != 0 && strcmp(o.device_name, "deferred") != 0) {
+        (void)weft_fail(&err, WEFT_INVALID, "option --device is '%s', wanted cpu or deferred",
+                        o.device_name);
+        return cli_usage(&err);
+    }
     if (o.tokens_path == NULL || o.out_path == NULL) {
         (void)weft_fail(&err, WEFT_INVALID, "options --tokens and --out are both needed");
         return cli_usage(&err);

@@ -64,8 +64,10 @@ static weft_status run(const args_result *args, session *s, const run_options *o
                            "the prompt is empty: give it as an argument or through a pipe");
     }
     if (status == WEFT_OK) {
-        session_catch_interrupts();
         status = session_open(s, args->positionals[0], &o->model, err);
+    }
+    if (status == WEFT_OK) {
+        session_catch_interrupts(); /* while loading, Ctrl-C ends the program */
     }
     if (status == WEFT_OK && o->system != NULL) {
         status = session_say(s, "system", o->system, err);
@@ -89,9 +91,9 @@ int cmd_run(int argc, char **argv) {
         {"--max-tokens", 'n', ARGS_U32, &p->max_tokens, 1, 1e9, "N", "longest answer (context)"},
         {"--temp", 0, ARGS_FLOAT, &p->temperature, 0, 100, "X", "temperature, 0 = greedy (0.7)"},
         {"--top-k", 0, ARGS_U32, &o.top_k, 0, 1e9, "N", "0 = off (40)"},
-        {"--top-p", 0, ARGS_FLOAT, &p->top_p, 0, 1, "X", "1 = off (0.95)"},
+        {"--top-p", 0, ARGS_FLOAT, &p->top_p, 1e-6, 1, "X", "1 = off (0.95)"},
         {"--min-p", 0, ARGS_FLOAT, &p->min_p, 0, 1, "X", "0 = off (0.05)"},
-        {"--repeat-penalty", 0, ARGS_FLOAT, &p->repetition_penalty, 0, 100, "X", "1 = off (1)"},
+        {"--repeat-penalty", 0, ARGS_FLOAT, &p->repetition_penalty, 1e-6, 100, "X", "1 = off (1)"},
         {"--presence-penalty", 0, ARGS_FLOAT, &p->presence_penalty, -2, 2, "X", "0 = off (0)"},
         {"--frequency-penalty", 0, ARGS_FLOAT, &p->frequency_penalty, -2, 2, "X", "0 = off (0)"},
         {"--seed", 0, ARGS_U64, &o.seed, 0, 0, "N", "same seed, same answer (random)"},
@@ -123,6 +125,9 @@ int cmd_run(int argc, char **argv) {
     int exit_code = CLI_DONE;
     if (!cli_begin(&command, argc, argv, &args, &exit_code)) {
         return exit_code;
+    }
+    if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
+        return cli_usage(&err);
     }
     p->top_k = (int32_t)o.top_k;
     p->has_seed = o.seed != SEED_UNSET;

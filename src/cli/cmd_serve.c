@@ -57,6 +57,12 @@ static void catch_signals(http_server *server) {
     sigaction(SIGTERM, &action, NULL);
 }
 
+/* From here on a signal ends the process. */
+static void leave_signals(void) {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
 /* "dir/SmolLM2.Q4_1.gguf" -> "SmolLM2.Q4_1" */
 static void model_name(const char *path, char *out, size_t out_bytes) {
     const char *slash = strrchr(path, '/');
@@ -143,7 +149,7 @@ static weft_status run(const char *path, const serve_options *o, weft_error *err
     weft_status status = set_up(&s, err);
     if (status == WEFT_OK) {
         catch_signals(s.server);
-        has_loader = pthread_create(&loader, NULL, load_main, &s) == 0;
+        has_loader = os_thread_start(&loader, load_main, &s) == 0;
         status = has_loader ? http_server_run(s.server, err)
                             : weft_fail(err, WEFT_NOMEM, "cannot start the loading thread");
     }
@@ -155,6 +161,7 @@ static weft_status run(const char *path, const serve_options *o, weft_error *err
             *err = s.load_error;
         }
     }
+    leave_signals();
     http_server_destroy(&s.server);
     weft_engine_close(&s.en);
     api_destroy(&s.api);
@@ -203,6 +210,13 @@ int cmd_serve(int argc, char **argv) {
     int exit_code = CLI_DONE;
     if (!cli_begin(&command, argc, argv, &args, &exit_code)) {
         return exit_code;
+    }
+    if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
+        return cli_usage(&err);
+    }
+    if (o.api_key != NULL && o.api_key[0] == 0) {
+        (void)weft_fail(&err, WEFT_INVALID, "the API key is empty");
+        return cli_usage(&err);
     }
     return run(args.positionals[0], &o, &err) == WEFT_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -6,6 +6,7 @@
  */
 #include "cli/session.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,6 +114,8 @@ static void print_speed(const session *s, const weft_usage *u, uint64_t first_ns
 static weft_status stream(session *s, weft_request *rq, buf *answer, weft_error *err) {
     uint64_t first_ns = 0;
     weft_event ev = {0};
+    bool is_broken = false;
+    int broken_errno = 0;
     while (!ev.is_done) {
         const weft_status status = weft_request_wait(rq, &ev, POLL_MS);
         if (session_interrupted()) {
@@ -124,10 +127,17 @@ static weft_status stream(session *s, weft_request *rq, buf *answer, weft_error 
         }
         first_ns = first_ns == 0 ? clock_now_ns() : first_ns;
         fwrite(ev.text, 1, ev.text_len, stdout);
-        fflush(stdout);
+        if ((fflush(stdout) != 0 || ferror(stdout)) && !is_broken) {
+            is_broken = true; /* nobody reads any more */
+            broken_errno = errno;
+            weft_request_cancel(rq);
+        }
         if (answer != NULL) {
             buf_append(answer, ev.text, ev.text_len);
         }
+    }
+    if (is_broken) {
+        return weft_fail(err, WEFT_IO, "standard output: %s", strerror(broken_errno));
     }
     printf("\n");
     fflush(stdout);

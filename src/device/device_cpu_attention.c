@@ -145,6 +145,8 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
 void device_cpu_attention(device *dev, const op_attention *op) {
     device_cpu *d = device_cpu_of(dev);
     WEFT_DEBUG_ASSERT(op->n_heads % op->kv.n_kv_heads == 0);
+    WEFT_ASSERT(op->kv.k_dim <= KERNEL_HEAD_DIM_MAX);
+    WEFT_ASSERT(op->kv.v_dim <= KERNEL_HEAD_DIM_MAX);
     tile_job job = {.d = d, .attention = op, .batch = op->batch, .n_kv_heads = op->kv.n_kv_heads};
     pool_run(d->pool, attention_task, &job, count_tiles(op->batch) * op->kv.n_kv_heads);
 }

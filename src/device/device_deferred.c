@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define POISON_BYTE 0xFF
-#define RECORDS_MAX 1000000u
+#define RECORDS_MAX (1u << 20)
 
 /* One line an operation: struct op_<name>, member ops-><name>. */
 #define OP_LIST(X) \
@@ -56,6 +56,9 @@ static device_deferred *deferred_of(device *d) { return (device_deferred *)d; }
 
 static void push(device *dev, const record *r) {
     device_deferred *d = deferred_of(dev);
+    if (d->is_out_of_memory) {
+        return; /* no operation may run from here to the next sync */
+    }
     if (d->n_records == d->capacity) {
         const size_t capacity = d->capacity == 0 ? 1024 : d->capacity * 2;
         record *grown = capacity > RECORDS_MAX

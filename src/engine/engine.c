@@ -141,9 +141,9 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
     if (status == WEFT_OK) {
         const model_load_options load = {.progress = o->progress, .user = o->progress_user};
         /* Packing runs on the pool and may grow the device's workspace: no step meanwhile. */
-        pthread_mutex_lock(&en->rt->turn);
+        runtime_turn_take(en->rt);
         status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);
-        pthread_mutex_unlock(&en->rt->turn);
+        runtime_turn_give(en->rt);
     }
     weights_release(&w);
     return status;
@@ -190,7 +190,7 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
         free_engine(en);
         return status;
     }
-    if (pthread_create(&en->thread, NULL, engine_main, en) != 0) {
+    if (os_thread_start(&en->thread, engine_main, en) != 0) {
         free_engine(en);
         return weft_fail(err, WEFT_NOMEM, "cannot start the engine's thread");
     }
@@ -307,7 +307,7 @@ static uint32_t fill_items(weft_engine *en, const sched_step *step) {
 static void sample_task(void *arg, uint32_t i, uint32_t thread) {
     weft_engine *en = arg;
     weft_request *rq = en->sampled[i];
-    sampler_pick(&en->results[i], executor_logits(en->exec, i), en->geo.n_vocab, &rq->params,
+    sampler_pick(&en->results[i], executor_logits(en->exec, i), vocab_size(en->vocab), &rq->params,
                  rq->history_storage != NULL ? &rq->history : NULL, rq->n_prompt + rq->n_new,
                  rq->n_top, en->ends, rq->ignore_eos ? en->n_ends : 0,
                  en->sampler_scratch + thread * en->sampler_scratch_stride);
@@ -352,12 +352,12 @@ static void run_step(weft_engine *en) {
         return;
     }
     const uint32_t n_sampled = fill_items(en, &step);
-    pthread_mutex_lock(&en->rt->turn);
+    runtime_turn_take(en->rt);
     const weft_status status = executor_run(en->exec, en->items, step.n_items, &err);
     if (status == WEFT_OK) {
         pool_run(en->rt->pool, sample_task, en, n_sampled);
     }
-    pthread_mutex_unlock(&en->rt->turn);
+    runtime_turn_give(en->rt);
     if (status != WEFT_OK) {
         for (uint32_t i = 0; i < step.n_items; i++) {
             end_live(en, request_of(step.items[i].id), WEFT_FINISH_ERROR, err.message);
@@ -465,6 +465,7 @@ weft_engine_info weft_engine_info_now(const weft_engine *en) {
                               .ctx_train = en->geo.ctx_train,
                               .ctx = en->plan.ctx,
                               .seqs = en->plan.seqs,
+                              .queue = en->queue_max,
                               .has_chat_template = en->chat != NULL,
                               .planned = planned_memory(&en->plan),
                               .actual = actual_memory(en)};

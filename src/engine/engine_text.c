@@ -52,16 +52,11 @@ weft_status weft_detokenize(const weft_engine *en, const int32_t *ids, size_t n,
 }
 
 size_t weft_token_bytes(const weft_engine *en, int32_t id, char *out, size_t out_bytes) {
-    buf text;
-    vocab_decoder decoder;
-    buf_init(&text, MEM_ENGINE, VOCAB_TOKEN_BYTES_MAX);
-    vocab_decoder_init(&decoder, engine_vocab(en), true);
-    decoder.is_started = true; /* a leading space is part of the token */
-    vocab_decoder_push(&decoder, id, &text);
-    buf_append(&text, decoder.held, decoder.held_len);
-    const size_t len = text.len < out_bytes ? text.len : out_bytes;
-    memcpy(out, buf_cstr(&text), len);
-    buf_deinit(&text);
+    const str bytes = vocab_token_bytes(engine_vocab(en), id);
+    const size_t len = bytes.len < out_bytes ? bytes.len : out_bytes;
+    if (len > 0) {
+        memcpy(out, bytes.data, len);
+    }
     return len;
 }
 

@@ -210,10 +210,11 @@ float *executor_logits(executor *e, uint32_t i) {
 executor_usage executor_usage_now(const executor *e) {
     executor_usage u = {.weights_bytes = e->plan.packed_bytes,
                         .scratch_bytes = e->scratch.bytes,
-                        .scratch_peak_bytes = e->scratch.peak_bytes,
                         .workspace_bytes = e->plan.workspace_bytes};
     for (uint32_t g = 0; g < e->cache.n_groups; g++) {
         u.kv_pool_bytes += e->cache.bytes[g];
     }
     return u;
 }
+
+uint64_t executor_scratch_peak(const executor *e) { return e->scratch.peak_bytes; }

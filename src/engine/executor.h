@@ -47,8 +47,11 @@ float *executor_logits(executor *e, uint32_t i);
 
 /* Measured, to hold against the plan. */
 typedef struct executor_usage {
-    uint64_t weights_bytes, kv_pool_bytes, scratch_bytes, scratch_peak_bytes, workspace_bytes;
+    uint64_t weights_bytes, kv_pool_bytes, scratch_bytes, workspace_bytes;
 } executor_usage;
 executor_usage executor_usage_now(const executor *e);
+
+/* The most scratch that any run so far has used. Between runs only. */
+uint64_t executor_scratch_peak(const executor *e);
 
 #endif /* WEFT_ENGINE_EXECUTOR_H */

@@ -234,6 +234,8 @@ bool request_is_cancelled(weft_request *rq) {
     return is_cancelled;
 }
 
+_Static_assert(SAMPLER_TOP_LOGPROBS_MAX == WEFT_TOP_LOGPROBS_MAX, "copied one to one");
+
 static void copy_logprobs(weft_token_logprobs *out, const sampler_result *r) {
     out->token = (weft_logprob){r->token, r->logprob};
     out->n_top = r->n_top;

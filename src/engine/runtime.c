@@ -1,7 +1,7 @@
 /* runtime.c - the process's threads, device and memory budget.
  *
- * Engines share one thread pool: whoever runs a step holds `turn`. A mutex hands it over step by
- * step, so several engines advance side by side.
+ * Engines share one thread pool. Whoever wants to run a step draws a ticket and waits for its
+ * number: first come, first served, so several engines advance side by side.
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +27,7 @@ weft_status weft_runtime_create(weft_runtime **out, const weft_runtime_options *
     rt->mem_bytes = o.mem_bytes;
     rt->cpu_flags = cpu_flags_detect() & o.cpu_mask;
     cpu_flags_format(rt->cpu_flags, rt->cpu_text, sizeof rt->cpu_text);
-    pthread_mutex_init(&rt->turn, NULL);
+    pthread_cond_init(&rt->turn_over, NULL);
     pthread_mutex_init(&rt->lock, NULL);
     weft_status status = pool_create(&rt->pool, o.n_threads, err);
     if (status == WEFT_OK) {
@@ -49,7 +49,7 @@ void weft_runtime_destroy(weft_runtime **out) {
     WEFT_ASSERT(rt->n_engines == 0);
     device_destroy(&rt->dev);
     pool_destroy(&rt->pool);
-    pthread_mutex_destroy(&rt->turn);
+    pthread_cond_destroy(&rt->turn_over);
     pthread_mutex_destroy(&rt->lock);
     mem_free(rt);
     *out = NULL;
@@ -60,6 +60,22 @@ uint32_t weft_runtime_threads(const weft_runtime *rt) { return pool_threads(rt->
 const char *weft_runtime_cpu(const weft_runtime *rt) { return rt->cpu_text; }
 
 const char *weft_version(void) { return WEFT_VERSION; }
+
+void runtime_turn_take(weft_runtime *rt) {
+    pthread_mutex_lock(&rt->lock);
+    const uint64_t mine = rt->turn_next++;
+    while (mine != rt->turn_now) {
+        pthread_cond_wait(&rt->turn_over, &rt->lock);
+    }
+    pthread_mutex_unlock(&rt->lock);
+}
+
+void runtime_turn_give(weft_runtime *rt) {
+    pthread_mutex_lock(&rt->lock);
+    rt->turn_now++;
+    pthread_cond_broadcast(&rt->turn_over);
+    pthread_mutex_unlock(&rt->lock);
+}
 
 weft_status runtime_mem_take(weft_runtime *rt, uint64_t bytes, weft_error *err) {
     weft_status status = WEFT_OK;

@@ -14,12 +14,17 @@ struct weft_runtime {
     device *dev;
     uint32_t cpu_flags;
     char cpu_text[96];
-    pthread_mutex_t turn; /* held by the engine whose step is running on the pool */
     pthread_mutex_t lock;
-    uint64_t mem_bytes;      /* budget, 0 = none */
-    uint64_t mem_used_bytes; /* guarded by lock: sum of the open engines' plans */
-    uint32_t n_engines;      /* guarded by lock */
+    pthread_cond_t turn_over;
+    uint64_t turn_next, turn_now; /* guarded by lock: tickets for the pool */
+    uint64_t mem_bytes;           /* budget, 0 = none */
+    uint64_t mem_used_bytes;      /* guarded by lock: sum of the open engines' plans */
+    uint32_t n_engines;           /* guarded by lock */
 };
+
+/* Engines take turns on the pool, a step each, in the order they ask. */
+void runtime_turn_take(weft_runtime *rt);
+void runtime_turn_give(weft_runtime *rt);
 
 /* Takes `bytes` out of the budget, or refuses with both numbers. */
 weft_status runtime_mem_take(weft_runtime *rt, uint64_t bytes, weft_error *err) WEFT_NODISCARD;

@@ -52,7 +52,6 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
 #define KERNEL_ATTN_BLOCK 64u  /* positions in one step of the online softmax, aligned to 0 */
 #define KERNEL_ATTN_SPLIT 512u /* positions in a part, aligned to 0; parts merge in order */
 #define KERNEL_HEAD_DIM_MAX 1024u
-#define KERNEL_GROUP_MAX 128u /* query heads that share one KV head */
 
 /* Queries of one sequence against one KV head of one layer.
  *

@@ -2,7 +2,7 @@
  *
  * Each step takes what it needs from scratch, enqueues its operations and gives the scratch back.
  * plan_scratch_bytes counts exactly the tensors taken here and in model.c: change both together
- * (tests/unit/test_model.c compares).
+ * (tests/unit/test_executor.c compares).
  */
 #include "model/layers.h"
 

@@ -205,12 +205,20 @@ weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) {
 /* The divisors of "llama3" scaling, made by the converter: one a frequency. */
 static weft_status read_factors(loader *ld, uint32_t n_freqs, float **out) {
     const weights_tensor *t = NULL;
-    const weft_status status = find(ld, "rope_freqs.weight", 0, n_freqs, &t);
+    weft_status status = find(ld, "rope_freqs.weight", 0, n_freqs, &t);
     if (status != WEFT_OK) {
         return status;
     }
     ld->is_used[index_of(ld, t)] = 1;
-    return read_floats(ld, t, out);
+    status = read_floats(ld, t, out);
+    for (uint32_t i = 0; i < n_freqs && status == WEFT_OK; i++) {
+        if (!isfinite((*out)[i]) || (*out)[i] <= 0.0f) {
+            status = weft_fail(ld->err, WEFT_FORMAT,
+                               "%s: rope_freqs.weight[%u] is %g, wanted a number above 0",
+                               weights_path(ld->w), i, (double)(*out)[i]);
+        }
+    }
+    return status;
 }
 
 weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing, rope_layer *out) {
@@ -226,7 +234,7 @@ weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing
     }
     if (status == WEFT_OK) {
         for (uint32_t i = 0; i < n_freqs; i++) {
-            const float divisor = factors != NULL ? factors[i] : r->factor;
+            const float divisor = factors != NULL ? factors[i] * r->factor : r->factor;
             freqs[i] = (float)(1.0 / pow(r->base, 2.0 * i / r->n_dims)) / divisor;
         }
         out->inv_freq = tensor_of(take(ld, plan_rope_bytes(r)), WEFT_DTYPE_F32, 1, n_freqs);

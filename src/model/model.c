@@ -30,6 +30,10 @@ static weft_status load_ends(model *m, loader *ld) {
     if (status != WEFT_OK) {
         return status;
     }
+    if (embedding.bias.data != NULL) {
+        return weft_fail(ld->err, WEFT_UNSUPPORTED, "%s: tensor 'token_embd.bias' is not supported",
+                         weights_path(ld->w));
+    }
     m->embedding = embedding.w;
     m->output = embedding;
     if (!g->has_tied_head) {

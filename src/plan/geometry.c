@@ -208,10 +208,14 @@ static weft_status read_rope(const reader *r, geometry_rope *rope) {
     if (status != WEFT_OK) {
         return status;
     }
-    if (found && str_eq_cstr(type, "linear")) {
-        rope->scaling = ROPE_SCALING_LINEAR;
-        status = get_f32(r, "rope.scaling.factor", 1e-3f, 1e6f, &rope->factor);
-    } else if (found && !str_eq_cstr(type, "none")) {
+    if (!found || str_eq_cstr(type, "linear")) { /* writers may leave "linear" out */
+        status = get_f32(r, "rope.scale_linear", 0.0f, 1e6f, &rope->factor); /* the older name */
+        if (status == WEFT_OK) {
+            status = get_f32(r, "rope.scaling.factor", 0.0f, 1e6f, &rope->factor);
+        }
+        rope->factor = rope->factor == 0.0f ? 1.0f : rope->factor; /* 0 means none */
+        rope->scaling = rope->factor != 1.0f ? ROPE_SCALING_LINEAR : ROPE_SCALING_NONE;
+    } else if (!str_eq_cstr(type, "none")) {
         status = weft_fail(r->err, WEFT_UNSUPPORTED,
                            "%s: %s is '" STR_FMT "', supported are 'none', 'linear' and 'llama3' "
                            "(a rope_freqs tensor)",

@@ -92,6 +92,15 @@ static uint64_t meta_array_count(const weights *w, const char *key) {
     return m != NULL && m->type == META_ARRAY ? m->count : 0;
 }
 
+/* Block tables of every sequence, and each pool's free list and holder counts. */
+static uint64_t table_bytes(const plan *p) {
+    uint64_t n = (uint64_t)p->seqs * p->n_groups * page_count(p->ctx);
+    for (uint32_t i = 0; i < p->n_groups; i++) {
+        n += 2 * (uint64_t)p->groups[i].n_pages;
+    }
+    return n * sizeof(uint32_t);
+}
+
 static uint64_t process_bytes(const geometry *g, const weights *w, uint32_t n_threads) {
     const uint64_t thread = PROCESS_THREAD_BYTES + (uint64_t)g->n_vocab * PROCESS_SAMPLER_BYTES;
     return PROCESS_BASE_BYTES + n_threads * thread +
@@ -285,7 +294,7 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
     p.workspace_bytes = workspace_bytes(g, p.batch_rows);
-    p.process_bytes = process_bytes(g, w, request->n_threads);
+    p.process_bytes = process_bytes(g, w, request->n_threads) + table_bytes(&p);
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);
     if (p.kv_pool_bytes < one) {

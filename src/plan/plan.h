@@ -2,7 +2,7 @@
  *
  *   geometry + tensor table + request ─► bytes of every part ─► the engine allocates exactly these
  *
- *   total = weights + packed extra + KV pools + state pools + scratch + process
+ *   total = weights + packed extra + KV pools + state pools + scratch + workspace + process
  *
  * kv_bytes and state_bytes are the format's minimum (unpadded, exact window); the pools are what
  * is allocated. docs/memory.md explains each number.

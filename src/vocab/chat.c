@@ -122,7 +122,7 @@ static weft_status no_memory(weft_error *err) {
     return weft_fail(err, WEFT_NOMEM, "out of memory for the chat request");
 }
 
-/* json_object_set_new with one kind of failure; takes value, which may be NULL for "out of memory". */
+/* json_object_set_new with one kind of failure; takes value, which may be NULL: out of memory. */
 static weft_status set_variable(json_t *object, const char *key, json_t *value, weft_error *err) {
     return json_object_set_new(object, key, value) == 0 ? WEFT_OK : no_memory(err);
 }

@@ -45,6 +45,8 @@ bool vocab_is_end(const vocab *v, int32_t id);
 bool vocab_is_control(const vocab *v, int32_t id);
 /* The text of a token as stored in the file ("<|im_end|>"), borrowed. Empty when out of range. */
 str vocab_token_text(const vocab *v, int32_t id);
+/* The bytes a token stands for, perhaps part of a character; borrowed. Empty when out of range. */
+str vocab_token_bytes(const vocab *v, int32_t id);
 /* The id of a token by that text; VOCAB_NONE when absent. */
 int32_t vocab_find(const vocab *v, str text);
 

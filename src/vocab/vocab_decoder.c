@@ -42,6 +42,11 @@ void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out) {
     decode_bytes(d, piece, out);
 }
 
+str vocab_token_bytes(const vocab *v, int32_t id) {
+    const vocab_table *t = &v->table;
+    return id < 0 || (uint32_t)id >= t->count ? (str){"", 0} : vocab_table_piece(t, id);
+}
+
 void vocab_decoder_flush(vocab_decoder *d, buf *out) {
     if (d->held_len > 0) {
         buf_append_cstr(out, "\xEF\xBF\xBD"); /* one: what is held is one maximal subpart */

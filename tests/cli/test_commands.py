@@ -19,6 +19,9 @@ def test_every_command_has_help_with_an_example(run, command):
 def test_wrong_usage_is_exit_2_and_one_line(run):
     for args in ([], ["nonsense"], ["run"], ["run", "m", "p", "extra"], ["bench", "m", "--wibble"],
                  ["run", "m", "p", "--temp", "hot"], ["run", "m", "p", "--ctx", "0"],
+                 ["run", "m", "p", "--kv-type", "q9"], ["bench", "m", "--cpu-mask", "sse9"],
+                 ["run", "m", "p", "--top-p", "0"], ["serve", "m", "--api-key", ""],
+                 ["logits", "m", "--tokens", "t", "--out", "o", "--device", "abacus"],
                  ["logits", "m"], ["serve", "m", "--port", "70000"], ["info", "--json=1"]):
         result = run(*args, code=2)
         assert result.stdout == "" and result.stderr
@@ -86,6 +89,16 @@ def test_interrupt_stops_the_answer_not_the_program(weft, smollm2):
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(20) == 0
+
+
+def test_a_reader_that_leaves_ends_the_answer(weft, smollm2):
+    with subprocess.Popen([str(weft), "run", str(smollm2), "Tell a story.", "--ignore-eos"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert len(process.stderr.read().splitlines()) == 1
 
 
 def test_a_budget_that_is_too_small_says_what_would_fit(run, smollm2):

@@ -158,6 +158,16 @@ REFUSED = [
     ({"messages": []}, 400, "messages"),
     ({"messages": "hello"}, 400, "messages"),
     ({}, 400, "messages"),
+    ({"messages": [{"role": "user"}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": 42}]}, 400, "messages"),
+    ({"messages": [{"content": "hello"}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "x"}}]}]}, 400, "messages"),
+    ({"messages": PROMPT, "top_p": 0}, 400, "top_p"),
+    ({"messages": PROMPT, "repetition_penalty": 0}, 400, "repetition_penalty"),
+    ({"messages": PROMPT, "max_tokens": 3, "max_completion_tokens": 4}, 400,
+     "max_completion_tokens"),
+    ({"messages": PROMPT, "n": 128, "max_tokens": 1, "temperature": "hot"}, 400, "temperature"),
     ({"messages": PROMPT, "temperature": "hot"}, 400, "temperature"),
     ({"messages": PROMPT, "temperature": -1}, 400, "temperature"),
     ({"messages": PROMPT, "top_p": 1.5}, 400, "top_p"),
@@ -206,6 +216,41 @@ def test_http_mistakes_have_their_codes(smollm2_server):
     assert bad.status_code == 400 and "JSON" in bad.json()["error"]["message"]
     assert requests.get(f"{url}/v1/nothing", timeout=10).status_code == 404
     assert requests.get(f"{url}/v1/chat/completions", timeout=10).status_code == 405
+
+
+def test_a_long_unknown_name_is_a_400_too(smollm2_server):
+    body = {"messages": PROMPT, "\u00e9" * 200: 1}
+    answer = requests.post(f"{smollm2_server.url}/v1/chat/completions", json=body, timeout=10)
+    assert answer.status_code == 400 and "\u00e9" in answer.json()["error"]["param"]
+
+
+def test_more_choices_than_the_queue_holds_is_a_400(smollm2_server):
+    body = {"prompt": ["a"] * 3, "n": 100, "max_tokens": 1}
+    answer = requests.post(f"{smollm2_server.url}/v1/completions", json=body, timeout=10)
+    assert answer.status_code == 400 and "256" in answer.json()["error"]["message"]
+
+
+def test_equal_prompts_draw_their_own_answers(client):
+    model = client.models.list().data[0].id
+    answer = client.completions.create(model=model, prompt=["Once", "Once"], max_tokens=12,
+                                       temperature=1.5, seed=3)
+    assert answer.choices[0].text != answer.choices[1].text
+
+
+def test_text_parts_are_joined(client):
+    parts = [{"type": "text", "text": "Name three "}, {"type": "text", "text": "animals."}]
+    whole = ask(client).choices[0].message.content
+    joined = ask(client, messages=[{"role": "user", "content": parts}])
+    assert joined.choices[0].message.content == whole
+
+
+def test_token_bytes_put_split_characters_together(client):
+    answer = ask(client, max_tokens=8, logprobs=True,
+                 messages=[{"role": "user", "content": "Repeat: \U0001f9f6\U0001f9f5"}],
+                 logit_bias={"28": -100})
+    entries = answer.choices[0].logprobs.content
+    text = b"".join(bytes(e.bytes) for e in entries).decode(errors="replace")
+    assert text.startswith(answer.choices[0].message.content.rstrip("\ufffd"))
 
 
 # ---- many at once ----

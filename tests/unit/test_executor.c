@@ -125,9 +125,9 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
     open_rig(&rig, &c);
     bits_prefill(&rig, ALL, ALL, TAIL, rows);
     const executor_usage u = executor_usage_now(rig.exec);
-    assert_int_equal(u.scratch_peak_bytes, rig.plan.scratch_bytes);
+    assert_int_equal(executor_scratch_peak(rig.exec), rig.plan.scratch_bytes);
     assert_int_equal(u.scratch_bytes, rig.plan.scratch_bytes);
-    assert_int_equal(u.scratch_peak_bytes, plan_scratch_bytes(&rig.geo, ALL, TAIL));
+    assert_int_equal(executor_scratch_peak(rig.exec), plan_scratch_bytes(&rig.geo, ALL, TAIL));
     assert_int_equal(u.kv_pool_bytes, rig.plan.kv_pool_bytes);
     assert_int_equal(u.workspace_bytes, device_workspace_bytes(ALL, widest_input(&rig.geo)));
     assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
@@ -156,7 +156,7 @@ static void scratch_formula_holds_for_other_batches(void **state) {
         c.request.out_rows = rows_and_out[i][1];
         open_rig(&rig, &c);
         bits_prefill(&rig, rows_and_out[i][0], rows_and_out[i][0], rows_and_out[i][1], hashes);
-        assert_int_equal(executor_usage_now(rig.exec).scratch_peak_bytes, rig.plan.scratch_bytes);
+        assert_int_equal(executor_scratch_peak(rig.exec), rig.plan.scratch_bytes);
         bits_rig_close(&rig);
     }
 }

@@ -131,6 +131,23 @@ static void llama_options_are_read(void **state) {
     assert_int_equal(read_good(&spec).groups[0].rope.scaling, ROPE_SCALING_NONE);
 }
 
+/* Writers may leave the type out, use the older key, or write 0 for none. */
+static void a_linear_factor_counts_without_its_type(void **state) {
+    (void)state;
+    const model_edit edits[] = {{"llama.rope.scaling.factor", META_F32, 4, NULL},
+                                {"llama.rope.scale_linear", META_F32, 2, NULL},
+                                {"llama.rope.scaling.factor", META_F32, 0, NULL}};
+    const float factors[] = {4.0f, 2.0f, 1.0f};
+    for (size_t i = 0; i < 3; i++) {
+        model_spec spec = model_spec_llama();
+        spec.edits = &edits[i];
+        spec.n_edits = 1;
+        const geometry g = read_good(&spec);
+        assert_true(g.groups[0].rope.factor == factors[i]);
+        assert_int_equal(g.groups[0].rope.scaling, i < 2 ? ROPE_SCALING_LINEAR : ROPE_SCALING_NONE);
+    }
+}
+
 static void gemma3_has_two_kinds_of_layers(void **state) {
     (void)state;
     const model_spec spec = model_spec_gemma3();
@@ -244,12 +261,12 @@ static void numbers_out_of_range_are_named_with_the_range(void **state) {
         expect_edit_refused(model_spec_llama(), cases[i].edit, WEFT_FORMAT, message);
     }
     const model_edit edits[] = {{"llama.rope.scaling.type", META_STRING, 0, "linear"},
-                                {"llama.rope.scaling.factor", META_F32, 0, NULL}};
+                                {"llama.rope.scaling.factor", META_F32, -1, NULL}};
     model_spec spec = model_spec_llama();
     spec.edits = edits;
     spec.n_edits = 2;
     expect_refused(&spec, WEFT_FORMAT,
-                   "tiny.gguf: llama.rope.scaling.factor is 0, wanted 0.001 to 1e+06");
+                   "tiny.gguf: llama.rope.scaling.factor is -1, wanted 0 to 1e+06");
 }
 
 static void gemma3_numbers_out_of_range_are_named(void **state) {
@@ -346,6 +363,7 @@ int main(void) {
         cmocka_unit_test(llama_is_read),
         cmocka_unit_test(absent_keys_have_their_defaults),
         cmocka_unit_test(llama_options_are_read),
+        cmocka_unit_test(a_linear_factor_counts_without_its_type),
         cmocka_unit_test(gemma3_has_two_kinds_of_layers),
         cmocka_unit_test(gemma3_options_are_read),
         cmocka_unit_test(missing_keys_are_named),
