@@ -2,14 +2,12 @@
  */
 #include "cli/cli_model.h"
 
-#include <string.h>
-
 #include "base/cpu.h"
 #include "device/device_cpu.h"
 #include "device/device_deferred.h"
 #include "weights/weights.h"
 
-weft_status cli_model_start(cli_model *m, const cli_model_options *o, const char *device_name,
+weft_status cli_model_start(cli_model *m, const cli_model_options *o, bool is_deferred,
                             weft_error *err) {
     *m = (cli_model){0};
     weft_runtime_options runtime;
@@ -22,12 +20,8 @@ weft_status cli_model_start(cli_model *m, const cli_model_options *o, const char
     }
     const uint32_t flags = cpu_flags_detect() & runtime.cpu_mask;
     kernels_cpu_init(&m->kernels, flags);
-    if (strcmp(device_name, "deferred") == 0) {
+    if (is_deferred) {
         return device_deferred_create(&m->dev, m->pool, err);
-    }
-    if (strcmp(device_name, "cpu") != 0) {
-        return weft_fail(err, WEFT_INVALID, "option --device is '%s', wanted cpu or deferred",
-                         device_name);
     }
     return device_cpu_create(&m->dev, m->pool, flags, err);
 }

@@ -16,8 +16,8 @@ typedef struct cli_model {
     uint64_t file_bytes;
 } cli_model;
 
-/* Threads and device. device_name: "cpu" or "deferred". On failure too, close what there is. */
-weft_status cli_model_start(cli_model *m, const cli_model_options *o, const char *device_name,
+/* Threads and device: cpu, or its deferred twin. On failure too, close what there is. */
+weft_status cli_model_start(cli_model *m, const cli_model_options *o, bool is_deferred,
                             weft_error *err) WEFT_NODISCARD;
 
 /* The model itself; request->n_threads and mem_bytes are filled in. */

@@ -235,7 +235,7 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
         .ctx = longest, .seqs = batch_max, .batch_rows = b->chunk, .out_rows = batch_max};
     weft_status status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
-        status = cli_model_start(&b->m, &o->model, "cpu", err);
+        status = cli_model_start(&b->m, &o->model, false, err);
     }
     if (status == WEFT_OK) {
         limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */

@@ -19,6 +19,7 @@
 typedef struct logits_options {
     cli_model_options model;
     const char *tokens_path, *out_path, *device_name;
+    bool is_deferred; /* device_name, judged */
     uint32_t chunk;
 } logits_options;
 
@@ -124,7 +125,7 @@ static weft_status run(const char *model_path, const logits_options *o, weft_err
     plan_request request = {.ctx = n, .seqs = 1, .batch_rows = chunk, .out_rows = chunk};
     status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
-        status = cli_model_start(&m, &o->model, o->device_name, err);
+        status = cli_model_start(&m, &o->model, o->is_deferred, err);
     }
     if (status == WEFT_OK) {
         status = cli_model_load(&m, model_path, &o->model, &request, err);
@@ -174,7 +175,8 @@ int cmd_logits(int argc, char **argv) {
     if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
         return cli_usage(&err);
     }
-    if (strcmp(o.device_name, "cpu") != 0 && strcmp(o.device_name, "deferred") != 0) {
+    o.is_deferred = strcmp(o.device_name, "deferred") == 0;
+    if (!o.is_deferred && strcmp(o.device_name, "cpu") != 0) {
         (void)weft_fail(&err, WEFT_INVALID, "option --device is '%s', wanted cpu or deferred",
                         o.device_name);
         return cli_usage(&err);

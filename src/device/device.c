@@ -31,16 +31,6 @@ weft_status device_reserve(device *d, size_t bytes, weft_error *err) {
     return d->ops->reserve(d, bytes, err);
 }
 
-size_t device_workspace_bytes(uint32_t n_rows, uint32_t k_max) {
-    const uint64_t k = (k_max + 31u) / 32u * 32u;
-    return n_rows * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k));
-}
-
-size_t device_kv_page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim) {
-    return (size_t)n_kv_heads * PAGE_TOKENS *
-           (dtype_row_bytes(dtype, k_dim) + dtype_row_bytes(dtype, v_dim));
-}
-
 device_weight device_pack(device *d, void *dst, tensor src) {
     WEFT_ASSERT(pack_is_supported(src.dtype));
     d->ops->pack(d, dst, src);

@@ -46,9 +46,6 @@ typedef struct device_kv {
     uint32_t group; /* which block table of the sequences */
 } device_kv;
 
-/* Bytes of one layer's part of a page. */
-size_t device_kv_page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim);
-
 /* y [T][cols] <- rows of the table named by batch->token, times scale. */
 typedef struct op_embed {
     tensor y;
@@ -180,9 +177,6 @@ void device_destroy(device **d);
 weft_status device_alloc(device *d, void **out, size_t bytes, weft_error *err) WEFT_NODISCARD;
 void device_free(device *d, void *p, size_t bytes);
 weft_status device_reserve(device *d, size_t bytes, weft_error *err) WEFT_NODISCARD;
-
-/* Workspace that op_linear needs for T rows over the widest of the given inputs. Pure. */
-size_t device_workspace_bytes(uint32_t n_rows, uint32_t k_max);
 
 /* Lays src (host, file layout, a supported format) out at dst, which has pack_weight_bytes, on all
  * threads, and returns the handle. Done when it returns. */

@@ -34,3 +34,8 @@ size_t act_row_bytes(act_form form, uint64_t k) {
     lines |= 1u;
     return lines * ACT_ROW_ALIGN;
 }
+
+uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
+    const uint64_t whole = (k + ACT_BLOCK_LEN - 1) / ACT_BLOCK_LEN * ACT_BLOCK_LEN;
+    return n_rows * (2 * act_row_bytes(ACT_Q8, whole) + act_row_bytes(ACT_Q16, whole));
+}

@@ -56,4 +56,8 @@ act_form act_form_of(weft_dtype weight_dtype);
  * ACT_F32. 0 when k is so large that it would overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
+/* Room for the quantised inputs of one operation over n_rows rows of k values: both integer forms,
+ * and the second half of rows that are given in two. */
+uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
+
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -4,7 +4,10 @@
 #ifndef WEFT_LAYOUT_PAGE_H
 #define WEFT_LAYOUT_PAGE_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "weft/dtype.h"
 
 #define PAGE_TOKENS 16u /* positions in a page */
 
@@ -23,5 +26,8 @@ static inline uint32_t page_count_group(uint32_t window, uint32_t n_tokens, uint
     const uint32_t kept = page_count((uint64_t)window + chunk_max) + 1;
     return kept < full ? kept : full;
 }
+
+/* Bytes of one layer's part of a page: K and V of all its heads. */
+size_t page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim);
 
 #endif /* WEFT_LAYOUT_PAGE_H */

@@ -83,8 +83,7 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
 
 static uint64_t workspace_bytes(const geometry *g, uint32_t batch_rows) {
     const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
-    const uint64_t k = (widest + 31) / 32 * 32;
-    return batch_rows * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k));
+    return act_workspace_bytes(batch_rows, widest);
 }
 
 static uint64_t meta_array_count(const weights *w, const char *key) {
@@ -129,9 +128,7 @@ static void size_pages(plan *p, const geometry *g) {
         plan_group *pg = &p->groups[i];
         pg->n_layers = gg->n_layers;
         pg->window = gg->window;
-        pg->layer_page_bytes =
-            (uint64_t)gg->n_kv_heads * PAGE_TOKENS *
-            (dtype_row_bytes(p->kv_type, gg->k_dim) + dtype_row_bytes(p->kv_type, gg->v_dim));
+        pg->layer_page_bytes = page_bytes(p->kv_type, gg->n_kv_heads, gg->k_dim, gg->v_dim);
         pg->page_bytes = pg->layer_page_bytes * gg->n_layers;
         pg->pages_per_seq = page_count_group(gg->window, p->ctx, p->batch_rows);
     }

@@ -15,6 +15,7 @@
 
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "layout/page.h"
 #include "device/device_cpu.h"
 #include "device/device_deferred.h"
 #include "tensor/quant.h"
@@ -40,7 +41,7 @@ static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
                                  : device_cpu_create(&b.dev, b.pool, flags, &err),
                      WEFT_OK);
     assert_int_equal(device_scratch_init(&b.scratch, b.dev, 4 << 20, &err), WEFT_OK);
-    assert_int_equal(device_reserve(b.dev, device_workspace_bytes(400, 512), &err), WEFT_OK);
+    assert_int_equal(device_reserve(b.dev, act_workspace_bytes(400, 512), &err), WEFT_OK);
     return b;
 }
 
@@ -197,14 +198,14 @@ static void expect_attention(const float *got, uint32_t row, uint32_t head, uint
 static void check_attention(bench *b) {
     static const uint32_t first_pages[] = {3, 1, 5, 0}, second_pages[] = {4};
     static const uint32_t windows[] = {0, 20};
-    const size_t page_bytes = device_kv_page_bytes(WEFT_DTYPE_F32, KV_HEADS, DIM, DIM);
+    const size_t one_page = page_bytes(WEFT_DTYPE_F32, KV_HEADS, DIM, DIM);
     weft_error err = {0};
-    device_kv kv = {.page_stride_bytes = page_bytes,
+    device_kv kv = {.page_stride_bytes = one_page,
                     .dtype = WEFT_DTYPE_F32,
                     .n_kv_heads = KV_HEADS,
                     .k_dim = DIM,
                     .v_dim = DIM};
-    assert_int_equal(device_alloc(b->dev, &kv.data, 6 * page_bytes, &err), WEFT_OK);
+    assert_int_equal(device_alloc(b->dev, &kv.data, 6 * one_page, &err), WEFT_OK);
     const batch_seq seqs[] = {{.row_first = 0, .n_rows = 50, .n_past = 0, .pages = {first_pages}},
                               {.row_first = 50, .n_rows = 3, .n_past = 0, .pages = {second_pages}}};
     const batch whole = {.n_rows = POSITIONS, .n_seqs = 2, .seqs = seqs};
@@ -235,7 +236,7 @@ static void check_attention(bench *b) {
             }
         }
     }
-    device_free(b->dev, kv.data, 6 * page_bytes);
+    device_free(b->dev, kv.data, 6 * one_page);
 }
 
 static void attention_reads_its_own_pages(void **state) {
@@ -245,8 +246,8 @@ static void attention_reads_its_own_pages(void **state) {
 
 static void page_bytes_are_those_of_the_plan(void **state) {
     (void)state;
-    assert_int_equal(device_kv_page_bytes(WEFT_DTYPE_F16, 2, 64, 32), 2 * 16 * (64 + 32) * 2);
-    assert_int_equal(device_kv_page_bytes(WEFT_DTYPE_Q8_0, 1, 64, 64), 16 * 2 * 2 * 34);
+    assert_int_equal(page_bytes(WEFT_DTYPE_F16, 2, 64, 32), 2 * 16 * (64 + 32) * 2);
+    assert_int_equal(page_bytes(WEFT_DTYPE_Q8_0, 1, 64, 64), 16 * 2 * 2 * 34);
 }
 
 /* ---- rows ---- */

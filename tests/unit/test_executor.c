@@ -129,7 +129,7 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
     assert_int_equal(u.scratch_bytes, rig.plan.scratch_bytes);
     assert_int_equal(executor_scratch_peak(rig.exec), plan_scratch_bytes(&rig.geo, ALL, TAIL));
     assert_int_equal(u.kv_pool_bytes, rig.plan.kv_pool_bytes);
-    assert_int_equal(u.workspace_bytes, device_workspace_bytes(ALL, widest_input(&rig.geo)));
+    assert_int_equal(u.workspace_bytes, act_workspace_bytes(ALL, widest_input(&rig.geo)));
     assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
     bits_rig_close(&rig);
 }
