@@ -15,9 +15,9 @@
 
 #include "base/cpu.h"
 #include "base/mem.h"
-#include "layout/page.h"
 #include "device/device_cpu.h"
 #include "device/device_deferred.h"
+#include "layout/page.h"
 #include "tensor/quant.h"
 
 typedef struct bench {
