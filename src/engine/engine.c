@@ -255,33 +255,33 @@ static void admit_inbox(weft_engine *en, weft_request *inbox) {
     }
 }
 
-/* Ends every live request for which `is_over` holds. */
+/* Takes the request at *link off the engine's books: its pages are free before its caller hears. */
+static weft_request *forget(weft_engine *en, weft_request **link) {
+    weft_request *rq = *link;
+    *link = rq->next;
+    const bool was_known = sched_finish(en->sched, executor_kv(en->exec), id_of(rq));
+    WEFT_ASSERT(was_known);
+    return rq;
+}
+
+/* Ends every live request that nobody wants any more. */
 static void sweep(weft_engine *en, bool is_closing) {
     weft_request **link = &en->live;
     while (*link != NULL) {
-        weft_request *rq = *link;
-        if (is_closing || request_is_cancelled(rq)) {
-            *link = rq->next;
-            const bool was_known = sched_finish(en->sched, executor_kv(en->exec), id_of(rq));
-            WEFT_ASSERT(was_known);
-            request_finish(rq, WEFT_FINISH_CANCELLED, NULL);
-            request_drop(rq);
+        if (is_closing || request_is_cancelled(*link)) {
+            request_finish(forget(en, link), WEFT_FINISH_CANCELLED, NULL);
         } else {
-            link = &rq->next;
+            link = &(*link)->next;
         }
     }
 }
 
-static void end_live(weft_engine *en, weft_request *rq, weft_finish finish, const char *error) {
+static weft_request **link_to(weft_engine *en, const weft_request *rq) {
     weft_request **link = &en->live;
     while (*link != rq) {
         link = &(*link)->next;
     }
-    *link = rq->next;
-    const bool was_known = sched_finish(en->sched, executor_kv(en->exec), id_of(rq));
-    WEFT_ASSERT(was_known);
-    request_finish(rq, finish, error);
-    request_drop(rq);
+    return link;
 }
 
 /* The scheduler's items with their tokens. Returns how many rows are sampled. */
@@ -329,10 +329,10 @@ static void publish_step(weft_engine *en, uint32_t n_sampled) {
             sampler_history_add(&rq->history, token, true);
         }
         const weft_finish finish = finish_of(en, rq, token);
-        request_publish(rq, &en->results[i], finish, now);
         if (finish != WEFT_FINISH_NONE) {
-            end_live(en, rq, finish, NULL);
+            forget(en, link_to(en, rq));
         }
+        request_publish(rq, &en->results[i], finish, now);
     }
 }
 
@@ -360,7 +360,8 @@ static void run_step(weft_engine *en) {
     runtime_turn_give(en->rt);
     if (status != WEFT_OK) {
         for (uint32_t i = 0; i < step.n_items; i++) {
-            end_live(en, request_of(step.items[i].id), WEFT_FINISH_ERROR, err.message);
+            weft_request *rq = request_of(step.items[i].id);
+            request_finish(forget(en, link_to(en, rq)), WEFT_FINISH_ERROR, err.message);
         }
         return;
     }

@@ -24,6 +24,8 @@ weft_request_options weft_request_options_default(void) {
     return (weft_request_options){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
 }
 
+static void unlock_and_drop(weft_request *rq);
+
 /* ---- submit ---- */
 
 static weft_status check_tokens(const weft_request_options *o, uint32_t n_vocab, uint32_t ctx,
@@ -190,6 +192,11 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
 
 void request_drop(weft_request *rq) {
     pthread_mutex_lock(&rq->lock);
+    unlock_and_drop(rq);
+}
+
+/* The lock is held; it goes with one hold, and with the last one the request. */
+static void unlock_and_drop(weft_request *rq) {
     const bool is_last = --rq->n_holders == 0;
     pthread_mutex_unlock(&rq->lock);
     if (!is_last) {
@@ -259,19 +266,22 @@ void request_publish(weft_request *rq, const sampler_result *r, weft_finish fini
     }
     rq->finish = finish;
     notify(rq);
-    pthread_mutex_unlock(&rq->lock);
+    if (finish != WEFT_FINISH_NONE) {
+        unlock_and_drop(rq);
+    } else {
+        pthread_mutex_unlock(&rq->lock);
+    }
 }
 
 void request_finish(weft_request *rq, weft_finish finish, const char *error) {
     pthread_mutex_lock(&rq->lock);
-    if (rq->finish == WEFT_FINISH_NONE) {
-        rq->finish = finish;
-        if (error != NULL) {
-            memcpy(rq->error, error, strnlen(error, sizeof rq->error - 1));
-        }
-        notify(rq);
+    WEFT_ASSERT(rq->finish == WEFT_FINISH_NONE);
+    rq->finish = finish;
+    if (error != NULL) {
+        memcpy(rq->error, error, strnlen(error, sizeof rq->error - 1));
     }
-    pthread_mutex_unlock(&rq->lock);
+    notify(rq);
+    unlock_and_drop(rq);
 }
 
 /* ---- the caller's side ---- */

@@ -58,7 +58,8 @@ struct weft_request {
 weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, uint32_t ctx,
                            const weft_request_options *o, weft_error *err) WEFT_NODISCARD;
 
-/* The engine's side; each takes the request's lock. */
+/* The engine's side; each takes the request's lock. With the finish the engine gives up its hold,
+ * before the caller can hear of it: afterwards the request is not the engine's to touch. */
 void request_mark_started(weft_request *rq, uint64_t now_ns);
 bool request_is_cancelled(weft_request *rq);
 void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,

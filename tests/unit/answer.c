@@ -1,6 +1,7 @@
 /* answer.c - submits, waits for every event and keeps all of it. */
 #include "answer.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,14 @@ answer answer_collect(weft_request *rq) {
     const weft_status after = weft_request_wait(rq, &ev, 0);
     WEFT_ASSERT(after == WEFT_AGAIN);
     return a;
+}
+
+void answer_settle(const answer_engine *e) {
+    uint32_t running = 1, waiting = 0;
+    while (running + waiting > 0) {
+        weft_engine_load(e->en, &running, &waiting);
+        sched_yield();
+    }
 }
 
 answer answer_ask(const answer_engine *e, const weft_request_options *o) {

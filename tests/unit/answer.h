@@ -43,6 +43,8 @@ weft_request_options answer_options(const int32_t *prompt, size_t n_prompt, uint
 weft_request *answer_submit(const answer_engine *e, const weft_request_options *o);
 /* Waits for all events; does not release. */
 answer answer_collect(weft_request *rq);
+/* Waits until the engine has let go of every request, those ended by a stop string included. */
+void answer_settle(const answer_engine *e);
 /* submit, collect, release */
 answer answer_ask(const answer_engine *e, const weft_request_options *o);
 

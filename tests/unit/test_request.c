@@ -212,6 +212,7 @@ static void logprobs_come_with_every_token(void **state) {
 static void expect_refused(const weft_request_options *o, weft_status want, const char *message) {
     weft_error err = {0};
     weft_request *rq = NULL;
+    answer_settle(&e);
     const uint64_t live = mem_stats_total().live_bytes;
     assert_int_equal(weft_request_submit(&rq, e.en, o, &err), want);
     assert_string_equal(err.message, message);
@@ -277,6 +278,7 @@ static void submitting_survives_every_failing_allocation(void **state) {
     (void)state;
     static const weft_logit_bias bias = {5, 1};
     const char *const stops[] = {"abc", "def"};
+    answer_settle(&e);
     const uint64_t live = mem_stats_total().live_bytes;
     weft_request_options o = answer_options(prompt, 4, 3);
     o.bias = &bias;
