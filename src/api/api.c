@@ -191,3 +191,17 @@ void api_handle(void *user, http_exchange *x) {
     }
     answer_unknown(x, is_known_path);
 }
+
+const char *api_refusal(void *user, int status, const char *message, char *out, size_t out_bytes) {
+    (void)user;
+    api_error e;
+    buf body;
+    api_error_set(&e, status, status == 413 ? "request_too_large" : "headers_too_large", message);
+    json_t *root = api_json_error(&e);
+    buf_init(&body, MEM_API, out_bytes);
+    const bool is_json = api_json_dump(&body, root) && body.len < out_bytes;
+    snprintf(out, out_bytes, "%s", is_json ? buf_cstr(&body) : message);
+    buf_deinit(&body);
+    json_decref(root);
+    return is_json ? "application/json" : "text/plain";
+}

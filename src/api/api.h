@@ -30,4 +30,7 @@ void api_set_engine(api *a, weft_engine *en);
 /* The http_handler_fn: user is the api. */
 void api_handle(void *user, http_exchange *x);
 
+/* The http_refusal_fn: OpenAI's error object. */
+const char *api_refusal(void *user, int status, const char *message, char *out, size_t out_bytes);
+
 #endif /* WEFT_API_API_H */

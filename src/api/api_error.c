@@ -27,7 +27,8 @@ static const char *type_of(int http_status) {
     case 400:
     case 404:
     case 405:
-    case 413: return "invalid_request_error";
+    case 413:
+    case 431: return "invalid_request_error";
     case 401: return "authentication_error";
     case 429: return "rate_limit_error";
     default: return "server_error";

@@ -28,6 +28,23 @@ json_t *api_json_text(const char *text, size_t len) {
     return value;
 }
 
+const char *api_json_type(const json_t *v) {
+    if (v == NULL) {
+        return "missing";
+    }
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER:
+    case JSON_REAL: return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    case JSON_NULL: break;
+    }
+    return "null";
+}
+
 json_t *api_json_error(const api_error *e) {
     /* Both may have been cut within a character. */
     json_t *message = api_json_text(e->message, strlen(e->message));

@@ -12,6 +12,9 @@
 /* Text that may hold broken UTF-8 (a token's bytes): bad bytes become U+FFFD. */
 json_t *api_json_text(const char *text, size_t len);
 
+/* "a string", "an object", ...; "missing" for NULL. */
+const char *api_json_type(const json_t *v);
+
 /* Appends root without white space; false when memory is out. */
 bool api_json_dump(buf *out, const json_t *root);
 

@@ -11,11 +11,11 @@
 #include <string.h>
 
 #include "api/api_json.h"
+#include "api/openai_chat.h"
 #include "base/mem.h"
 
 #define TEXT_MAX_TOKENS_DEFAULT 16u /* of /v1/completions, as OpenAI documents it */
 #define BIAS_MAX 1024u
-#define REQUEST_BYTES_MAX (512u << 20)
 
 typedef struct field field;
 typedef bool field_fn(openai_request *r, const field *f, const json_t *v, api_error *e);
@@ -34,7 +34,7 @@ struct field {
 static field_fn read_model, read_stream, read_stream_options, read_n, read_float, read_int,
     read_max_tokens, read_bool, read_seed, read_stop, read_bias, read_logprobs_flag,
     read_logprobs_count, read_top_logprobs, read_later, read_label, read_only_false, read_only_one,
-    read_only_null, read_format, read_object;
+    read_only_null, read_format, read_object, read_flag;
 
 static const field fields[] = {
     {"model", BOTH, read_model, 0, 0, 0},
@@ -59,9 +59,12 @@ static const field fields[] = {
     {"logprobs", OPENAI_TEXT, read_logprobs_count, 0, 0, WEFT_TOP_LOGPROBS_MAX},
     {"top_logprobs", OPENAI_CHAT, read_top_logprobs, 0, 0, WEFT_TOP_LOGPROBS_MAX},
     {"ignore_eos", BOTH, read_bool, OPTION(ignore_eos), 0, 0},
-    {"add_generation_prompt", OPENAI_CHAT, read_later, 0, 0, 0},
-    {"continue_final_message", OPENAI_CHAT, read_later, 0, 0, 0},
+    {"add_generation_prompt", OPENAI_CHAT, read_flag, 0, 0, 0},
+    {"continue_final_message", OPENAI_CHAT, read_flag, 0, 0, 0},
     {"chat_template_kwargs", OPENAI_CHAT, read_object, 0, 0, 0},
+    {"tools", OPENAI_CHAT, read_later, 0, 0, 0},
+    {"tool_choice", OPENAI_CHAT, read_later, 0, 0, 0},
+    {"documents", OPENAI_CHAT, read_later, 0, 0, 0},
     {"response_format", OPENAI_CHAT, read_format, 0, 0, 0},
     {"user", BOTH, read_label, 0, 0, 0},
     {"safety_identifier", BOTH, read_label, 0, 0, 0},
@@ -70,8 +73,6 @@ static const field fields[] = {
     {"echo", OPENAI_TEXT, read_only_false, 0, 0, 0},
     {"best_of", OPENAI_TEXT, read_only_one, 0, 0, 0},
     {"suffix", OPENAI_TEXT, read_only_null, 0, 0, 0},
-    {"tools", OPENAI_CHAT, read_only_null, 0, 0, 0},
-    {"tool_choice", OPENAI_CHAT, read_only_null, 0, 0, 0},
     {"parallel_tool_calls", OPENAI_CHAT, read_only_null, 0, 0, 0},
     {"functions", OPENAI_CHAT, read_only_null, 0, 0, 0},
     {"function_call", OPENAI_CHAT, read_only_null, 0, 0, 0},
@@ -82,22 +83,8 @@ static const field fields[] = {
 
 /* ---- values ---- */
 
-static const char *type_name(const json_t *v) {
-    switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL: return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE: return "a boolean";
-    case JSON_NULL: break;
-    }
-    return "null";
-}
-
 static bool wrong_type(const field *f, const json_t *v, const char *wanted, api_error *e) {
-    return api_error_bad(e, f->name, "'%s' is %s, wanted %s", f->name, type_name(v), wanted);
+    return api_error_bad(e, f->name, "'%s' is %s, wanted %s", f->name, api_json_type(v), wanted);
 }
 
 static bool get_integer(const field *f, const json_t *v, double min, double max, json_int_t *out,
@@ -286,7 +273,7 @@ static bool read_top_logprobs(openai_request *r, const field *f, const json_t *v
     return true;
 }
 
-/* Read when the prompt is made. */
+/* What the prompt is made of is checked as a whole: openai_chat.c and check_prompt. */
 static bool read_later(openai_request *r, const field *f, const json_t *v, api_error *e) {
     (void)r;
     (void)f;
@@ -304,6 +291,12 @@ static bool read_label(openai_request *r, const field *f, const json_t *v, api_e
 static bool read_object(openai_request *r, const field *f, const json_t *v, api_error *e) {
     (void)r;
     return json_is_object(v) || wrong_type(f, v, "an object", e);
+}
+
+static bool read_flag(openai_request *r, const field *f, const json_t *v, api_error *e) {
+    bool value;
+    (void)r;
+    return get_bool(f, v, &value, e);
 }
 
 static bool read_only_false(openai_request *r, const field *f, const json_t *v, api_error *e) {
@@ -358,47 +351,11 @@ static bool read_fields(openai_request *r, api_error *e) {
     return true;
 }
 
-static bool check_part(const json_t *part, size_t message, size_t index, api_error *e) {
-    const char *type = json_string_value(json_object_get(part, "type"));
-    if (type != NULL && strcmp(type, "text") == 0 &&
-        json_is_string(json_object_get(part, "text"))) {
-        return true;
-    }
-    return api_error_bad(e, "messages", "messages[%zu].content[%zu] is %.40s, wanted a text part",
-                         message, index, type != NULL ? type : "no part");
-}
-
-/* What a template could drop without a word is refused here. */
-static bool check_messages(const json_t *messages, api_error *e) {
-    for (size_t i = 0; i < json_array_size(messages); i++) {
-        const json_t *m = json_array_get(messages, i);
-        const json_t *content = json_object_get(m, "content");
-        const bool has_calls = json_array_size(json_object_get(m, "tool_calls")) > 0;
-        if (!json_is_object(m) || !json_is_string(json_object_get(m, "role"))) {
-            return api_error_bad(e, "messages", "messages[%zu] has no role", i);
-        }
-        if (!json_is_string(content) && !json_is_array(content) && !has_calls) {
-            return api_error_bad(e, "messages", "messages[%zu].content is %s, wanted text", i,
-                                 content != NULL ? type_name(content) : "missing");
-        }
-        for (size_t p = 0; p < json_array_size(content); p++) {
-            if (!check_part(json_array_get(content, p), i, p, e)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 static bool check_prompt(const openai_request *r, api_error *e) {
     const char *name = r->kind == OPENAI_CHAT ? "messages" : "prompt";
     const json_t *v = json_object_get(r->body, name);
     if (v == NULL || json_is_null(v)) {
         return api_error_bad(e, name, "'%s' is missing", name);
-    }
-    if (r->kind == OPENAI_CHAT && (!json_is_array(v) || json_array_size(v) == 0)) {
-        return api_error_bad(e, name, "'messages' is %s, wanted a non-empty array",
-                             json_is_array(v) ? "empty" : type_name(v));
     }
     if (r->kind == OPENAI_TEXT && json_is_array(v) && json_array_size(v) == 0) {
         return api_error_bad(e, name, "'prompt' is empty");
@@ -407,7 +364,7 @@ static bool check_prompt(const openai_request *r, api_error *e) {
         return api_error_bad(e, name, "'prompt' has %u prompts, at most %u are taken",
                              openai_request_prompt_count(r), OPENAI_PROMPTS_MAX);
     }
-    return r->kind != OPENAI_CHAT || check_messages(v, e);
+    return r->kind != OPENAI_CHAT || openai_chat_check(r->body, e);
 }
 
 bool openai_request_read(openai_request *r, openai_kind kind, str body, api_error *e) {
@@ -423,7 +380,7 @@ bool openai_request_read(openai_request *r, openai_kind kind, str body, api_erro
                              where.line, where.column, where.text);
     }
     if (!json_is_object(r->body)) {
-        return api_error_bad(e, NULL, "the body is %s, wanted an object", type_name(r->body));
+        return api_error_bad(e, NULL, "the body is %s, wanted an object", api_json_type(r->body));
     }
     if (!read_fields(r, e) || !check_prompt(r, e)) {
         return false;
@@ -456,31 +413,6 @@ uint32_t openai_request_prompt_count(const openai_request *r) {
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-static bool chat_prompt(const openai_request *r, const weft_engine *en, weft_tokens *out,
-                        api_error *e) {
-    weft_error err;
-    buf request;
-    char *text = NULL;
-    size_t len = 0;
-    buf_init(&request, MEM_API, REQUEST_BYTES_MAX);
-    if (!api_json_dump(&request, r->body)) {
-        buf_deinit(&request);
-        return api_error_set(e, 500, NULL, "out of memory for the messages");
-    }
-    weft_status status = weft_chat_apply(en, buf_cstr(&request), request.len, &text, &len, &err);
-    if (status == WEFT_OK) {
-        status = weft_tokenize(en, text, len, WEFT_TOKENIZE_PARSE, out, &err);
-    }
-    buf_deinit(&request);
-    weft_free(text);
-    if (status != WEFT_OK) {
-        api_error_from(e, status, &err);
-        memcpy(e->param, "messages", sizeof "messages");
-        return false;
-    }
-    return true;
-}
-
 static bool token_prompt(const json_t *ids, weft_tokens *out, api_error *e) {
     const size_t n = json_array_size(ids);
     int32_t *copy = mem_array(MEM_API, n, sizeof *copy);
@@ -504,7 +436,7 @@ bool openai_request_prompt(const openai_request *r, uint32_t i, const weft_engin
                            weft_tokens *out, api_error *e) {
     weft_error err;
     if (r->kind == OPENAI_CHAT) {
-        return chat_prompt(r, en, out, e);
+        return openai_chat_prompt(r->body, en, out, e);
     }
     const json_t *v = json_object_get(r->body, "prompt");
     if (json_is_array(v) && !json_is_integer(json_array_get(v, 0))) {
@@ -516,7 +448,7 @@ bool openai_request_prompt(const openai_request *r, uint32_t i, const weft_engin
     if (!json_is_string(v)) {
         return api_error_bad(e, "prompt",
                              "'prompt' is %s, wanted a string, token ids, or an array of those",
-                             type_name(v));
+                             api_json_type(v));
     }
     const weft_status status =
         weft_tokenize(en, json_string_value(v), json_string_length(v),

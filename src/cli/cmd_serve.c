@@ -129,6 +129,7 @@ static weft_status set_up(serve *s, weft_error *err) {
         http.host = o->host;
         http.port = (uint16_t)o->port;
         http.handler = api_handle;
+        http.refusal = api_refusal;
         http.user = s->api;
         status = http_server_create(&s->server, &http, err);
     }

@@ -34,6 +34,10 @@ typedef struct http_exchange http_exchange;
 typedef void http_handler_fn(void *user, http_exchange *x);
 typedef void http_end_fn(void *owner, bool is_complete); /* false: the client left early */
 typedef void http_post_fn(void *arg);
+/* Words a refusal that the server makes by itself (413, 431): writes a terminated text of at most
+ * out_bytes and returns its content type. */
+typedef const char *http_refusal_fn(void *user, int status, const char *message, char *out,
+                                    size_t out_bytes);
 
 typedef struct http_options {
     const char *host;         /* "127.0.0.1", "0.0.0.0", "::" */
@@ -45,7 +49,8 @@ typedef struct http_options {
     uint32_t idle_timeout_s;  /* of a connection where no bytes move, unless its exchange waits for
                                * its owner */
     http_handler_fn *handler;
-    void *user;
+    http_refusal_fn *refusal; /* NULL: the message, as plain text */
+    void *user;               /* of both */
 } http_options;
 
 http_options http_options_default(void);

@@ -35,7 +35,7 @@ static enum MHD_Result continue_waiting(http_exchange *x);
 static enum MHD_Result queue_answer(http_exchange *x);
 static enum MHD_Result refuse(http_exchange *x, int status);
 static void refuse_raw(const http_exchange *x);
-static size_t refusal_format(const http_exchange *x, int status, char out[HTTP_REFUSAL_MAX]);
+static const char *word_refusal(const http_exchange *x, int status, char out[HTTP_REFUSAL_MAX]);
 static void add_headers(http_exchange *x);
 static void add_header(http_exchange *x, const char *name, const char *value);
 
@@ -233,14 +233,14 @@ static enum MHD_Result queue_answer(http_exchange *x) {
 
 static enum MHD_Result refuse(http_exchange *x, int status) {
     char text[HTTP_REFUSAL_MAX];
-    const size_t len = refusal_format(x, status, text);
+    const char *type = word_refusal(x, status, text);
     x->phase = HTTP_REFUSED;
     x->status = (unsigned)status;
-    x->response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_COPY);
+    x->response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
     if (x->response == NULL) {
         return MHD_NO;
     }
-    add_header(x, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain");
+    add_header(x, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     return queue_answer(x);
 }
 
@@ -248,24 +248,29 @@ static enum MHD_Result refuse(http_exchange *x, int status) {
  * request, and what was sent for earlier ones is in the socket already. */
 static void refuse_raw(const http_exchange *x) {
     char text[HTTP_REFUSAL_MAX];
-    char all[2 * HTTP_REFUSAL_MAX + 128];
-    const size_t len = refusal_format(x, MHD_HTTP_CONTENT_TOO_LARGE, text);
+    char all[HTTP_REFUSAL_MAX + 256];
+    const char *type = word_refusal(x, MHD_HTTP_CONTENT_TOO_LARGE, text);
     const int n = snprintf(all, sizeof all,
                            "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
-                           "Content-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s",
-                           len, text);
+                           "Content-Type: %.64s\r\nContent-Length: %zu\r\n\r\n%s",
+                           type, strlen(text), text);
     const ssize_t sent = send(x->watch.fd, all, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)sent; /* best effort: the connection is closed either way */
 }
 
-static size_t refusal_format(const http_exchange *x, int status, char out[HTTP_REFUSAL_MAX]) {
+/* Writes the body, terminated, and returns its content type. */
+static const char *word_refusal(const http_exchange *x, int status, char out[HTTP_REFUSAL_MAX]) {
+    char message[128];
     const bool is_body = status == MHD_HTTP_CONTENT_TOO_LARGE;
     const http_options *options = &x->server->options;
-    const int n = snprintf(
-        out, HTTP_REFUSAL_MAX, "the %s of a request may have at most %zu bytes\n",
-        is_body ? "body" : "header", is_body ? options->body_bytes_max : options->header_bytes_max);
-    WEFT_ASSERT(n > 0 && n < HTTP_REFUSAL_MAX);
-    return (size_t)n;
+    snprintf(message, sizeof message, "the %s of a request may have at most %zu bytes",
+             is_body ? "body" : "header",
+             is_body ? options->body_bytes_max : options->header_bytes_max);
+    if (options->refusal != NULL) {
+        return options->refusal(options->user, status, message, out, HTTP_REFUSAL_MAX);
+    }
+    snprintf(out, HTTP_REFUSAL_MAX, "%s\n", message);
+    return "text/plain";
 }
 
 static void add_headers(http_exchange *x) {

@@ -23,7 +23,7 @@
 #include "http/http.h"
 #include "http/http_loop.h"
 
-#define HTTP_REFUSAL_MAX 128 /* bytes of the text of a 413 or 431 */
+#define HTTP_REFUSAL_MAX 512 /* bytes of the body of a 413 or 431 */
 
 typedef enum http_phase {
     HTTP_RECEIVING, /* the handler has not seen it */
