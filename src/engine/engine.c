@@ -246,8 +246,9 @@ static void admit_inbox(weft_engine *en, weft_request *inbox) {
     }
     while (oldest != NULL) {
         weft_request *next = oldest->next;
-        const bool is_queued = sched_try_submit(en->sched, id_of(oldest), oldest->n_prompt,
-                                                oldest->n_prompt + oldest->max_tokens - 1);
+        const bool is_queued =
+            sched_try_submit(en->sched, id_of(oldest), oldest->units, oldest->n_prompt,
+                             oldest->n_prompt + oldest->max_tokens - 1);
         WEFT_ASSERT(is_queued); /* submit counted the places */
         oldest->next = en->live;
         en->live = oldest;
@@ -291,7 +292,7 @@ static uint32_t fill_items(weft_engine *en, const sched_step *step) {
     for (uint32_t i = 0; i < step->n_items; i++) {
         const sched_item *item = &step->items[i];
         weft_request *rq = request_of(item->id);
-        request_mark_started(rq, now);
+        request_mark_started(rq, item->n_cached, now);
         en->items[i] = (executor_item){.seq = item->seq,
                                        .from = item->from,
                                        .n_tokens = item->n_rows,
@@ -365,7 +366,7 @@ static void run_step(weft_engine *en) {
         }
         return;
     }
-    sched_advance(en->sched);
+    sched_advance(en->sched, executor_kv(en->exec));
     publish_step(en, n_sampled);
 }
 

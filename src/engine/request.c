@@ -125,10 +125,14 @@ static bool copy_stops(weft_request *rq, const weft_request_options *o) {
 static bool alloc_answer(weft_request *rq, const weft_request_options *o) {
     const size_t n_all = (size_t)rq->n_prompt + rq->max_tokens;
     rq->tokens = mem_array(MEM_ENGINE, n_all, sizeof *rq->tokens);
-    if (rq->tokens == NULL) {
+    rq->units = mem_array(MEM_ENGINE, n_all, sizeof *rq->units);
+    if (rq->tokens == NULL || rq->units == NULL) {
         return false;
     }
-    memcpy(rq->tokens, o->prompt, rq->n_prompt * sizeof *rq->tokens);
+    for (uint32_t i = 0; i < rq->n_prompt; i++) {
+        rq->tokens[i] = o->prompt[i];
+        rq->units[i] = (uint64_t)o->prompt[i];
+    }
     if (rq->has_logprobs) {
         rq->logprobs = mem_array(MEM_ENGINE, rq->max_tokens, sizeof *rq->logprobs);
         if (rq->logprobs == NULL) {
@@ -211,6 +215,7 @@ static void unlock_and_drop(weft_request *rq) {
     mem_free(rq->bias);
     mem_free(rq->history_storage);
     mem_free(rq->logprobs);
+    mem_free(rq->units);
     mem_free(rq->tokens);
     mem_free(rq);
 }
@@ -226,10 +231,11 @@ static void notify(weft_request *rq) {
     }
 }
 
-void request_mark_started(weft_request *rq, uint64_t now_ns) {
+void request_mark_started(weft_request *rq, uint32_t n_cached, uint64_t now_ns) {
     pthread_mutex_lock(&rq->lock);
     if (rq->start_ns == 0) {
         rq->start_ns = now_ns;
+        rq->n_cached = n_cached;
     }
     pthread_mutex_unlock(&rq->lock);
 }
@@ -256,6 +262,7 @@ void request_publish(weft_request *rq, const sampler_result *r, weft_finish fini
     pthread_mutex_lock(&rq->lock);
     WEFT_ASSERT(rq->n_new < rq->max_tokens);
     rq->tokens[rq->n_prompt + rq->n_new] = r->token;
+    rq->units[rq->n_prompt + rq->n_new] = (uint64_t)r->token;
     if (rq->has_logprobs) {
         copy_logprobs(&rq->logprobs[rq->n_new], r);
     }
@@ -409,6 +416,7 @@ weft_usage weft_request_usage(const weft_request *request) {
     const uint64_t first = rq->first_ns != 0 ? rq->first_ns : now;
     /* After a stop string the engine may have run on for a token or two that nobody saw. */
     const weft_usage u = {.prompt_tokens = rq->n_prompt,
+                          .cached_tokens = rq->n_cached,
                           .completion_tokens = rq->is_over ? rq->n_read : rq->n_new,
                           .seed = rq->params.seed,
                           .queued_ns = start - rq->submit_ns,

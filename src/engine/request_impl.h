@@ -35,8 +35,9 @@ struct weft_request {
     pthread_cond_t ready;
     /* guarded by lock */
     int32_t *tokens;               /* [n_prompt + max_tokens]; the prompt never changes */
+    uint64_t *units;               /* the same as the cache's keys; engine's thread */
     weft_token_logprobs *logprobs; /* [max_tokens] or NULL */
-    uint32_t n_new;
+    uint32_t n_new, n_cached;
     weft_finish finish;
     bool is_cancelled;
     bool is_armed; /* the caller has seen everything: the next change calls on_ready */
@@ -60,7 +61,7 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
 
 /* The engine's side; each takes the request's lock. With the finish the engine gives up its hold,
  * before the caller can hear of it: afterwards the request is not the engine's to touch. */
-void request_mark_started(weft_request *rq, uint64_t now_ns);
+void request_mark_started(weft_request *rq, uint32_t n_cached, uint64_t now_ns);
 bool request_is_cancelled(weft_request *rq);
 void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
                      uint64_t now_ns);

@@ -6,14 +6,21 @@
  *
  *   table:  -  -  31  8  5  -  -        held are [first, end)
  *                 ^first    ^end = pages of n_tokens
+ *
+ * A page of the table is owed (out of the promise) or shared (the tree's or another's too). Losing
+ * a shared page gives nothing back. In a full group that is right: nothing slides out, and a shared
+ * beginning was never promised. In a sliding group the whole promise is made anyway, and a page
+ * is published while the sequence runs only when another can be set aside in its place.
  */
 #include "kv/kv_seqs.h"
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/os.h"
 
 typedef struct seq_group {
-    kv_page *pages; /* [table_len] */
+    kv_page *pages;  /* [table_len] */
+    bool *is_shared; /* [table_len] */
     uint32_t first, end;
     uint32_t n_reserved;
 } seq_group;
@@ -21,6 +28,8 @@ typedef struct seq_group {
 typedef struct seq_slot {
     bool is_open;
     uint32_t n_tokens, n_tokens_max;
+    uint32_t n_published; /* pages; the node is the last one's, pinned */
+    kv_node node;
     seq_group groups[KV_GROUPS_MAX];
 } seq_slot;
 
@@ -31,14 +40,18 @@ struct kv_seqs {
     uint32_t n_open;
     seq_slot *slots; /* [seqs_max] */
     kv_page *tables; /* [seqs_max][n_groups][table_len] */
+    bool *shared;    /* the same */
+    kv_tree *tree;
 };
 
 static void give_storage(kv_seqs *kv) {
+    kv_tree_destroy(&kv->tree);
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         kv_pool_destroy(&kv->pools[g]);
     }
     mem_free(kv->slots);
     mem_free(kv->tables);
+    mem_free(kv->shared);
     mem_free(kv);
 }
 
@@ -65,13 +78,20 @@ weft_status kv_seqs_create(kv_seqs **out, const kv_config *config, weft_error *e
     kv->config = *config;
     kv->table_len = page_count(config->ctx_max);
     const size_t n_tables = (size_t)config->seqs_max * config->n_groups;
+    kv_tree_config tree_config = {.n_groups = config->n_groups, .seed = os_random_u64()};
     kv->slots = mem_zalloc(MEM_KV, config->seqs_max, sizeof *kv->slots);
     kv->tables = mem_array(MEM_KV, n_tables * kv->table_len, sizeof *kv->tables);
-    if (kv->slots == NULL || kv->tables == NULL) {
+    kv->shared = mem_zalloc(MEM_KV, n_tables * kv->table_len, sizeof *kv->shared);
+    if (kv->slots == NULL || kv->tables == NULL || kv->shared == NULL) {
         status = weft_fail(err, WEFT_NOMEM, "out of memory for %zu KV block tables", n_tables);
     }
     for (uint32_t g = 0; g < config->n_groups && status == WEFT_OK; g++) {
         status = kv_pool_create(&kv->pools[g], config->groups[g].n_pages, err);
+        tree_config.pools[g] = kv->pools[g];
+        tree_config.is_sliding[g] = config->groups[g].window != 0;
+    }
+    if (status == WEFT_OK) {
+        status = kv_tree_create(&kv->tree, &tree_config, err);
     }
     if (status != WEFT_OK) {
         give_storage(kv);
@@ -82,8 +102,9 @@ weft_status kv_seqs_create(kv_seqs **out, const kv_config *config, weft_error *e
     }
     for (uint32_t s = 0; s < config->seqs_max; s++) {
         for (uint32_t g = 0; g < config->n_groups; g++) {
-            kv->slots[s].groups[g].pages =
-                kv->tables + ((size_t)s * config->n_groups + g) * kv->table_len;
+            const size_t at = ((size_t)s * config->n_groups + g) * kv->table_len;
+            kv->slots[s].groups[g].pages = kv->tables + at;
+            kv->slots[s].groups[g].is_shared = kv->shared + at;
         }
     }
     *out = kv;
@@ -104,12 +125,27 @@ static seq_slot *slot_of(const kv_seqs *kv, kv_seq seq) {
     return &kv->slots[seq];
 }
 
+/* Sets n pages aside, evicting what only the tree holds when it must and when that helps. */
+static bool try_reserve_pages(kv_seqs *kv, uint32_t g, uint32_t n) {
+    const uint32_t available = kv_pool_available(kv->pools[g]);
+    if (n > available && n - available > kv_tree_unshared(kv->tree, g)) {
+        return false;
+    }
+    while (!kv_pool_try_reserve(kv->pools[g], n)) {
+        if (!kv_tree_try_evict(kv->tree, g)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Reserves in every group or in none. */
 static bool try_reserve(kv_seqs *kv, seq_slot *slot, uint32_t n_tokens_max) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        const uint32_t n =
-            page_count_group(kv->config.groups[g].window, n_tokens_max, kv->config.chunk_max);
-        if (!kv_pool_try_reserve(kv->pools[g], n)) {
+        const uint32_t window = kv->config.groups[g].window;
+        const uint32_t n_shared = window == 0 ? slot->groups[g].end : 0;
+        const uint32_t n = page_count_group(window, n_tokens_max, kv->config.chunk_max) - n_shared;
+        if (!try_reserve_pages(kv, g, n)) {
             while (g-- > 0) {
                 kv_pool_unreserve(kv->pools[g], slot->groups[g].n_reserved);
             }
@@ -120,8 +156,105 @@ static bool try_reserve(kv_seqs *kv, seq_slot *slot, uint32_t n_tokens_max) {
     return true;
 }
 
-kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max) {
+/* The first page that a row at position n of the group sees. */
+static uint32_t first_seen(uint32_t window, uint32_t n) {
+    return window != 0 && n + 1 > window ? (n + 1 - window) / PAGE_TOKENS : 0;
+}
+
+/* The deepest node on the prompt's path from which every group can go on; its depth in pages. */
+static kv_node find_prefix(const kv_seqs *kv, const kv_unit *units, uint32_t n_pages_max,
+                           uint32_t *n_pages) {
+    uint32_t n_resident[KV_GROUPS_MAX] = {0}; /* without a gap, up to the node */
+    kv_node best = KV_NODE_ROOT, node = KV_NODE_ROOT;
+    *n_pages = 0;
+    for (uint32_t i = 0; i < n_pages_max; i++) {
+        node = kv_tree_child(kv->tree, node, units + (size_t)i * PAGE_TOKENS);
+        if (node == KV_NODE_NONE) {
+            break;
+        }
+        bool can_go_on = true;
+        for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+            const bool is_there = kv_tree_page(kv->tree, node, g) != KV_PAGE_NONE;
+            const uint32_t first = first_seen(kv->config.groups[g].window, (i + 1) * PAGE_TOKENS);
+            n_resident[g] = is_there ? n_resident[g] + 1 : 0;
+            can_go_on &= n_resident[g] >= i + 1 - first;
+        }
+        if (can_go_on) {
+            best = node;
+            *n_pages = i + 1;
+        }
+    }
+    return best;
+}
+
+/* Becomes a holder of the n_pages pages up to the node, as far as the windows reach. */
+static void share_prefix(kv_seqs *kv, seq_slot *slot, kv_node node, uint32_t n_pages) {
+    slot->node = node;
+    slot->n_published = n_pages;
+    slot->n_tokens = n_pages * PAGE_TOKENS;
+    kv_tree_pin(kv->tree, node);
+    kv_tree_touch(kv->tree, node);
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        seq_group *sg = &slot->groups[g];
+        sg->first = first_seen(kv->config.groups[g].window, slot->n_tokens);
+        sg->first = sg->first < n_pages ? sg->first : n_pages;
+        sg->end = n_pages;
+    }
+    for (uint32_t i = n_pages; i-- > 0; node = kv_tree_parent(kv->tree, node)) {
+        for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+            seq_group *sg = &slot->groups[g];
+            if (i >= sg->first) {
+                sg->pages[i] = kv_tree_page(kv->tree, node, g);
+                sg->is_shared[i] = true;
+                kv_pool_retain(kv->pools[g], sg->pages[i]);
+            }
+        }
+    }
+}
+
+/* Gives pages [from, to) of a table back: owed ones to the sequence's reservation as well. */
+static void drop_pages(kv_seqs *kv, uint32_t g, seq_group *sg, uint32_t from, uint32_t to) {
+    for (uint32_t i = from; i < to; i++) {
+        const bool is_free = kv_pool_release(kv->pools[g], sg->pages[i]);
+        if (!sg->is_shared[i]) {
+            const bool is_reserved = is_free && kv_pool_try_reserve(kv->pools[g], 1);
+            WEFT_ASSERT(is_reserved); /* the page that was just freed */
+            sg->n_reserved++;
+        }
+        sg->pages[i] = KV_PAGE_NONE;
+        sg->is_shared[i] = false;
+    }
+}
+
+static void let_go(kv_seqs *kv, seq_slot *slot) {
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        seq_group *sg = &slot->groups[g];
+        drop_pages(kv, g, sg, sg->first, sg->end);
+        kv_pool_unreserve(kv->pools[g], sg->n_reserved);
+        sg->n_reserved = 0;
+    }
+    kv_tree_unpin(kv->tree, slot->node);
+}
+
+static bool try_prefix(kv_seqs *kv, seq_slot *slot, const kv_unit *units, uint32_t n_pages_max,
+                       uint32_t n_tokens_max) {
+    uint32_t n_pages = 0;
+    const kv_node node = find_prefix(kv, units, n_pages_max, &n_pages);
+    share_prefix(kv, slot, node, n_pages);
+    if (try_reserve(kv, slot, n_tokens_max)) {
+        return true;
+    }
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        slot->groups[g].n_reserved = 0;
+    }
+    let_go(kv, slot);
+    return false;
+}
+
+kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
+                              uint32_t n_tokens_max) {
     WEFT_ASSERT(n_tokens_max <= kv->config.ctx_max);
+    WEFT_ASSERT(n_prompt <= n_tokens_max);
     if (kv->n_open == kv->config.seqs_max) {
         return KV_SEQ_NONE;
     }
@@ -130,39 +263,66 @@ kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max) {
         seq++;
     }
     seq_slot *slot = &kv->slots[seq];
-    if (!try_reserve(kv, slot, n_tokens_max)) {
+    const uint32_t n_pages_max = n_prompt > 0 ? (n_prompt - 1) / PAGE_TOKENS : 0;
+    /* The pages shared in a sliding group come on top of the promise; where there is no room for
+     * both, the prompt is run from its beginning. */
+    if (!try_prefix(kv, slot, units, n_pages_max, n_tokens_max) &&
+        (n_pages_max == 0 || !try_prefix(kv, slot, units, 0, n_tokens_max))) {
         return KV_SEQ_NONE;
     }
     slot->is_open = true;
-    slot->n_tokens = 0;
     slot->n_tokens_max = n_tokens_max;
-    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        slot->groups[g].first = slot->groups[g].end = 0;
-    }
     kv->n_open++;
     return seq;
 }
 
-/* Gives pages [from, to) of a table back to the pool and to the sequence's reservation. */
-static void drop_pages(kv_seqs *kv, uint32_t g, seq_group *sg, uint32_t from, uint32_t to) {
-    for (uint32_t i = from; i < to; i++) {
-        if (kv_pool_release(kv->pools[g], sg->pages[i])) {
-            const bool is_reserved = kv_pool_try_reserve(kv->pools[g], 1);
-            WEFT_ASSERT(is_reserved); /* the page that was just freed */
+kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max) {
+    return kv_seq_try_open_prompt(kv, NULL, 0, n_tokens_max);
+}
+
+/* Offers page i of every group to its node. */
+static void publish_page(kv_seqs *kv, seq_slot *slot, kv_node node, uint32_t i) {
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        seq_group *sg = &slot->groups[g];
+        if (kv_tree_page(kv->tree, node, g) != KV_PAGE_NONE || sg->pages[i] == KV_PAGE_NONE) {
+            continue;
+        }
+        WEFT_ASSERT(!sg->is_shared[i]);
+        if (kv->config.groups[g].window != 0) {
+            if (!try_reserve_pages(kv, g, 1)) {
+                continue;
+            }
             sg->n_reserved++;
         }
-        sg->pages[i] = KV_PAGE_NONE;
+        sg->is_shared[i] = true;
+        kv_tree_keep(kv->tree, node, g, sg->pages[i]);
+    }
+}
+
+void kv_seq_publish(kv_seqs *kv, kv_seq seq, const kv_unit *units, uint32_t n_tokens) {
+    seq_slot *slot = slot_of(kv, seq);
+    WEFT_ASSERT(n_tokens <= slot->n_tokens);
+    while ((slot->n_published + 1) * PAGE_TOKENS <= n_tokens) {
+        const kv_unit *page_units = units + (size_t)slot->n_published * PAGE_TOKENS;
+        kv_node node = kv_tree_child(kv->tree, slot->node, page_units);
+        if (node == KV_NODE_NONE) {
+            node = kv_tree_add(kv->tree, slot->node, page_units);
+        }
+        if (node == KV_NODE_NONE) {
+            return; /* every node is in use */
+        }
+        kv_tree_pin(kv->tree, node);
+        kv_tree_unpin(kv->tree, slot->node);
+        slot->node = node;
+        publish_page(kv, slot, node, slot->n_published++);
+        kv_tree_touch(kv->tree, node);
     }
 }
 
 void kv_seq_close(kv_seqs *kv, kv_seq seq) {
     seq_slot *slot = slot_of(kv, seq);
-    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        seq_group *sg = &slot->groups[g];
-        drop_pages(kv, g, sg, sg->first, sg->end);
-        kv_pool_unreserve(kv->pools[g], sg->n_reserved);
-        sg->n_reserved = 0;
-    }
+    kv_tree_touch(kv->tree, slot->node);
+    let_go(kv, slot);
     slot->is_open = false;
     kv->n_open--;
 }
@@ -175,14 +335,11 @@ void kv_seq_grow(kv_seqs *kv, kv_seq seq, uint32_t n_past, uint32_t n_tokens) {
     WEFT_ASSERT(n_tokens - n_past <= kv->config.chunk_max);
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         seq_group *sg = &slot->groups[g];
-        const uint32_t window = kv->config.groups[g].window;
-        if (window != 0 && n_past + 1 > window) {
-            const uint32_t first = (n_past + 1 - window) / PAGE_TOKENS;
-            const uint32_t to = first < sg->end ? first : sg->end;
-            if (to > sg->first) {
-                drop_pages(kv, g, sg, sg->first, to);
-                sg->first = to;
-            }
+        const uint32_t first = first_seen(kv->config.groups[g].window, n_past);
+        const uint32_t to = first < sg->end ? first : sg->end;
+        if (to > sg->first) {
+            drop_pages(kv, g, sg, sg->first, to);
+            sg->first = to;
         }
         for (; sg->end < page_count(n_tokens); sg->end++) {
             WEFT_ASSERT(sg->n_reserved > 0);
@@ -195,7 +352,7 @@ void kv_seq_grow(kv_seqs *kv, kv_seq seq, uint32_t n_past, uint32_t n_tokens) {
 
 uint32_t kv_seq_cut_min(const kv_seqs *kv, kv_seq seq) {
     const seq_slot *slot = slot_of(kv, seq);
-    uint32_t min = 0;
+    uint32_t min = slot->n_published * PAGE_TOKENS;
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         const uint32_t window = kv->config.groups[g].window;
         const uint32_t first = slot->groups[g].first;
@@ -237,27 +394,50 @@ const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group) {
     return kv->pools[group];
 }
 
+const kv_tree *kv_seqs_tree(const kv_seqs *kv) { return kv->tree; }
+
 uint32_t kv_seqs_open_count(const kv_seqs *kv) { return kv->n_open; }
+
+void kv_seqs_forget(kv_seqs *kv) {
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        while (kv_tree_try_evict(kv->tree, g)) {
+        }
+    }
+}
 
 static void check_group(const kv_seqs *kv, uint32_t g) {
     const kv_pool *pool = kv->pools[g];
-    uint32_t n_held = 0, n_reserved = 0;
+    uint64_t n_holds = kv_tree_pages(kv->tree, g), n_holders = 0;
+    uint32_t n_reserved = 0;
     kv_pool_check(pool);
     for (uint32_t s = 0; s < kv->config.seqs_max; s++) {
         const seq_slot *slot = &kv->slots[s];
         const seq_group *sg = &slot->groups[g];
+        uint32_t n_owed = 0;
         for (uint32_t i = 0; i < kv->table_len; i++) {
             const bool is_held = slot->is_open && i >= sg->first && i < sg->end;
             WEFT_ASSERT(is_held == (sg->pages[i] != KV_PAGE_NONE));
+            WEFT_ASSERT(is_held || !sg->is_shared[i]);
             if (is_held) {
-                WEFT_ASSERT(kv_pool_holders(pool, sg->pages[i]) == 1); /* nothing shares yet */
-                n_held++;
+                WEFT_ASSERT(sg->is_shared[i] || kv_pool_holders(pool, sg->pages[i]) == 1);
+                n_owed += !sg->is_shared[i];
+                n_holds++;
             }
         }
         n_reserved += slot->is_open ? sg->n_reserved : 0;
+        if (slot->is_open) { /* what is still to come fits into what is set aside */
+            const uint32_t window = kv->config.groups[g].window;
+            const uint32_t most =
+                page_count_group(window, slot->n_tokens_max, kv->config.chunk_max);
+            WEFT_ASSERT(window == 0 ? sg->end + sg->n_reserved == most
+                                    : n_owed + sg->n_reserved == most);
+        }
     }
-    WEFT_ASSERT(n_held == kv_pool_held(pool));
-    WEFT_ASSERT(kv_pool_available(pool) == kv_pool_count(pool) - n_held - n_reserved);
+    for (uint32_t p = 0; p < kv_pool_count(pool); p++) {
+        n_holders += kv_pool_holders(pool, p);
+    }
+    WEFT_ASSERT(n_holds == n_holders);
+    WEFT_ASSERT(kv_pool_available(pool) == kv_pool_count(pool) - kv_pool_held(pool) - n_reserved);
 }
 
 void kv_seqs_check(const kv_seqs *kv) {
@@ -266,6 +446,7 @@ void kv_seqs_check(const kv_seqs *kv) {
         n_open += kv->slots[s].is_open;
     }
     WEFT_ASSERT(n_open == kv->n_open);
+    kv_tree_check(kv->tree);
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         check_group(kv, g);
     }

@@ -7,6 +7,9 @@
  * of its agreed length are reserved when it is opened (page_count_group of layout/page.h), so that
  * growing never fails. Sliding groups give back the pages that fall out of the window.
  *
+ * Whole pages can be published: they enter the prefix tree (kv_tree.h), and a sequence that begins
+ * with the same units is opened on them. What only the tree holds is evicted when pages are short.
+ *
  * Threads: engine thread only.   Errors: kv_seqs_create only.
  */
 #ifndef WEFT_KV_KV_SEQS_H
@@ -17,8 +20,8 @@
 
 #include "base/status.h"
 #include "kv/kv_pool.h"
+#include "kv/kv_tree.h"
 
-#define KV_GROUPS_MAX 4u
 #define KV_SEQ_NONE UINT32_MAX
 
 typedef struct kv_group_config {
@@ -43,6 +46,13 @@ void kv_seqs_destroy(kv_seqs **kv);
 /* Opens a sequence that will hold at most n_tokens_max positions, or refuses (KV_SEQ_NONE) when a
  * slot or the pages are missing. */
 kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max);
+/* The same, on the longest published prefix of the prompt that leaves at least one position to
+ * run; kv_seq_tokens tells its length. units: [n_prompt], read now only. */
+kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
+                              uint32_t n_tokens_max);
+/* Publishes the whole pages of the first n_tokens positions, all of which were run. units:
+ * [n_tokens], the same at every call. What is published can no longer be cut. */
+void kv_seq_publish(kv_seqs *kv, kv_seq seq, const kv_unit *units, uint32_t n_tokens);
 void kv_seq_close(kv_seqs *kv, kv_seq seq);
 
 /* Drops the pages of sliding groups that no position from n_past on (the first row of the coming
@@ -60,7 +70,10 @@ uint32_t kv_seq_tokens(const kv_seqs *kv, kv_seq seq);
 const kv_page *kv_seq_pages(const kv_seqs *kv, kv_seq seq, uint32_t group);
 
 const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group);
+const kv_tree *kv_seqs_tree(const kv_seqs *kv);
 uint32_t kv_seqs_open_count(const kv_seqs *kv);
+/* Evicts everything that only the tree holds. */
+void kv_seqs_forget(kv_seqs *kv);
 
 /* Every held page stands in exactly as many tables as it has holders; reservations add up. */
 void kv_seqs_check(const kv_seqs *kv);

@@ -22,6 +22,7 @@
 #define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */
 #define PROCESS_TOKEN_BYTES 48u
 #define PROCESS_MERGE_BYTES 56u
+#define PROCESS_NODE_BYTES 200u /* of the prefix tree, with its share of the hash table */
 
 #define PLAN_PAGES_MAX (1u << 30)
 #define PLAN_POOLS_BYTES_MAX ((uint64_t)1 << 60)
@@ -91,13 +92,15 @@ static uint64_t meta_array_count(const weights *w, const char *key) {
     return m != NULL && m->type == META_ARRAY ? m->count : 0;
 }
 
-/* Block tables of every sequence, and each pool's free list and holder counts. */
+/* Block tables of every sequence, each pool's free list and holder counts, the prefix tree. */
 static uint64_t table_bytes(const plan *p) {
-    uint64_t n = (uint64_t)p->seqs * p->n_groups * page_count(p->ctx);
+    uint64_t n = 5 * (uint64_t)p->seqs * p->n_groups * page_count(p->ctx);
+    uint64_t n_nodes = 0;
     for (uint32_t i = 0; i < p->n_groups; i++) {
-        n += 2 * (uint64_t)p->groups[i].n_pages;
+        n += 8 * (uint64_t)p->groups[i].n_pages;
+        n_nodes = max_u64(n_nodes, p->groups[i].n_pages);
     }
-    return n * sizeof(uint32_t);
+    return n + n_nodes * PROCESS_NODE_BYTES;
 }
 
 static uint64_t process_bytes(const geometry *g, const weights *w, uint32_t n_threads) {
@@ -131,6 +134,9 @@ static void size_pages(plan *p, const geometry *g) {
         pg->layer_page_bytes = page_bytes(p->kv_type, gg->n_kv_heads, gg->k_dim, gg->v_dim);
         pg->page_bytes = pg->layer_page_bytes * gg->n_layers;
         pg->pages_per_seq = page_count_group(gg->window, p->ctx, p->batch_rows);
+        if (gg->window != 0) { /* and the window that the prefix tree keeps of the one before */
+            pg->pages_per_seq += page_count_group(gg->window, p->ctx, 0);
+        }
     }
 }
 

@@ -17,8 +17,11 @@
 typedef struct entry {
     sched_id id;
     kv_seq seq;
+    const kv_unit *units; /* borrowed; NULL = shares nothing */
     uint32_t n_prompt, n_max;
     uint32_t n_done, n_total;
+    uint32_t n_cached; /* of n_done, found in the cache */
+    bool is_parked;    /* waits for another to run the pages that both begin with */
 } entry;
 
 struct sched {
@@ -65,14 +68,19 @@ void sched_destroy(sched **s) {
     }
 }
 
-bool sched_try_submit(sched *s, sched_id id, uint32_t n_prompt, uint32_t n_max) {
+bool sched_try_submit(sched *s, sched_id id, const kv_unit *units, uint32_t n_prompt,
+                      uint32_t n_max) {
     WEFT_ASSERT(n_prompt >= 1);
     WEFT_ASSERT(n_max >= n_prompt);
     if (s->n_waiting == s->config.queue_max) {
         return false;
     }
-    s->waiting[s->n_waiting++] = (entry){
-        .id = id, .seq = KV_SEQ_NONE, .n_prompt = n_prompt, .n_max = n_max, .n_total = n_prompt};
+    s->waiting[s->n_waiting++] = (entry){.id = id,
+                                         .seq = KV_SEQ_NONE,
+                                         .units = units,
+                                         .n_prompt = n_prompt,
+                                         .n_max = n_max,
+                                         .n_total = n_prompt};
     return true;
 }
 
@@ -81,11 +89,20 @@ static void remove_entry(entry *entries, uint32_t *n, uint32_t i) {
     (*n)--;
 }
 
+/* Opens the entry's sequence on what the cache has of its prompt. */
+static bool try_open(entry *e, kv_seqs *kv) {
+    e->seq = kv_seq_try_open_prompt(kv, e->units, e->units != NULL ? e->n_prompt : 0, e->n_max);
+    if (e->seq == KV_SEQ_NONE) {
+        return false;
+    }
+    e->n_cached = e->n_done = kv_seq_tokens(kv, e->seq);
+    return true;
+}
+
 static void admit(sched *s, kv_seqs *kv) {
     while (s->n_waiting > 0 && s->n_running < s->config.seqs_max) {
         entry e = s->waiting[0];
-        e.seq = kv_seq_try_open(kv, e.n_max);
-        if (e.seq == KV_SEQ_NONE) {
+        if (!try_open(&e, kv)) {
             return;
         }
         s->running[s->n_running++] = e;
@@ -95,6 +112,49 @@ static void admit(sched *s, kv_seqs *kv) {
 
 static bool is_decoding(const entry *e) { return e->n_done >= e->n_prompt; }
 
+/* Positions, in whole pages, that two prompts begin with alike and the second would not run. */
+static uint32_t common_prefix(const entry *a, const entry *b) {
+    const uint32_t n = (a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt - 1);
+    uint32_t i = 0;
+    while (i < n && a->units[i] == b->units[i]) {
+        i++;
+    }
+    return i / PAGE_TOKENS * PAGE_TOKENS;
+}
+
+/* Whether an older request is about to run pages that this one could share. */
+static bool must_wait(const sched *s, uint32_t i) {
+    const entry *e = &s->running[i];
+    for (uint32_t j = 0; j < i && e->units != NULL; j++) {
+        const entry *older = &s->running[j];
+        if (older->units != NULL && !is_decoding(older) && older->n_done < e->n_prompt) {
+            const uint32_t common = common_prefix(older, e);
+            if (common > e->n_done && common > older->n_done) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* True when a prompt that has run nothing of its own yet stays parked. Once the others are
+ * through it is opened again, on what they published: what it held fits again, so that cannot
+ * fail. */
+static bool stays_parked(sched *s, kv_seqs *kv, uint32_t i) {
+    entry *e = &s->running[i];
+    if (e->n_done > e->n_cached) {
+        return false;
+    }
+    const bool was_parked = e->is_parked;
+    e->is_parked = must_wait(s, i);
+    if (was_parked && !e->is_parked) {
+        kv_seq_close(kv, e->seq);
+        const bool is_open = try_open(e, kv);
+        WEFT_ASSERT(is_open);
+    }
+    return e->is_parked;
+}
+
 static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
     WEFT_ASSERT(e->n_done + n_rows <= e->n_max);
     kv_seq_grow(kv, e->seq, e->n_done, e->n_done + n_rows);
@@ -102,6 +162,7 @@ static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
                              .seq = e->seq,
                              .from = e->n_done,
                              .n_rows = n_rows,
+                             .n_cached = e->n_cached,
                              .is_sampled = e->n_done + n_rows == e->n_total};
     s->items[s->step.n_items++] = item;
     s->step.n_rows += n_rows;
@@ -122,7 +183,7 @@ sched_step sched_next(sched *s, kv_seqs *kv) {
         if (room == 0) {
             break;
         }
-        if (!is_decoding(e)) {
+        if (!is_decoding(e) && !stays_parked(s, kv, i)) {
             const uint32_t left = e->n_prompt - e->n_done;
             plan_item(s, kv, e, left < room ? left : room);
         }
@@ -140,13 +201,16 @@ static entry *find_running(sched *s, sched_id id, uint32_t *index) {
     return NULL;
 }
 
-void sched_advance(sched *s) {
+void sched_advance(sched *s, kv_seqs *kv) {
     uint32_t index = 0;
     for (uint32_t i = 0; i < s->step.n_items; i++) {
         const sched_item *item = &s->items[i];
         entry *e = find_running(s, item->id, &index);
         WEFT_ASSERT(e != NULL);
         e->n_done += item->n_rows;
+        if (e->units != NULL) {
+            kv_seq_publish(kv, e->seq, e->units, e->n_done);
+        }
         e->n_total += item->is_sampled;
     }
     s->step = (sched_step){.items = s->items};

@@ -8,6 +8,9 @@
  * for its whole agreed length can be reserved, so nothing running ever runs out. First come, first
  * served: a large request at the head is not overtaken.
  *
+ * What a prompt shares with one already run is not run again. Of requests that arrive together and
+ * begin the same, the first runs the common pages and the others wait for them.
+ *
  * Threads: engine thread only. It knows no model, device or text.
  */
 #ifndef WEFT_SCHED_SCHED_H
@@ -35,7 +38,8 @@ typedef struct sched_item {
     sched_id id;
     kv_seq seq;
     uint32_t from, n_rows;
-    bool is_sampled; /* the last row's logits give the next token */
+    uint32_t n_cached; /* positions found in the cache when it was admitted */
+    bool is_sampled;   /* the last row's logits give the next token */
 } sched_item;
 
 typedef struct sched_step {
@@ -47,16 +51,19 @@ weft_status sched_create(sched **out, const sched_config *config, weft_error *er
 void sched_destroy(sched **s);
 
 /* Queues a request of n_prompt tokens (at least 1) that may grow to n_max positions in the cache.
- * False when the queue is full. n_max must fit an empty kv: the caller has checked. */
-bool sched_try_submit(sched *s, sched_id id, uint32_t n_prompt, uint32_t n_max);
+ * False when the queue is full. n_max must fit an empty kv: the caller has checked. units [n_max]
+ * are borrowed until sched_finish: the prompt's now, a new token's before the next sched_advance;
+ * NULL = it shares nothing. */
+bool sched_try_submit(sched *s, sched_id id, const kv_unit *units, uint32_t n_prompt,
+                      uint32_t n_max);
 
 /* Admits what fits (opening sequences in kv), then plans a step and grows the sequences for it.
  * n_items is 0 when there is nothing to do. */
 sched_step sched_next(sched *s, kv_seqs *kv);
 
 /* After a step's forward, before any of its requests is finished: the planned rows are in the
- * cache, and a sampled item's new token is its sequence's next decode row. */
-void sched_advance(sched *s);
+ * cache and published, and a sampled item's new token is its sequence's next decode row. */
+void sched_advance(sched *s, kv_seqs *kv);
 
 /* Removes a request wherever it is and closes its sequence. False when the id is unknown. */
 bool sched_finish(sched *s, kv_seqs *kv, sched_id id);

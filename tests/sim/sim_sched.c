@@ -2,15 +2,16 @@
  *
  *   sim_sched [--steps N] [--seed S]
  *
- * There is no model: "running" a row writes (request, position) into a fake cache, once for every KV
- * group, at the place that the block table names. Then attention is imitated: every row looks at each
- * page its window reaches and must find its own request's positions there, and nothing else's. A page
- * given out twice, dropped too early or written by a stranger is seen at once.
+ * There is no model: "running" a row writes a hash of all units up to its position into a fake
+ * cache, once for every KV group, at the place that the block table names. Then attention is
+ * imitated: every row looks at each page its window reaches and must find the hashes of its own
+ * beginning there, and nothing else's. A page given out twice, dropped too early, shared wrongly or
+ * written by a stranger is seen at once. Prompts begin alike often, so that pages are shared.
  *
  * Time is counted in steps. Checked at every step:
  *   - the books of kv and sched (kv_seqs_check, sched_check);
  *   - rows within the budget, decode rows before prompt rows, no request twice in a step;
- *   - a request's rows are contiguous and each position runs exactly once;
+ *   - a request's rows are contiguous and each position runs exactly once, but for the cached ones;
  *   - requests are admitted in the order they came, so the oldest waiting one is always next;
  * and in the end that every request was finished or cancelled and every page came back.
  *
@@ -33,13 +34,9 @@
 typedef struct request {
     sched_id id; /* ascending by arrival; 0 = free */
     uint32_t n_prompt, n_max, n_run;
-    bool is_admitted;
+    kv_unit units[CTX_MAX];
+    uint64_t hashes[CTX_MAX]; /* of units 0 to i */
 } request;
-
-typedef struct cell {
-    sched_id id;
-    uint32_t position;
-} cell;
 
 typedef struct world {
     kv_config kv_config;
@@ -49,13 +46,15 @@ typedef struct world {
     request live[LIVE_MAX];
     sched_id id_next; /* of the next to come */
     uint32_t length_max, arrivals_percent, cancels_permille;
+    uint32_t n_beginnings, shares_percent;
 } world;
 
 typedef struct tally {
-    uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells;
+    uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells,
+        n_cached;
 } tally;
 
-static cell cells[KV_GROUPS_MAX][PAGES_MAX][PAGE_TOKENS];
+static uint64_t cells[KV_GROUPS_MAX][PAGES_MAX][PAGE_TOKENS];
 static uint64_t random_state;
 static tally total;
 
@@ -88,6 +87,8 @@ static void draw_config(world *w) {
     }
     w->length_max = random_between(2, c->ctx_max);
     w->arrivals_percent = random_between(1, 60);
+    w->n_beginnings = random_between(1, 6);
+    w->shares_percent = random_below(101);
     w->cancels_permille = random_below(3) * random_below(20);
 }
 
@@ -106,6 +107,8 @@ static void world_init(world *w) {
 static void world_deinit(world *w) {
     WEFT_ASSERT(sched_running(w->sched) == 0);
     WEFT_ASSERT(sched_waiting(w->sched) == 0);
+    kv_seqs_forget(w->kv);
+    WEFT_ASSERT(kv_tree_count(kv_seqs_tree(w->kv)) == 0);
     for (uint32_t g = 0; g < w->kv_config.n_groups; g++) {
         const kv_pool *pool = kv_seqs_pool(w->kv, g);
         WEFT_ASSERT(kv_pool_available(pool) == kv_pool_count(pool));
@@ -125,16 +128,33 @@ static request *find_request(world *w, sched_id id) {
 
 /* ---- traffic ---- */
 
+static uint64_t hash_units(uint64_t before, kv_unit unit) {
+    return (before ^ (unit + 1)) * 0x9E3779B97F4A7C15u ^ (before >> 29);
+}
+
+/* Units from `from` on: those of a beginning that many have, then the request's own. */
+static void draw_units(const world *w, request *r) {
+    const bool shares = random_below(100) < w->shares_percent;
+    const uint32_t n_shared = shares ? random_below(CTX_MAX) : 0;
+    const kv_unit beginning = 1000 * random_between(1, w->n_beginnings);
+    for (uint32_t i = 0; i < CTX_MAX; i++) {
+        r->units[i] = i < n_shared ? beginning + i : r->id * 1000000 + i;
+        r->hashes[i] = hash_units(i == 0 ? 0 : r->hashes[i - 1], r->units[i]);
+    }
+}
+
 static void arrive(world *w) {
     request *r = find_request(w, 0);
     WEFT_ASSERT(r != NULL); /* queue and slots together are fewer than LIVE_MAX */
     const uint32_t n_max = random_between(1, w->length_max);
     const uint32_t n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max);
     const bool has_room = sched_waiting(w->sched) < w->sched_config.queue_max;
-    const bool is_queued = sched_try_submit(w->sched, w->id_next, n_prompt, n_max);
+    const bool is_queued = sched_try_submit(
+        w->sched, w->id_next, random_below(8) == 0 ? NULL : r->units, n_prompt, n_max);
     WEFT_ASSERT(is_queued == has_room);
     if (is_queued) {
         *r = (request){.id = w->id_next++, .n_prompt = n_prompt, .n_max = n_max};
+        draw_units(w, r);
         total.n_arrived++;
     } else {
         total.n_refused++;
@@ -159,19 +179,21 @@ static void cancel_some(world *w) {
 
 /* ---- the fake model ---- */
 
-static void write_rows(const world *w, const sched_item *item) {
+static void write_rows(world *w, const sched_item *item) {
+    const request *r = find_request(w, item->id);
     for (uint32_t g = 0; g < w->kv_config.n_groups; g++) {
         const kv_page *pages = kv_seq_pages(w->kv, item->seq, g);
         for (uint32_t p = item->from; p < item->from + item->n_rows; p++) {
             const kv_page page = pages[p / PAGE_TOKENS];
             WEFT_ASSERT(page < w->kv_config.groups[g].n_pages);
-            cells[g][page][p % PAGE_TOKENS] = (cell){item->id, p};
+            cells[g][page][p % PAGE_TOKENS] = r->hashes[p];
         }
     }
 }
 
 /* All that the item's rows see: from what the first one's window reaches to the last row itself. */
-static void read_rows(const world *w, const sched_item *item) {
+static void read_rows(world *w, const sched_item *item) {
+    const request *r = find_request(w, item->id);
     const uint32_t end = item->from + item->n_rows;
     for (uint32_t g = 0; g < w->kv_config.n_groups; g++) {
         const uint32_t window = w->kv_config.groups[g].window;
@@ -180,9 +202,7 @@ static void read_rows(const world *w, const sched_item *item) {
         for (uint32_t p = begin; p < end; p++) {
             const kv_page page = pages[p / PAGE_TOKENS];
             WEFT_ASSERT(page < w->kv_config.groups[g].n_pages);
-            const cell *c = &cells[g][page][p % PAGE_TOKENS];
-            WEFT_ASSERT(c->id == item->id);
-            WEFT_ASSERT(c->position == p);
+            WEFT_ASSERT(cells[g][page][p % PAGE_TOKENS] == r->hashes[p]);
         }
         total.n_cells += end - begin;
     }
@@ -192,6 +212,11 @@ static void check_item(world *w, const sched_item *item, bool *is_prefill_seen) 
     request *r = find_request(w, item->id);
     WEFT_ASSERT(r != NULL);
     WEFT_ASSERT(item->n_rows > 0);
+    if (r->n_run == 0) {
+        WEFT_ASSERT(item->n_cached < r->n_prompt);
+        r->n_run = item->n_cached;
+        total.n_cached += item->n_cached;
+    }
     WEFT_ASSERT(item->from == r->n_run); /* contiguous, and none twice */
     WEFT_ASSERT(item->from + item->n_rows <= r->n_max);
     const bool is_decode = item->from >= r->n_prompt;
@@ -202,21 +227,19 @@ static void check_item(world *w, const sched_item *item, bool *is_prefill_seen) 
     r->n_run += item->n_rows; /* a second item of the request would not be contiguous */
 }
 
-/* Nobody is admitted before one who came earlier and still waits. */
+/* Nobody is admitted before one who came earlier and still waits: whoever is older than the youngest
+ * one that ran is admitted too, though it may be parked. */
 static void check_admissions(world *w) {
-    uint32_t n_running = 0;
-    sched_id youngest = 0, oldest_waiting = UINT64_MAX;
+    uint32_t n_admitted = 0;
+    sched_id youngest = 0;
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
-        request *r = &w->live[i];
-        if (r->id != 0) {
-            r->is_admitted |= r->n_run > 0;
-            youngest = r->is_admitted && r->id > youngest ? r->id : youngest;
-            oldest_waiting = !r->is_admitted && r->id < oldest_waiting ? r->id : oldest_waiting;
-            n_running += r->is_admitted;
-        }
+        const request *r = &w->live[i];
+        youngest = r->id != 0 && r->n_run > 0 && r->id > youngest ? r->id : youngest;
     }
-    WEFT_ASSERT(n_running <= sched_running(w->sched));
-    WEFT_ASSERT(youngest < oldest_waiting || oldest_waiting == UINT64_MAX);
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        n_admitted += w->live[i].id != 0 && w->live[i].id <= youngest;
+    }
+    WEFT_ASSERT(n_admitted <= sched_running(w->sched));
 }
 
 static void finish_some(world *w, const sched_item *items, uint32_t n_items) {
@@ -252,7 +275,7 @@ static void run_step(world *w) {
         read_rows(w, &step.items[i]); /* after all were written: nobody wrote into another's page */
     }
     check_admissions(w);
-    sched_advance(w->sched);
+    sched_advance(w->sched, w->kv);
     finish_some(w, items, step.n_items);
     kv_seqs_check(w->kv);
     sched_check(w->sched, w->kv);
@@ -305,10 +328,11 @@ int main(int argc, char **argv) {
         run_world(left < WORLD_STEPS ? left : WORLD_STEPS);
     }
     WEFT_ASSERT(total.n_finished + total.n_cancelled == total.n_arrived);
-    printf("%" PRIu64 " steps, %" PRIu64 " idle, %" PRIu64 " rows, %" PRIu64 " cache reads\n"
+    printf("%" PRIu64 " steps, %" PRIu64 " idle, %" PRIu64 " rows, %" PRIu64
+           " positions from the tree, %" PRIu64 " cache reads\n"
            "%" PRIu64 " requests: %" PRIu64 " finished, %" PRIu64 " cancelled; %" PRIu64
            " refused by a full queue\n",
-           total.n_steps, total.n_idle, total.n_rows, total.n_cells, total.n_arrived,
-           total.n_finished, total.n_cancelled, total.n_refused);
+           total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells,
+           total.n_arrived, total.n_finished, total.n_cancelled, total.n_refused);
     return 0;
 }

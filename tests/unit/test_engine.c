@@ -307,6 +307,78 @@ static void waiting_ends_at_the_timeout(void **state) {
     gate_deinit(&g);
 }
 
+/* ---- shared beginnings ---- */
+
+static void expect_same(const answer *a, const answer *b) {
+    assert_int_equal(a->n_ids, b->n_ids);
+    assert_memory_equal(a->ids, b->ids, sizeof a->ids);
+    assert_memory_equal(a->logprobs, b->logprobs, sizeof a->logprobs); /* bits */
+}
+
+static void a_cached_prompt_gives_the_same_bits(void **state) {
+    (void)state;
+    static const char *const models[] = {llama, gemma3};
+    int32_t long_prompt[100];
+    for (size_t m = 0; m < 2; m++) {
+        answer_engine e;
+        answer_open(&e, models[m], 4, 16);
+        for (int32_t i = 0; i < 100; i++) {
+            long_prompt[i] = 5 + i * 7 % 200;
+        }
+        const weft_request_options o = answer_options(long_prompt, 100, 60);
+        const answer cold = answer_ask(&e, &o);
+        const answer warm = answer_ask(&e, &o);
+        assert_int_equal(cold.usage.cached_tokens, 0);
+        assert_int_equal(warm.usage.cached_tokens, 96);
+        expect_same(&cold, &warm);
+        /* A second turn: the whole first one, answer included, is known. */
+        int32_t turn[170];
+        memcpy(turn, long_prompt, sizeof long_prompt);
+        memcpy(turn + 100, cold.ids, 60 * sizeof *turn);
+        memcpy(turn + 160, prompt, 4 * sizeof *turn);
+        const weft_request_options second = answer_options(turn, 164, 20);
+        const answer known = answer_ask(&e, &second);
+        assert_int_equal(known.usage.cached_tokens,
+                         144); /* the last token of the answer never ran */
+        answer_close(&e);
+        answer_open(&e, models[m], 4, 16);
+        const answer unknown = answer_ask(&e, &second);
+        assert_int_equal(unknown.usage.cached_tokens, 0);
+        expect_same(&known, &unknown);
+        answer_close(&e);
+    }
+}
+
+static void a_prompt_that_arrives_often_is_run_once(void **state) {
+    (void)state;
+    gate g;
+    int32_t long_prompt[100];
+    weft_request *rqs[4];
+    answer_engine e;
+    answer_open(&e, llama, 5, 16);
+    for (int32_t i = 0; i < 100; i++) {
+        long_prompt[i] = 5 + i * 7 % 200;
+    }
+    weft_request *first = submit_gate(&e, &g); /* the others arrive while its step stands still */
+    const weft_request_options o = answer_options(long_prompt, 100, 10);
+    for (int i = 0; i < 4; i++) {
+        rqs[i] = answer_submit(&e, &o);
+    }
+    gate_open(&g);
+    answer answers[4];
+    uint32_t n_cached = 0;
+    for (int i = 0; i < 4; i++) {
+        answers[i] = answer_collect(rqs[i]);
+        n_cached += answers[i].usage.cached_tokens;
+        expect_same(&answers[0], &answers[i]);
+        weft_request_release(&rqs[i]);
+    }
+    assert_int_equal(n_cached, 3 * 96);
+    weft_request_release(&first);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
 /* ---- memory ---- */
 
 static void note_allocs(void *user) {
@@ -475,6 +547,8 @@ static void loading_can_be_cancelled(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cached_prompt_gives_the_same_bits),
+        cmocka_unit_test(a_prompt_that_arrives_often_is_run_once),
         cmocka_unit_test(sixteen_clients_get_their_own_answers),
         cmocka_unit_test(a_queued_request_can_be_cancelled),
         cmocka_unit_test(a_prompt_can_be_cancelled_half_way),

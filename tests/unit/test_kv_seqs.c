@@ -221,7 +221,7 @@ static void creation_survives_every_failing_allocation(void **state) {
         const weft_status status = kv_seqs_create(&kv, &config, &err);
         mem_fail_after(-1);
         if (status == WEFT_OK) {
-            assert_int_equal(nth, 3 + 2 * 3);
+            assert_int_equal(nth, 4 + 2 * 3 + 3); /* tables, two pools, the tree */
             kv_seqs_destroy(&kv);
             break;
         }
@@ -230,6 +230,79 @@ static void creation_survives_every_failing_allocation(void **state) {
         assert_int_equal(mem_stats_total().live_bytes, live);
     }
     assert_int_equal(mem_stats_total().live_bytes, live);
+}
+
+/* ---- shared beginnings ---- */
+
+static void run(kv_seqs *kv, kv_seq seq, const kv_unit *units, uint32_t n_tokens) {
+    while (kv_seq_tokens(kv, seq) < n_tokens) {
+        const uint32_t past = kv_seq_tokens(kv, seq);
+        kv_seq_grow(kv, seq, past, past + CHUNK < n_tokens ? past + CHUNK : n_tokens);
+        kv_seq_publish(kv, seq, units, kv_seq_tokens(kv, seq));
+        kv_seqs_check(kv);
+    }
+}
+
+static void fill_units(kv_unit *units, uint32_t n, kv_unit from) {
+    for (uint32_t i = 0; i < n; i++) {
+        units[i] = from + i;
+    }
+}
+
+static void a_known_beginning_is_opened_on_its_pages(void **state) {
+    (void)state;
+    kv_unit units[CTX];
+    kv_page first_pages[CTX / PAGE_TOKENS];
+    kv_seqs *kv = make();
+    fill_units(units, CTX, 7);
+    const kv_seq first = kv_seq_try_open_prompt(kv, units, 100, 200);
+    assert_int_equal(kv_seq_tokens(kv, first), 0);
+    run(kv, first, units, 100);
+    memcpy(first_pages, kv_seq_pages(kv, first, 1), sizeof first_pages);
+    const kv_seq second = kv_seq_try_open_prompt(kv, units, 100, 200); /* while the first runs */
+    kv_seqs_check(kv);
+    assert_int_equal(kv_seq_tokens(kv, second), 96);
+    assert_memory_equal(kv_seq_pages(kv, second, 1), first_pages, 6 * sizeof *first_pages);
+    expect_visible(kv, second, 96, 96);
+    run(kv, second, units, 110);
+    assert_int_not_equal(kv_seq_pages(kv, second, 1)[6],
+                         first_pages[6]); /* a partial page is not */
+    kv_seq_close(kv, first);
+    kv_seq_close(kv, second);
+    kv_seqs_check(kv);
+    const kv_seq third = kv_seq_try_open_prompt(kv, units, 96, 200); /* one position must run */
+    assert_int_equal(kv_seq_tokens(kv, third), 80);
+    units[50]++;
+    const kv_seq fourth = kv_seq_try_open_prompt(kv, units, 200, 200);
+    assert_int_equal(kv_seq_tokens(kv, fourth), 48);
+    kv_seq_close(kv, third);
+    kv_seq_close(kv, fourth);
+    kv_seqs_forget(kv);
+    kv_seqs_check(kv);
+    assert_int_equal(available(kv, 1), 100);
+    kv_seqs_destroy(&kv);
+}
+
+static void what_is_only_cached_makes_room(void **state) {
+    (void)state;
+    kv_unit units[CTX];
+    kv_seqs *kv = make();
+    for (kv_unit i = 0; i < 10; i++) { /* 10 x 25 pages through a pool of 100 */
+        fill_units(units, CTX, 1000 * i);
+        const kv_seq seq = kv_seq_try_open_prompt(kv, units, CTX - 1, CTX);
+        assert_int_equal(kv_seq_tokens(kv, seq), 0);
+        run(kv, seq, units, CTX);
+        kv_seq_close(kv, seq);
+        kv_seqs_check(kv);
+    }
+    const kv_seq last = kv_seq_try_open_prompt(kv, units, CTX, CTX); /* the newest is still there */
+    assert_int_equal(kv_seq_tokens(kv, last), CTX - PAGE_TOKENS);
+    fill_units(units, CTX, 0);
+    const kv_seq oldest = kv_seq_try_open_prompt(kv, units, CTX, CTX);
+    assert_int_equal(kv_seq_tokens(kv, oldest), 0);
+    kv_seq_close(kv, last);
+    kv_seq_close(kv, oldest);
+    kv_seqs_destroy(&kv);
 }
 
 /* ---- a random walk ---- */
@@ -309,6 +382,8 @@ static void a_random_walk_keeps_the_books(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_known_beginning_is_opened_on_its_pages),
+        cmocka_unit_test(what_is_only_cached_makes_room),
         cmocka_unit_test(opening_reserves_and_closing_returns),
         cmocka_unit_test(opening_is_refused_without_pages_or_slots),
         cmocka_unit_test(sliding_groups_give_back_what_no_row_sees),

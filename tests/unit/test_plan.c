@@ -123,14 +123,14 @@ static void kv_types_have_their_sizes(void **state) {
     assert_int_equal(make(&rq).kv_bytes, f16 / 64 * 18);
 }
 
-static void sliding_layers_take_their_window_and_a_chunk(void **state) {
+static void sliding_layers_take_their_window_a_chunk_and_a_cached_window(void **state) {
     (void)state;
     plan_request rq = request_of(512, 1);
     rq.batch_rows = 64;
     const plan p = make(&rq);
     assert_int_equal(p.n_groups, 2);
     assert_int_equal(p.groups[0].window, 32);
-    assert_int_equal(p.groups[0].pages_per_seq, (32 + 64) / 16 + 1);
+    assert_int_equal(p.groups[0].pages_per_seq, (32 + 64) / 16 + 1 + 32 / 16 + 1);
     assert_int_equal(p.groups[1].pages_per_seq, 32);
     assert_int_equal(p.groups[0].n_layers, 6);
     const uint64_t row = 2 * 32 * 2; /* K and V of one head of 32 in F16 */
@@ -138,7 +138,7 @@ static void sliding_layers_take_their_window_and_a_chunk(void **state) {
     rq.ctx = 24; /* shorter than the window */
     rq.batch_rows = 8;
     const plan q = make(&rq);
-    assert_int_equal(q.groups[0].pages_per_seq, 2);
+    assert_int_equal(q.groups[0].pages_per_seq, 2 + 2);
     assert_int_equal(q.kv_bytes, 7 * 24 * row);
 }
 
@@ -355,8 +355,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(full_attention_takes_a_page_for_16_positions, setup_llama,
                                         teardown),
         cmocka_unit_test_setup_teardown(kv_types_have_their_sizes, setup_gemma3, teardown),
-        cmocka_unit_test_setup_teardown(sliding_layers_take_their_window_and_a_chunk, setup_gemma3,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            sliding_layers_take_their_window_a_chunk_and_a_cached_window, setup_gemma3, teardown),
         cmocka_unit_test_setup_teardown(scratch_is_the_widest_moment_of_a_forward, setup_llama,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_total_is_the_sum, setup_gemma3, teardown),

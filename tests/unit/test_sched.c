@@ -56,22 +56,22 @@ static void expect_item(const sched_step *step, uint32_t i, sched_id id, uint32_
 static void a_prompt_runs_in_chunks_and_then_row_by_row(void **state) {
     (void)state;
     open_with(2, 4, 10, 100);
-    assert_true(sched_try_submit(s, 7, 24, 40));
+    assert_true(sched_try_submit(s, 7, NULL, 24, 40));
     assert_int_equal(sched_waiting(s), 1);
     sched_step step = next();
     assert_int_equal(step.n_items, 1);
     assert_int_equal(step.n_rows, 10);
     assert_int_equal(step.n_sampled, 0);
     expect_item(&step, 0, 7, 0, 10, false);
-    sched_advance(s);
+    sched_advance(s, kv);
     step = next();
     expect_item(&step, 0, 7, 10, 10, false);
-    sched_advance(s);
+    sched_advance(s, kv);
     step = next();
     expect_item(&step, 0, 7, 20, 4, true);
     assert_int_equal(step.n_sampled, 1);
     for (uint32_t i = 24; i < 40; i++) {
-        sched_advance(s);
+        sched_advance(s, kv);
         step = next();
         assert_int_equal(step.n_items, 1);
         expect_item(&step, 0, 7, i, 1, true);
@@ -83,37 +83,37 @@ static void a_prompt_runs_in_chunks_and_then_row_by_row(void **state) {
 static void a_prompt_of_one_token_is_sampled_at_once(void **state) {
     (void)state;
     open_with(1, 1, 4, 10);
-    assert_true(sched_try_submit(s, 1, 1, 1));
+    assert_true(sched_try_submit(s, 1, NULL, 1, 1));
     const sched_step step = next();
     expect_item(&step, 0, 1, 0, 1, true);
-    sched_advance(s);
+    sched_advance(s, kv);
     assert_true(sched_finish(s, kv, 1));
 }
 
 static void decode_rows_come_before_prompt_tokens(void **state) {
     (void)state;
     open_with(3, 8, 8, 100);
-    assert_true(sched_try_submit(s, 1, 4, 30));
+    assert_true(sched_try_submit(s, 1, NULL, 4, 30));
     sched_step step = next();
     expect_item(&step, 0, 1, 0, 4, true);
-    sched_advance(s);
-    assert_true(sched_try_submit(s, 2, 20, 30));
-    assert_true(sched_try_submit(s, 3, 20, 30));
+    sched_advance(s, kv);
+    assert_true(sched_try_submit(s, 2, NULL, 20, 30));
+    assert_true(sched_try_submit(s, 3, NULL, 20, 30));
     step = next();
     assert_int_equal(step.n_items, 2);
     assert_int_equal(step.n_rows, 8);
     expect_item(&step, 0, 1, 4, 1, true);
     expect_item(&step, 1, 2, 0, 7, false); /* the oldest prompt takes what is left */
-    sched_advance(s);
+    sched_advance(s, kv);
     step = next();
     expect_item(&step, 0, 1, 5, 1, true);
     expect_item(&step, 1, 2, 7, 7, false);
-    sched_advance(s);
+    sched_advance(s, kv);
     step = next();
     assert_int_equal(step.n_items, 3);
     expect_item(&step, 1, 2, 14, 6, true);
     expect_item(&step, 2, 3, 0, 1, false); /* the budget goes to its last row */
-    sched_advance(s);
+    sched_advance(s, kv);
     step = next();
     expect_item(&step, 0, 1, 7, 1, true);
     expect_item(&step, 1, 2, 20, 1, true);
@@ -126,14 +126,14 @@ static void decode_rows_come_before_prompt_tokens(void **state) {
 static void a_budget_of_one_row_a_sequence_still_moves_everyone(void **state) {
     (void)state;
     open_with(2, 4, 2, 100);
-    assert_true(sched_try_submit(s, 1, 1, 50));
-    assert_true(sched_try_submit(s, 2, 5, 50));
+    assert_true(sched_try_submit(s, 1, NULL, 1, 50));
+    assert_true(sched_try_submit(s, 2, NULL, 5, 50));
     for (uint32_t i = 0; i < 5; i++) {
         const sched_step step = next();
         assert_int_equal(step.n_rows, 2);
         expect_item(&step, 0, 1, i, 1, true);
         expect_item(&step, 1, 2, i, 1, i == 4);
-        sched_advance(s);
+        sched_advance(s, kv);
     }
     sched_finish(s, kv, 1);
     sched_finish(s, kv, 2);
@@ -143,12 +143,12 @@ static void admission_waits_for_a_slot(void **state) {
     (void)state;
     open_with(2, 4, 16, 100);
     for (sched_id id = 1; id <= 4; id++) {
-        assert_true(sched_try_submit(s, id, 4, 16));
+        assert_true(sched_try_submit(s, id, NULL, 4, 16));
     }
     next();
     assert_int_equal(sched_running(s), 2);
     assert_int_equal(sched_waiting(s), 2);
-    sched_advance(s);
+    sched_advance(s, kv);
     assert_true(sched_finish(s, kv, 1));
     const sched_step step = next();
     assert_int_equal(sched_running(s), 2);
@@ -161,13 +161,13 @@ static void admission_waits_for_a_slot(void **state) {
 static void a_large_request_at_the_head_is_not_overtaken(void **state) {
     (void)state;
     open_with(4, 4, 16, 10);
-    assert_true(sched_try_submit(s, 1, 4, 96)); /* 6 of 10 pages */
-    assert_true(sched_try_submit(s, 2, 4, 80)); /* 5 pages: must wait */
-    assert_true(sched_try_submit(s, 3, 4, 16)); /* would fit, but comes later */
+    assert_true(sched_try_submit(s, 1, NULL, 4, 96)); /* 6 of 10 pages */
+    assert_true(sched_try_submit(s, 2, NULL, 4, 80)); /* 5 pages: must wait */
+    assert_true(sched_try_submit(s, 3, NULL, 4, 16)); /* would fit, but comes later */
     next();
     assert_int_equal(sched_running(s), 1);
     assert_int_equal(sched_waiting(s), 2);
-    sched_advance(s);
+    sched_advance(s, kv);
     assert_true(sched_finish(s, kv, 1));
     const sched_step step = next();
     assert_int_equal(step.n_items, 2);
@@ -180,12 +180,12 @@ static void a_large_request_at_the_head_is_not_overtaken(void **state) {
 static void a_full_queue_refuses(void **state) {
     (void)state;
     open_with(1, 2, 4, 100);
-    assert_true(sched_try_submit(s, 1, 4, 8));
-    assert_true(sched_try_submit(s, 2, 4, 8));
-    assert_false(sched_try_submit(s, 3, 4, 8));
+    assert_true(sched_try_submit(s, 1, NULL, 4, 8));
+    assert_true(sched_try_submit(s, 2, NULL, 4, 8));
+    assert_false(sched_try_submit(s, 3, NULL, 4, 8));
     next(); /* the first leaves the queue */
-    assert_true(sched_try_submit(s, 3, 4, 8));
-    assert_false(sched_try_submit(s, 4, 4, 8));
+    assert_true(sched_try_submit(s, 3, NULL, 4, 8));
+    assert_false(sched_try_submit(s, 4, NULL, 4, 8));
     for (sched_id id = 1; id <= 3; id++) {
         assert_true(sched_finish(s, kv, id));
     }
@@ -195,12 +195,12 @@ static void requests_end_wherever_they_are(void **state) {
     (void)state;
     open_with(2, 8, 8, 100);
     for (sched_id id = 1; id <= 5; id++) {
-        assert_true(sched_try_submit(s, id, 12, 20));
+        assert_true(sched_try_submit(s, id, NULL, 12, 20));
     }
     assert_false(sched_finish(s, kv, 99));
     assert_true(sched_finish(s, kv, 4)); /* in the middle of the queue */
     next();
-    sched_advance(s);
+    sched_advance(s, kv);
     assert_true(sched_finish(s, kv, 1)); /* in the middle of its prompt */
     assert_false(sched_finish(s, kv, 1));
     sched_step step = next();
@@ -208,7 +208,7 @@ static void requests_end_wherever_they_are(void **state) {
     assert_true(sched_finish(s, kv, 2)); /* planned, and the step failed */
     step = next();
     expect_item(&step, 0, 3, 0, 8, false);
-    sched_advance(s);
+    sched_advance(s, kv);
     assert_true(sched_finish(s, kv, 5));
     assert_true(sched_finish(s, kv, 3));
     step = next();
