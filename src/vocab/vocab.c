@@ -5,13 +5,15 @@
  * Everything that an encode needs lives in a vocab_run on the stack and the heap behind it, so that
  * any number of threads may encode with one vocabulary.
  *
- * Read next: vocab_impl.h for the parts, vocab_bpe.c and vocab_spm.c for the two ways to encode.
+ * Read next: vocab_impl.h for the parts, vocab_bpe.c, vocab_spm.c, vocab_unigram.c,
+ * vocab_wordpiece.c and vocab_rwkv.c for the ways to encode.
  */
 #include "vocab/vocab.h"
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "text/utf8.h"
+#include "vocab/tokjson.h"
 #include "vocab/vocab_impl.h"
 
 #define METASPACE "\xE2\x96\x81"
@@ -42,10 +44,13 @@ void vocab_destroy(vocab **v) {
     if (v == NULL || *v == NULL) {
         return;
     }
+    tokjson_destroy(&(*v)->tokjson);
     vocab_special_deinit(&(*v)->special);
     vocab_special_deinit(&(*v)->user_defined);
     vocab_merges_deinit(&(*v)->merges);
     vocab_pretok_destroy(&(*v)->pretok);
+    vocab_unigram_deinit(&(*v)->unigram);
+    vocab_trie_deinit(&(*v)->trie);
     vocab_table_deinit(&(*v)->table);
     mem_free(*v);
     *v = NULL;
@@ -102,6 +107,9 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
         return weft_fail(err, WEFT_LIMIT, "text of %zu bytes: at most %u are encoded at once",
                          text.len, VOCAB_TEXT_BYTES_MAX);
     }
+    if (v->tokjson != NULL) {
+        return tokjson_encode(v, text, flags, out, err);
+    }
     const size_t count_before = out->count;
     vocab_run run = {.vocab = v, .out = out};
     weft_status status = WEFT_OK;
@@ -119,6 +127,7 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
     vocab_cache_deinit(&run.cache);
     vocab_word_deinit(&run.word);
     mem_free(run.text);
+    mem_free(run.ways);
     return status;
 }
 
@@ -232,6 +241,10 @@ static bool encode_text(vocab_run *run, str text, uint32_t flags) {
         }
     }
     if (at < text.len && !v->encode(run, str_from(text.data + at, text.len - at))) {
+        return false;
+    }
+    if (adds && v->adds_separator && v->separator != VOCAB_NONE &&
+        !vocab_ids_push(run->out, v->separator)) {
         return false;
     }
     return !adds || !v->adds_eos || v->eos == VOCAB_NONE || vocab_ids_push(run->out, v->eos);

@@ -3,8 +3,8 @@
  *   text ─► split at special tokens ─► (normalise) ─► pre-tokenise ─► merge or search ─► ids
  *   ids  ─► pieces ─► bytes ─► decoder holds back half characters ─► text
  *
- * vocab.c picks the tokeniser by the file's metadata; vocab_bpe.c (byte-level BPE) and
- * vocab_spm.c (SentencePiece) do the work.
+ * vocab.c picks the tokeniser by the file's metadata; vocab_bpe.c (byte-level BPE), vocab_spm.c and
+ * vocab_unigram.c (SentencePiece), vocab_wordpiece.c (BERT) and vocab_rwkv.c do the work.
  *
  * Threads: a vocab is read-only once created; encode allocates its own scratch and may run on
  * many threads at once. A decoder belongs to one stream.
@@ -31,6 +31,11 @@ typedef struct vocab vocab;
 /* Reads the tokenizer.* metadata. Copies what it keeps: the weights may be released. Unknown
  * models and pre-tokenisers are refused by name. */
 weft_status vocab_create(vocab **out, const weights *w, weft_error *err) WEFT_NODISCARD;
+/* The same from a tokenizer.json of Hugging Face. Steps of unknown kinds are refused by name. */
+weft_status vocab_create_from_json(vocab **out, const char *path, weft_error *err) WEFT_NODISCARD;
+/* The same from the file's text. name is used in messages. */
+weft_status vocab_create_from_json_text(vocab **out, str text, const char *name,
+                                        weft_error *err) WEFT_NODISCARD;
 void vocab_destroy(vocab **v);
 
 uint32_t vocab_size(const vocab *v);

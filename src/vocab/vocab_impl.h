@@ -5,21 +5,48 @@
  *           ├─ vocab_special    tokens recognised in the text
  *           ├─ vocab_bpe.c      byte pair encoding: vocab_pretok, vocab_merges, vocab_word
  *           ├─ vocab_spm.c      SentencePiece: vocab_cuts, vocab_word
- *           └─ vocab_decoder.c  pieces to text
+ *           ├─ vocab_unigram.c  SentencePiece's unigram: vocab_charsmap, vocab_cuts, vocab_trie
+ *           ├─ vocab_wordpiece.c  BERT: vocab_trie
+ *           ├─ vocab_rwkv.c     longest match: vocab_trie
+ *           ├─ vocab_decoder.c  pieces to text
+ *           └─ tokjson.h        all of it from a tokenizer.json, by steps of its own
  */
 #ifndef WEFT_VOCAB_VOCAB_IMPL_H
 #define WEFT_VOCAB_VOCAB_IMPL_H
 
 #include "vocab/vocab.h"
 #include "vocab/vocab_cache.h"
+#include "vocab/vocab_charsmap.h"
 #include "vocab/vocab_cuts.h"
 #include "vocab/vocab_merges.h"
 #include "vocab/vocab_pretok.h"
 #include "vocab/vocab_special.h"
 #include "vocab/vocab_table.h"
+#include "vocab/vocab_trie.h"
 #include "vocab/vocab_word.h"
 
 #define VOCAB_MODEL_NAME_MAX 32u
+
+/* The best way to a place in a text: unigram's scratch. */
+typedef struct vocab_way {
+    double score;
+    uint32_t at; /* where the token that ends here begins */
+    int32_t id;  /* that token; VOCAB_NONE: an unknown character */
+} vocab_way;
+
+/* What unigram needs besides the table. */
+typedef struct vocab_unigram {
+    vocab_charsmap charsmap;
+    double best_score; /* of normal tokens */
+    double unknown_score;
+    bool drops_spaces; /* at both ends, and all but one of a run */
+} vocab_unigram;
+
+/* What BERT's normaliser is told. */
+typedef struct vocab_wordpiece {
+    bool is_lower;
+    bool strips_accents;
+} vocab_wordpiece;
 
 /* The scratch of one encode. */
 typedef struct vocab_run {
@@ -30,11 +57,16 @@ typedef struct vocab_run {
     vocab_word word;
     char *text; /* grown as needed: a word as the vocabulary spells it */
     size_t text_capacity;
+    vocab_way *ways; /* [ways_capacity] */
+    size_t ways_capacity;
     bool is_after_unknown; /* the unknown token was written last: one stands for a run */
+    bool met_unknown;      /* since it was cleared */
 } vocab_run;
 
 /* Encodes what stands between two special tokens. False when memory is out. */
 typedef bool vocab_encode_fn(vocab_run *run, str text);
+
+struct tokjson;
 
 struct vocab {
     char model[VOCAB_MODEL_NAME_MAX];
@@ -42,18 +74,24 @@ struct vocab {
     vocab_special special;      /* control, user-defined and unknown tokens */
     vocab_special user_defined; /* these are recognised even where special tokens are not */
     vocab_encode_fn *encode;
+    struct tokjson *tokjson; /* of a vocabulary from a tokenizer.json; else NULL */
     vocab_merges merges;
-    vocab_pretok *pretok; /* NULL for SentencePiece */
+    vocab_pretok *pretok; /* NULL but for byte pair encoding with merges */
     vocab_cuts cuts;
+    vocab_trie trie; /* of unigram, WordPiece and RWKV */
+    vocab_unigram unigram;
+    vocab_wordpiece wordpiece;
     int32_t byte_ids[256]; /* the token that is this byte, VOCAB_NONE when there is none */
     int32_t char_ids[128]; /* the token that is this ASCII character */
     int32_t bos;
     int32_t eos;
+    int32_t separator; /* BERT ends a text with it */
     int32_t unknown;
     bool is_whole_words; /* a word that is a token is not merged */
     bool has_all_bytes;  /* no entry of byte_ids is VOCAB_NONE */
     bool adds_bos;
     bool adds_eos;
+    bool adds_separator;
     bool adds_space; /* before the text and after each special token */
 };
 
@@ -66,6 +104,20 @@ vocab_encode_fn vocab_bpe_encode_metaspace; /* plain text with U+2581 */
 
 /* vocab_spm.c */
 vocab_encode_fn vocab_spm_encode;
+
+/* vocab_unigram.c */
+vocab_encode_fn vocab_unigram_encode;
+weft_status vocab_unigram_init(vocab_unigram *u, const vocab_table *t, const weights *w,
+                               weft_error *err) WEFT_NODISCARD;
+void vocab_unigram_deinit(vocab_unigram *u); /* accepts a zeroed one */
+
+/* vocab_wordpiece.c */
+vocab_encode_fn vocab_wordpiece_encode;
+weft_status vocab_wordpiece_init(vocab_wordpiece *p, const weights *w,
+                                 weft_error *err) WEFT_NODISCARD;
+
+/* vocab_rwkv.c */
+vocab_encode_fn vocab_rwkv_encode;
 
 /* vocab.c: capacity for n more ids, so that they can be written to out->ids + out->count. */
 bool vocab_run_reserve(vocab_run *run, size_t n);

@@ -22,18 +22,32 @@ typedef struct model_form {
     const char *name; /* of tokenizer.ggml.model */
     const char
         *pre; /* the pre-tokenizer it always has; NULL: tokenizer.ggml.pre says; "" has none */
+    vocab_encode_fn *encode; /* NULL: byte pair encoding, of the kind the pre-tokenizer says */
     vocab_piece_form pieces;
     bool adds_bos; /* when the file does not say */
+    bool adds_eos;
+    bool adds_separator;
     bool adds_space;
     int32_t bos; /* when the file does not say */
     int32_t eos;
+    int32_t separator;
     int32_t unknown;
 } model_form;
 
 static const model_form model_forms[] = {
-    {"gpt2", NULL, VOCAB_PIECES_BYTE_LEVEL, false, false, VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
-    {"llama", "", VOCAB_PIECES_METASPACE, true, true, 1, 2, 0},
-    {"gemma4", "gemma4", VOCAB_PIECES_METASPACE, true, false, VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+    {"gpt2", NULL, NULL, VOCAB_PIECES_BYTE_LEVEL, false, false, false, false, VOCAB_NONE,
+     VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+    {"llama", "", vocab_spm_encode, VOCAB_PIECES_METASPACE, true, false, false, true, 1, 2,
+     VOCAB_NONE, 0},
+    {"gemma4", "gemma4", NULL, VOCAB_PIECES_METASPACE, true, false, false, false, VOCAB_NONE,
+     VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+    {"t5", "", vocab_unigram_encode, VOCAB_PIECES_METASPACE, false, true, false, true, VOCAB_NONE,
+     1, VOCAB_NONE, 2},
+    /* Every word begins with U+2581, so the space before the first one goes when decoding. */
+    {"bert", "", vocab_wordpiece_encode, VOCAB_PIECES_METASPACE, true, false, true, true, 101,
+     VOCAB_NONE, 102, 100},
+    {"rwkv", "", vocab_rwkv_encode, VOCAB_PIECES_ESCAPED, false, false, false, false, VOCAB_NONE,
+     VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
 };
 
 static const char *const end_texts[] = {
@@ -62,6 +76,7 @@ static const char *const end_texts[] = {
 
 static weft_status find_form(const model_form **out, const weights *w, weft_error *err);
 static weft_status load_pretok(vocab *v, const model_form *form, const weights *w, weft_error *err);
+static weft_status load_search(vocab *v, const model_form *form, const weights *w, weft_error *err);
 static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err);
 static int32_t read_id(const vocab *v, const weights *w, const char *key, int32_t absent);
 static void mark_ends(vocab *v, const weights *w);
@@ -84,8 +99,8 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     const bool is_metaspace_bpe =
         v->pretok != NULL && (vocab_pretok_flags_of(v->pretok) & VOCAB_PRETOK_METASPACE) != 0;
     const bool is_byte_level = v->pretok != NULL && !is_metaspace_bpe;
-    status = vocab_table_init(
-        &v->table, w, is_byte_level ? VOCAB_PIECES_BYTE_LEVEL : VOCAB_PIECES_METASPACE, err);
+    status = vocab_table_init(&v->table, w,
+                              is_metaspace_bpe ? VOCAB_PIECES_METASPACE : form->pieces, err);
     if (status == WEFT_OK) {
         status = load_flags(v, form, w, err);
     }
@@ -102,6 +117,9 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     if (status == WEFT_OK && v->pretok != NULL) {
         status = vocab_merges_init(&v->merges, &v->table, w, err);
     }
+    if (status == WEFT_OK) {
+        status = load_search(v, form, w, err);
+    }
     if (status != WEFT_OK) {
         return status;
     }
@@ -110,10 +128,30 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     if (!is_byte_level) {
         vocab_cuts_init(&v->cuts, &v->table);
     }
-    v->encode = is_byte_level      ? vocab_bpe_encode
-                : is_metaspace_bpe ? vocab_bpe_encode_metaspace
-                                   : vocab_spm_encode;
+    v->encode = form->encode != NULL ? form->encode
+                : is_byte_level      ? vocab_bpe_encode
+                                     : vocab_bpe_encode_metaspace;
     return WEFT_OK;
+}
+
+/* What the encoders need that walk the tokens as a tree. */
+static weft_status load_search(vocab *v, const model_form *form, const weights *w,
+                               weft_error *err) {
+    const uint32_t attrs = VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER;
+    weft_status status = WEFT_OK;
+    if (form->encode == vocab_unigram_encode) {
+        status = vocab_unigram_init(&v->unigram, &v->table, w, err);
+    } else if (form->encode == vocab_wordpiece_encode) {
+        status = vocab_wordpiece_init(&v->wordpiece, w, err);
+    } else if (form->encode != vocab_rwkv_encode) {
+        return WEFT_OK;
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    const bool is_rwkv = form->encode == vocab_rwkv_encode;
+    return vocab_trie_init(&v->trie, &v->table, is_rwkv ? VOCAB_TRIE_PIECES : VOCAB_TRIE_TEXTS,
+                           attrs, err);
 }
 
 static weft_status find_form(const model_form **out, const weights *w, weft_error *err) {
@@ -134,9 +172,15 @@ static weft_status find_form(const model_form **out, const weights *w, weft_erro
             return WEFT_OK;
         }
     }
+    if (str_eq_cstr(name, "none") || str_eq_cstr(name, "no_vocab")) {
+        return weft_fail(err, WEFT_UNSUPPORTED,
+                         "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model'): the file "
+                         "has no vocabulary, and weft needs one",
+                         STR_ARG(name));
+    }
     return weft_fail(err, WEFT_UNSUPPORTED,
                      "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model') is not "
-                     "supported; supported are gpt2, llama and gemma4",
+                     "supported; supported are gpt2, llama, gemma4, t5, bert and rwkv",
                      STR_ARG(name));
 }
 
@@ -163,6 +207,8 @@ static weft_status load_flags(vocab *v, const model_form *form, const weights *w
     v->is_whole_words = (pre & VOCAB_PRETOK_WHOLE_WORDS) != 0;
     v->adds_bos = form->adds_bos || (pre & VOCAB_PRETOK_ADDS_BOS) != 0;
     v->adds_space = form->adds_space;
+    v->adds_eos = form->adds_eos;
+    v->adds_separator = form->adds_separator;
     bool found = false;
     bool says_bos = true;
     weft_status status =
@@ -176,11 +222,18 @@ static weft_status load_flags(vocab *v, const model_form *form, const weights *w
     if (status == WEFT_OK) {
         status = weights_get_bool(w, "tokenizer.ggml.add_eos_token", &v->adds_eos, &found, err);
     }
-    if (status == WEFT_OK) {
+    if (status == WEFT_OK && form->adds_separator) {
+        status =
+            weights_get_bool(w, "tokenizer.ggml.add_sep_token", &v->adds_separator, &found, err);
+    } else if (status == WEFT_OK) {
         status =
             weights_get_bool(w, "tokenizer.ggml.add_space_prefix", &v->adds_space, &found, err);
     }
-    v->bos = read_id(v, w, "tokenizer.ggml.bos_token_id", form->bos);
+    /* BERT begins a text with [CLS] and ends it with [SEP]. */
+    const int32_t bos =
+        form->adds_separator ? read_id(v, w, "tokenizer.ggml.cls_token_id", form->bos) : form->bos;
+    v->bos = read_id(v, w, "tokenizer.ggml.bos_token_id", bos);
+    v->separator = read_id(v, w, "tokenizer.ggml.seperator_token_id", form->separator);
     v->eos = read_id(v, w, "tokenizer.ggml.eos_token_id", form->eos);
     v->unknown = read_id(v, w, "tokenizer.ggml.unknown_token_id", form->unknown);
     return status;

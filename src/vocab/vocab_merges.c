@@ -31,7 +31,6 @@ typedef struct merge_reader {
 static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor);
 static void look_up_batch(merge_reader *reader);
 static int32_t find_joined(merge_reader *reader, str left, str right);
-static bool insert(vocab_merges *m, vocab_merge merge);
 
 weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
                               weft_error *err) {
@@ -41,35 +40,42 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
         return weft_fail(err, WEFT_FORMAT, "metadata key '%s': %s, wanted an array of strings",
                          key_merges, merges == NULL ? "missing" : meta_type_name(merges->type));
     }
-    if (merges->count > VOCAB_MERGES_MAX) {
-        return weft_fail(err, WEFT_LIMIT, "metadata key '%s': %llu merges, at most %u are taken",
-                         key_merges, (unsigned long long)merges->count, VOCAB_MERGES_MAX);
+    const weft_status status = vocab_merges_reserve(m, (size_t)merges->count, err);
+    if (status != WEFT_OK) {
+        return status;
     }
-    uint32_t capacity = 16;
-    while (capacity < (uint32_t)merges->count * 3 / 2) {
-        capacity *= 2;
-    }
-    m->slots = mem_array(MEM_VOCAB, capacity, sizeof *m->slots);
-    m->tags = mem_zalloc(MEM_VOCAB, capacity, 1);
-    if (m->slots == NULL || m->tags == NULL) {
-        vocab_merges_deinit(m);
-        return weft_fail(err, WEFT_NOMEM, "out of memory for %llu merges",
-                         (unsigned long long)merges->count);
-    }
-    m->slot_mask = capacity - 1;
-
     merge_reader reader = {.table = t, .last_id = VOCAB_NONE};
     uint64_t cursor = 0;
     while (read_batch(&reader, merges, &cursor)) {
         look_up_batch(&reader);
         for (size_t i = 0; i < reader.n; i++) {
-            if (reader.merges[i].id != VOCAB_NONE && !insert(m, reader.merges[i])) {
+            if (reader.merges[i].id != VOCAB_NONE && !vocab_merges_add(m, reader.merges[i])) {
                 vocab_merges_deinit(m);
                 return weft_fail(err, WEFT_LIMIT, "metadata key '%s': merges made to collide",
                                  key_merges);
             }
         }
     }
+    return WEFT_OK;
+}
+
+weft_status vocab_merges_reserve(vocab_merges *m, size_t count, weft_error *err) {
+    *m = (vocab_merges){0};
+    if (count > VOCAB_MERGES_MAX) {
+        return weft_fail(err, WEFT_LIMIT, "%zu merges, at most %u are taken", count,
+                         VOCAB_MERGES_MAX);
+    }
+    uint32_t capacity = 16;
+    while (capacity < (uint32_t)count * 3 / 2) {
+        capacity *= 2;
+    }
+    m->slots = mem_array(MEM_VOCAB, capacity, sizeof *m->slots);
+    m->tags = mem_zalloc(MEM_VOCAB, capacity, 1);
+    if (m->slots == NULL || m->tags == NULL) {
+        vocab_merges_deinit(m);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for %zu merges", count);
+    }
+    m->slot_mask = capacity - 1;
     return WEFT_OK;
 }
 
@@ -139,7 +145,7 @@ static int32_t find_joined(merge_reader *reader, str left, str right) {
 }
 
 /* The first of two equal merges stays. False when the table was made to collide. */
-static bool insert(vocab_merges *m, vocab_merge merge) {
+bool vocab_merges_add(vocab_merges *m, vocab_merge merge) {
     const uint64_t hash = vocab_merges_hash(merge.left, merge.right);
     uint32_t at = (uint32_t)hash & m->slot_mask;
     for (uint32_t probes = 0; probes < PROBES_MAX; probes++) {

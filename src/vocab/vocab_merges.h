@@ -5,6 +5,7 @@
 #ifndef WEFT_VOCAB_VOCAB_MERGES_H
 #define WEFT_VOCAB_VOCAB_MERGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,10 @@ typedef struct vocab_merges {
  * can never take place and are left out. */
 weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
                               weft_error *err) WEFT_NODISCARD;
+/* The same in two steps: an empty one for so many merges, then each, best first. vocab_merges_add
+ * is false when the merges were made to collide. */
+weft_status vocab_merges_reserve(vocab_merges *m, size_t count, weft_error *err) WEFT_NODISCARD;
+bool vocab_merges_add(vocab_merges *m, vocab_merge merge);
 void vocab_merges_deinit(vocab_merges *m); /* accepts a zeroed one */
 
 static inline uint64_t vocab_merges_hash(int32_t left, int32_t right) {

@@ -28,11 +28,12 @@ static weft_status read_scores(vocab_table *t, const weights *w, weft_error *err
 static weft_status read_types(vocab_table *t, const weights *w, weft_error *err);
 static weft_status check_parallel(const meta_value *m, const char *key, meta_type want,
                                   uint32_t count, weft_error *err);
-static weft_status fill_slots(vocab_table *t, weft_error *err);
 static weft_status fill_pieces(vocab_table *t, vocab_piece_form form, weft_error *err);
 static size_t piece_of(const vocab_table *t, int32_t id, vocab_piece_form form, char *out);
 static size_t decode_byte_level(str text, char *out);
 static size_t decode_metaspace(str text, char *out);
+static size_t decode_escaped(str text, char *out);
+static int hex_digit(char c);
 static uint64_t load_tail(const char *p, size_t n);
 static uint64_t mix(uint64_t h, uint64_t word);
 
@@ -64,7 +65,7 @@ weft_status vocab_table_init(vocab_table *t, const weights *w, vocab_piece_form 
         status = read_types(t, w, err);
     }
     if (status == WEFT_OK) {
-        status = fill_slots(t, err);
+        status = vocab_table_index(t, err);
     }
     if (status == WEFT_OK) {
         status = fill_pieces(t, form, err);
@@ -172,15 +173,8 @@ int vocab_byte_token_value(str text) {
     }
     int value = 0;
     for (size_t i = 3; i < 5; i++) {
-        const char c = text.data[i];
-        int digit;
-        if (c >= '0' && c <= '9') {
-            digit = c - '0';
-        } else if (c >= 'A' && c <= 'F') {
-            digit = c - 'A' + 10;
-        } else if (c >= 'a' && c <= 'f') {
-            digit = c - 'a' + 10;
-        } else {
+        const int digit = hex_digit(text.data[i]);
+        if (digit < 0) {
             return -1;
         }
         value = value * 16 + digit;
@@ -297,7 +291,7 @@ static weft_status check_parallel(const meta_value *m, const char *key, meta_typ
     return WEFT_OK;
 }
 
-static weft_status fill_slots(vocab_table *t, weft_error *err) {
+weft_status vocab_table_index(vocab_table *t, weft_error *err) {
     uint32_t capacity = 16;
     while (capacity < t->count * 2) {
         capacity *= 2;
@@ -364,8 +358,9 @@ static size_t piece_of(const vocab_table *t, int32_t id, vocab_piece_form form, 
         return 1;
     }
     if ((attrs & VOCAB_ATTR_NORMAL) != 0) {
-        const size_t n = form == VOCAB_PIECES_BYTE_LEVEL ? decode_byte_level(text, out)
-                                                         : decode_metaspace(text, out);
+        const size_t n = form == VOCAB_PIECES_BYTE_LEVEL  ? decode_byte_level(text, out)
+                         : form == VOCAB_PIECES_METASPACE ? decode_metaspace(text, out)
+                                                          : decode_escaped(text, out);
         if (n > 0) {
             return n;
         }
@@ -401,6 +396,43 @@ static size_t decode_metaspace(str text, char *out) {
         }
     }
     return written;
+}
+
+/* 0 when an escape is not finished. */
+static size_t decode_escaped(str text, char *out) {
+    size_t written = 0;
+    for (size_t at = 0; at < text.len; at++) {
+        char c = text.data[at];
+        if (c == '\\') {
+            if (++at == text.len) {
+                return 0;
+            }
+            c = text.data[at];
+            if (c == 'x') {
+                const int high = at + 2 < text.len ? hex_digit(text.data[at + 1]) : -1;
+                const int low = high < 0 ? -1 : hex_digit(text.data[at + 2]);
+                if (low < 0) {
+                    return 0;
+                }
+                c = (char)(high * 16 + low);
+                at += 2;
+            } else {
+                c = c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c;
+            }
+        }
+        out[written++] = c;
+    }
+    return written;
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'A' && c <= 'F') {
+        return c - 'A' + 10;
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static uint64_t load_tail(const char *p, size_t n) {

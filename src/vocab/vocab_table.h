@@ -57,11 +57,14 @@ typedef struct vocab_table {
 typedef enum vocab_piece_form {
     VOCAB_PIECES_BYTE_LEVEL, /* GPT-2's printable stand-ins for bytes */
     VOCAB_PIECES_METASPACE,  /* U+2581 for a space, <0xXX> for a byte */
+    VOCAB_PIECES_ESCAPED,    /* as Python writes bytes: \t \n \r \xHH, else the character */
 } vocab_piece_form;
 
 /* Reads tokenizer.ggml.tokens, scores and token_type. On failure the table is empty. */
 weft_status vocab_table_init(vocab_table *t, const weights *w, vocab_piece_form form,
                              weft_error *err) WEFT_NODISCARD;
+/* Makes texts findable, once count, texts, at and token_bytes_max are filled. */
+weft_status vocab_table_index(vocab_table *t, weft_error *err) WEFT_NODISCARD;
 void vocab_table_deinit(vocab_table *t); /* accepts a zeroed table */
 
 /* VOCAB_NONE when absent. Of two equal texts the lower number is found. */

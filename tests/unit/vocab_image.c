@@ -1,8 +1,9 @@
-/* vocab_image.c - two vocabularies that are small enough to check by hand.
+/* vocab_image.c - vocabularies that are small enough to check by hand.
  *
  * The byte-level one merges "hello", " hello", " world", a few double letters, digits and an emoji
  * spread over two tokens. The SentencePiece one holds the same words with scores by which "▁hello"
- * wins over its parts, a user-defined run of line ends, and letters.
+ * wins over its parts, a user-defined run of line ends, and letters. The others hold a few words
+ * each, chosen so that greedy search, best score and longest match differ.
  */
 #include "vocab_image.h"
 
@@ -60,6 +61,41 @@ static const scored_token spm_tokens[] = {
     {">", -111, 1},
 };
 
+/* "ab" + "cd" scores better than "abc" + "d". */
+static const scored_token unigram_tokens[] = {
+    {"<pad>", 0, 3},      {"</s>", 0, 3},  {"<unk>", 0, 2},  {"\u2581", -3, 1},
+    {"a", -5, 1},         {"b", -5, 1},    {"c", -5, 1},     {"d", -5, 1},
+    {"ab", -4, 1},        {"abc", -3, 1},  {"cd", -1, 1},    {"\u2581ab", -2, 1},
+    {"\u2581abc", -2, 1}, {"<tag>", 0, 4}, {"unused", 0, 5}, {"\u4E16", -6, 1},
+};
+
+static const scored_token wordpiece_tokens[] = {
+    {"[PAD]", 0, 3},
+    {"[UNK]", 0, 3},
+    {"[CLS]", 0, 3},
+    {"[SEP]", 0, 3},
+    {"\u2581un", 0, 1},
+    {"\u2581unaf", 0, 1},
+    {"aff", 0, 1},
+    {"able", 0, 1},
+    {"f", 0, 1},
+    {"\u2581,", 0, 1},
+    {"\u2581cafe", 0, 1},
+    {"\u2581\u4E16", 0, 1},
+    {"\u2581\u2581", 0, 1},
+    {"\u2581", 0, 1},
+    {"\u2581a", 0, 1},
+    {"a", 0, 1},
+    {"\u2581Caf\u00E9", 0, 1},
+};
+
+static const scored_token rwkv_tokens[] = {
+    {"<s>", 0, 3}, {"a", 0, 1},          {"ab", 0, 1},    {"abcd", 0, 1}, {"c", 0, 1},
+    {"\\n", 0, 1}, {"\\xe4\\xb8", 0, 1}, {"\\x96", 0, 1}, {"\\\\", 0, 1}, {"\\'", 0, 1},
+};
+
+static void add_scored(gguf_image *g, const char *model, const scored_token *scored, size_t n);
+static void put_u32(uint8_t *out, uint32_t value);
 static void add_options(gguf_image *g, const vocab_image_options *options);
 
 void vocab_image_bpe(gguf_image *g, const vocab_image_options *options) {
@@ -118,6 +154,41 @@ void vocab_image_spm(gguf_image *g, const vocab_image_options *options) {
     add_options(g, options);
 }
 
+void vocab_image_unigram(gguf_image *g, const vocab_image_options *options) {
+    add_scored(g, "t5", unigram_tokens, WEFT_LEN(unigram_tokens));
+    add_options(g, options);
+}
+
+void vocab_image_wordpiece(gguf_image *g, const vocab_image_options *options) {
+    add_scored(g, "bert", wordpiece_tokens, WEFT_LEN(wordpiece_tokens));
+    gguf_image_int(g, "tokenizer.ggml.unknown_token_id", META_U32, 1);
+    gguf_image_int(g, "tokenizer.ggml.cls_token_id", META_U32, 2);
+    gguf_image_int(g, "tokenizer.ggml.seperator_token_id", META_U32, 3);
+    add_options(g, options);
+}
+
+void vocab_image_rwkv(gguf_image *g, const vocab_image_options *options) {
+    add_scored(g, "rwkv", rwkv_tokens, WEFT_LEN(rwkv_tokens));
+    add_options(g, options);
+}
+
+void vocab_image_charsmap(uint8_t out[VOCAB_IMAGE_CHARSMAP_BYTES]) {
+    const uint32_t is_end = 1u << 8;
+    const uint32_t is_value = 1u << 31;
+    memset(out, 0, VOCAB_IMAGE_CHARSMAP_BYTES);
+    put_u32(out, VOCAB_IMAGE_UNITS * 4);
+    uint8_t *units = out + 4;
+    put_u32(units, 0x100u << 10);
+    put_u32(units + 4 * 0x141, 0x400u << 10 | is_end | 'A');
+    put_u32(units + 4 * 0x541, is_value | 0);
+    put_u32(units + 4 * 0x109, 0x400u << 10 | is_end | '\t');
+    put_u32(units + 4 * 0x509, is_value | 2);
+    put_u32(units + 4 * 0x1C2, 0x200u << 10 | 0xC2);
+    put_u32(units + 4 * 0x362, 0x400u << 10 | is_end | 0xA0);
+    put_u32(units + 4 * 0x762, is_value | 2);
+    memcpy(units + 4 * (size_t)VOCAB_IMAGE_UNITS, "a\0 ", 4);
+}
+
 vocab *vocab_image_create(gguf_image *g) {
     size_t len;
     uint8_t *bytes = gguf_image_finish(g, &len);
@@ -136,6 +207,29 @@ vocab *vocab_image_create(gguf_image *g) {
     weights_release(&w);
     mem_free(bytes);
     return v;
+}
+
+static void add_scored(gguf_image *g, const char *model, const scored_token *scored, size_t n) {
+    enum { TOKENS_MAX = 32 };
+    const char *tokens[TOKENS_MAX];
+    int64_t types[TOKENS_MAX];
+    float scores[TOKENS_MAX];
+    WEFT_ASSERT(n <= TOKENS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        tokens[i] = scored[i].text;
+        types[i] = scored[i].type;
+        scores[i] = scored[i].score;
+    }
+    gguf_image_str(g, "tokenizer.ggml.model", model);
+    gguf_image_strs(g, "tokenizer.ggml.tokens", tokens, n);
+    gguf_image_ints(g, "tokenizer.ggml.token_type", META_I32, types, n);
+    gguf_image_floats(g, "tokenizer.ggml.scores", scores, n);
+}
+
+static void put_u32(uint8_t *out, uint32_t value) {
+    for (size_t i = 0; i < 4; i++) {
+        out[i] = (uint8_t)(value >> 8 * i);
+    }
 }
 
 static void add_options(gguf_image *g, const vocab_image_options *options) {

@@ -1,4 +1,5 @@
-"""`weft tokenize` against the packages tokenizers and sentencepiece, built from the same files.
+"""`weft tokenize` against the packages tokenizers and sentencepiece, built from the same files;
+the unigram and WordPiece vocabularies are trained here.
 
 A few thousand generated strings (scripts of the world, emoji sequences, runs of spaces and line
 ends, digits, code, controls, special tokens inside text) are joined to texts of a hundred, so that
@@ -13,7 +14,7 @@ import gguf
 import pytest
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 TEXTS_PER_MODEL = 40
 STRINGS_PER_TEXT = 100
@@ -129,6 +130,69 @@ def test_sentencepiece_tokens_are_those_of_sentencepiece(run, gemma3):
                "\n\n\n", "<td>"]
     for text in texts(special):
         check(run, gemma3, text, reference.encode(text), reference.id_to_piece)
+
+
+def write_vocabulary(path, model, tokens, types, **keys):
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model(model)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    for key, value in keys.items():
+        add = {bool: writer.add_bool, int: writer.add_uint32}.get(type(value), writer.add_array)
+        add("tokenizer.ggml." + key, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_unigram_tokens_are_those_of_sentencepiece(run, tmp_path, byte_fallback):
+    """Trained with nmt_nfkc, whose compiled normaliser goes into the file. sentencepiece adds
+    scores in single precision and weft in double: long runs of one letter, where many ways are
+    equally good, are left out."""
+    rng = random.Random(21)
+    corpus = ["".join(string(rng, []) for _ in range(4)) for _ in range(800)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_prefix=str(tmp_path / "unigram"), vocab_size=4000,
+        model_type="unigram", character_coverage=0.98, byte_fallback=byte_fallback,
+        minloglevel=2, num_threads=1, hard_vocab_limit=False)
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "unigram.model"))
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((tmp_path / "unigram.model").read_bytes())
+    model = write_vocabulary(
+        tmp_path / "unigram.gguf", "t5", [p.piece for p in proto.pieces],
+        [p.type for p in proto.pieces], scores=[p.score for p in proto.pieces],
+        add_space_prefix=True, remove_extra_whitespaces=True, unknown_token_id=reference.unk_id(),
+        eos_token_id=reference.eos_id(),
+        precompiled_charsmap=proto.normalizer_spec.precompiled_charsmap)
+    for text in [string(rng, []) for _ in range(20)] + texts([])[:20]:
+        text = "".join(c for i, c in enumerate(text) if text[max(0, i - 4):i] != c * 4)
+        check(run, model, text, reference.encode(text), reference.id_to_piece)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_wordpiece_tokens_are_those_of_tokenizers(run, tmp_path, lower):
+    rng = random.Random(22)
+    corpus = ["".join(string(rng, []) for _ in range(4)) for _ in range(800)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    reference = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    reference.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    reference.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    reference.train_from_iterator(corpus, trainers.WordPieceTrainer(
+        vocab_size=3000, limit_alphabet=900, special_tokens=special, show_progress=False))
+    tokens = sorted(reference.get_vocab(), key=reference.get_vocab().get)
+    spelled = [t if t in special else t[2:] if t.startswith("##") else "\u2581" + t
+               for t in tokens]
+    model = write_vocabulary(
+        tmp_path / "wordpiece.gguf", "bert", spelled,
+        [CONTROL if t in special else NORMAL for t in tokens],
+        unknown_token_id=1, cls_token_id=2, seperator_token_id=3,
+        **{"normalizer.lowercase": lower})
+    for text in [string(rng, special) for _ in range(20)] + texts(special)[:20]:
+        want = reference.encode(text, add_special_tokens=False).ids
+        check(run, model, text, want, reference.id_to_token)
+    assert json.loads(run("tokenize", model, input=" ").stdout) == [2, 3]
 
 
 def test_special_tokens_of_the_file_are_added_unless_told_not_to(run, gemma3):

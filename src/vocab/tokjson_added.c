@@ -1,0 +1,174 @@
+/* tokjson_added.c - added tokens: recognised in the text before the model sees it.
+ *
+ * Two searches: tokens that are not "normalized" are sought in the text as it comes, the others,
+ * themselves normalised, in what the normaliser leaves. The leftmost match wins, of several there
+ * the longest. A match may then be refused (a part of a longer word, or special where those are
+ * not wanted), which leaves its text to the model, or widened by the white space beside it.
+ *
+ * The numbers of tokens that the model does not have are given in order, as the tokenizers
+ * library does, whatever the file says: tokjson_model.c.
+ */
+#include <jansson.h>
+
+#include "base/mem.h"
+#include "text/utf8.h"
+#include "vocab/tokjson.h"
+
+static weft_status build(tokjson *t, tokjson_matcher *m, bool is_normalized, weft_error *err);
+static bool is_word_before(str text, size_t at);
+static bool is_word_after(str text, size_t at);
+static size_t spaces_before(str text, size_t from, size_t at);
+static size_t spaces_after(str text, size_t at);
+static uint32_t character_before(str text, size_t at, size_t *n);
+
+weft_status tokjson_added_load(tokjson *t, const json_t *list, weft_error *err) {
+    const size_t count = json_array_size(list);
+    if (count > VOCAB_SIZE_MAX) {
+        return weft_fail(err, WEFT_LIMIT, "tokenizer.json: %zu added tokens, at most %u are taken",
+                         count, VOCAB_SIZE_MAX);
+    }
+    t->added = mem_zalloc(MEM_VOCAB, count, sizeof *t->added);
+    if (t->added == NULL) {
+        return tokjson_nomem(err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        const str text = tokjson_get_str(item, "content");
+        if (text.len > VOCAB_TOKEN_BYTES_MAX) {
+            return weft_fail(err, WEFT_LIMIT,
+                             "tokenizer.json: added token %zu has %zu bytes, at most %u are taken",
+                             i, text.len, VOCAB_TOKEN_BYTES_MAX);
+        }
+        if (text.len == 0) {
+            continue;
+        }
+        tokjson_added_token *a = &t->added[t->n_added];
+        a->is_special = tokjson_get_bool(item, "special", false);
+        a->is_normalized = tokjson_get_bool(item, "normalized", !a->is_special);
+        a->is_single_word = tokjson_get_bool(item, "single_word", false);
+        a->strips_left = tokjson_get_bool(item, "lstrip", false);
+        a->strips_right = tokjson_get_bool(item, "rstrip", false);
+        a->id = VOCAB_NONE;
+        a->text = tokjson_keep(t, text);
+        if (a->text.data == NULL) {
+            return tokjson_nomem(err);
+        }
+        t->n_added++;
+    }
+    return WEFT_OK;
+}
+
+weft_status tokjson_added_index(tokjson *t, weft_error *err) {
+    const weft_status status = build(t, &t->raw, false, err);
+    return status == WEFT_OK ? build(t, &t->normalized, true, err) : status;
+}
+
+void tokjson_matcher_deinit(tokjson_matcher *m) {
+    vocab_special_deinit(&m->find);
+    vocab_table_deinit(&m->texts);
+    mem_free(m->which);
+    m->which = NULL;
+}
+
+bool tokjson_added_find(const tokjson_run *run, const tokjson_matcher *m, str text, size_t from,
+                        size_t done, tokjson_match *match) {
+    size_t at;
+    int32_t entry;
+    while (from < text.len && vocab_special_find(&m->find, text, from, &at, &entry)) {
+        const tokjson_added_token *a = &run->tok->added[m->which[entry]];
+        const size_t end = at + vocab_table_text(&m->texts, entry).len;
+        from = end;
+        const bool is_refused =
+            (a->is_special && !run->parses_special) ||
+            (a->is_single_word && (is_word_before(text, at) || is_word_after(text, end)));
+        if (is_refused) {
+            continue;
+        }
+        match->id = a->id;
+        match->next = end;
+        match->from = a->strips_left ? spaces_before(text, done, at) : at;
+        match->to = a->strips_right ? spaces_after(text, end) : end;
+        return true;
+    }
+    return false;
+}
+
+/* A table of texts just for the search: where and how long each is. */
+static weft_status build(tokjson *t, tokjson_matcher *m, bool is_normalized, weft_error *err) {
+    buf all;
+    buf_init(&all, MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
+    tokjson_scratch scratch = {0};
+    buf_init(&scratch.bufs[0], MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
+    buf_init(&scratch.bufs[1], MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
+    weft_status status = regex_scratch_create(&scratch.regex, err);
+    m->texts.at = mem_array(MEM_VOCAB, (size_t)t->n_added + 1, sizeof *m->texts.at);
+    m->texts.attrs = mem_array(MEM_VOCAB, t->n_added, sizeof *m->texts.attrs);
+    m->which = mem_array(MEM_VOCAB, t->n_added, sizeof *m->which);
+    bool is_whole = m->texts.at != NULL && m->texts.attrs != NULL && m->which != NULL;
+    for (uint32_t i = 0; i < t->n_added && is_whole && status == WEFT_OK; i++) {
+        const tokjson_added_token *a = &t->added[i];
+        if (a->is_normalized != is_normalized) {
+            continue;
+        }
+        str text = a->text;
+        bool is_first = true;
+        is_whole = !is_normalized || tokjson_normalise(t, &scratch, a->text, &text, &is_first);
+        m->which[m->texts.count] = i;
+        m->texts.attrs[m->texts.count] = VOCAB_ATTR_USER;
+        m->texts.at[m->texts.count++] = (uint32_t)all.len;
+        is_whole = is_whole && buf_append_str(&all, text);
+    }
+    if (is_whole) {
+        m->texts.at[m->texts.count] = (uint32_t)all.len;
+        m->texts.texts = buf_take(&all);
+        is_whole = m->texts.texts != NULL;
+        for (uint32_t i = 0; i < m->texts.count && is_whole; i++) {
+            t->added[m->which[i]].text = vocab_table_text(&m->texts, (int32_t)i);
+        }
+    }
+    if (status == WEFT_OK) {
+        status = is_whole ? vocab_special_init(&m->find, &m->texts, VOCAB_ATTR_USER, err)
+                          : tokjson_nomem(err);
+    }
+    regex_scratch_destroy(&scratch.regex);
+    buf_deinit(&scratch.bufs[0]);
+    buf_deinit(&scratch.bufs[1]);
+    buf_deinit(&all);
+    return status;
+}
+
+static bool is_word_before(str text, size_t at) {
+    size_t n;
+    return at > 0 && tokjson_is_word(character_before(text, at, &n));
+}
+
+static bool is_word_after(str text, size_t at) {
+    size_t n;
+    return at < text.len && tokjson_is_word(utf8_decode(str_slice(text, at, text.len), &n));
+}
+
+static size_t spaces_before(str text, size_t from, size_t at) {
+    size_t n;
+    while (at > from && tokjson_is_space(character_before(text, at, &n))) {
+        at -= n;
+    }
+    return at;
+}
+
+static size_t spaces_after(str text, size_t at) {
+    size_t n;
+    while (at < text.len && tokjson_is_space(utf8_decode(str_slice(text, at, text.len), &n))) {
+        at += n;
+    }
+    return at;
+}
+
+static uint32_t character_before(str text, size_t at, size_t *n) {
+    size_t start = at - 1;
+    while (start > 0 && at - start < 4 && ((uint8_t)text.data[start] & 0xC0) == 0x80) {
+        start--;
+    }
+    *n = at - start;
+    size_t ignored;
+    return utf8_decode(str_slice(text, start, at), &ignored);
+}
