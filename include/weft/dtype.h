@@ -46,7 +46,8 @@ extern "C" {
     X(BF16, 30, 1, 2, "BF16")          \
     X(TQ1_0, 34, 256, 54, "TQ1_0")     \
     X(TQ2_0, 35, 256, 66, "TQ2_0")     \
-    X(MXFP4, 39, 32, 17, "MXFP4")
+    X(MXFP4, 39, 32, 17, "MXFP4")      \
+    X(NVFP4, 40, 64, 36, "NVFP4")
 
 typedef enum weft_dtype {
 #define X(name, gguf, len, bytes, text) WEFT_DTYPE_##name,

@@ -53,6 +53,13 @@ void products_init_ref(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_ref;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_ref;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_ref;
+#define X(NAME, name)                                               \
+    k->pack_panel[WEFT_DTYPE_##NAME] = pack_panel_##name##_ref;     \
+    k->unpack_panel[WEFT_DTYPE_##NAME] = unpack_panel_##name##_ref; \
+    k->panel_row[WEFT_DTYPE_##NAME] = panel_row_##name##_ref;       \
+    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_ref;
+    PACK_OPENED_LIST(X)
+#undef X
     k->act_quantize[ACT_F32] = act_quantize_f32_ref;
     k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
@@ -75,6 +82,9 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_avx2;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_avx2;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_avx2;
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx2;
+    PACK_OPENED_LIST(X)
+#undef X
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
     k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
 }

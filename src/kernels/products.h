@@ -7,6 +7,7 @@
  * once, sums of integers are exact; float(dot) of Q8_0 rounds once, the others are exact:
  *
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
+ *   opened        as F32, with the values quant_dequantize gives (PACK_OPENED_LIST)
  *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32
  *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
  *   Q4_1          y = fma(float(dot), d * xs, y), y = fma(m, xsum, y)        dot = sum of q * x
@@ -48,6 +49,15 @@ linear_fn linear_q6_k_ref;
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_residual_fn act_residual_q8_ref;
+
+/* The formats of PACK_OPENED_LIST, a function of each kind for each. */
+#define X(NAME, name)                          \
+    pack_panel_fn pack_panel_##name##_ref;     \
+    unpack_panel_fn unpack_panel_##name##_ref; \
+    panel_row_fn panel_row_##name##_ref;       \
+    linear_fn linear_##name##_ref, linear_##name##_avx2;
+PACK_OPENED_LIST(X)
+#undef X
 
 /* x86/: AVX2 + FMA + F16C. */
 linear_fn linear_f32_avx2, linear_f16_avx2, linear_bf16_avx2, linear_q4_0_avx2, linear_q4_1_avx2;

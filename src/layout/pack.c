@@ -8,6 +8,16 @@
 
 #include "tensor/tensor.h"
 
+bool pack_is_opened(weft_dtype dtype) {
+    switch (dtype) {
+#define X(NAME, name) case WEFT_DTYPE_##NAME:
+        PACK_OPENED_LIST(X)
+#undef X
+        return true;
+    default: return false;
+    }
+}
+
 bool pack_is_supported(weft_dtype dtype) {
     switch (dtype) {
     case WEFT_DTYPE_F32:
@@ -21,7 +31,7 @@ bool pack_is_supported(weft_dtype dtype) {
     case WEFT_DTYPE_Q4_K:
     case WEFT_DTYPE_Q5_K:
     case WEFT_DTYPE_Q6_K: return true;
-    default: return false; /* products for the other formats do not exist yet */
+    default: return pack_is_opened(dtype);
     }
 }
 

@@ -13,6 +13,8 @@
  *            16 bits wide and are multiplied two at a time
  *   F32, F16, BF16: [column][16 rows]
  *
+ * Formats of PACK_OPENED_LIST have no struct here: 16 blocks of the file, row after row.
+ *
  * All fields start on a 32-byte border of the slab, and slabs are multiples of 32 bytes.
  */
 #ifndef WEFT_LAYOUT_SLAB_H

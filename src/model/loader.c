@@ -247,11 +247,24 @@ weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing
     return status;
 }
 
-void loader_report_unused(const loader *ld) {
+/* A factor of another tensor's values: without it the model would answer, wrongly. */
+static bool is_scale(str name) {
+    return str_ends_with(name, STR_LIT(".scale")) || str_ends_with(name, STR_LIT("_scale"));
+}
+
+weft_status loader_check_unused(const loader *ld) {
     for (size_t i = 0; i < weights_tensor_count(ld->w); i++) {
-        if (!ld->is_used[i]) {
-            LOG_WARN("%s: tensor '" STR_FMT "' is not used by this architecture",
-                     weights_path(ld->w), STR_ARG(weights_tensor_at(ld->w, i)->name));
+        const str name = weights_tensor_at(ld->w, i)->name;
+        if (ld->is_used[i]) {
+            continue;
         }
+        if (is_scale(name)) {
+            return weft_fail(ld->err, WEFT_UNSUPPORTED,
+                             "%s: tensor '" STR_FMT "' scales another one, which is not supported",
+                             weights_path(ld->w), STR_ARG(name));
+        }
+        LOG_WARN("%s: tensor '" STR_FMT "' is not used by this architecture", weights_path(ld->w),
+                 STR_ARG(name));
     }
+    return WEFT_OK;
 }

@@ -47,7 +47,7 @@ weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) WEFT_NODIS
 weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing,
                         rope_layer *out) WEFT_NODISCARD;
 
-/* Logs the tensors of the file that nothing asked for. */
-void loader_report_unused(const loader *ld);
+/* Logs the tensors of the file that nothing asked for; refuses those that scale others. */
+weft_status loader_check_unused(const loader *ld) WEFT_NODISCARD;
 
 #endif /* WEFT_MODEL_LOADER_H */

@@ -55,7 +55,7 @@ static weft_status load_all(model *m, loader *ld) {
         status = m->arch->load_layer(ld, &m->geo, (char *)m->layers + i * m->arch->layer_bytes);
     }
     if (status == WEFT_OK) {
-        loader_report_unused(ld);
+        status = loader_check_unused(ld);
     }
     return status;
 }

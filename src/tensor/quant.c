@@ -2,7 +2,7 @@
  *
  * The conversions work on bits, so that they give the same result on every compiler and CPU:
  * denormals are exact, rounding is to nearest even, and a NaN keeps its sign and the upper bits
- * of its payload. The decoders are in quant_decode.c, the encoders in quant_encode.c.
+ * of its payload. The decoders are in quant_decode*.c, the encoders in quant_encode.c.
  */
 #include "tensor/quant.h"
 
@@ -89,6 +89,21 @@ static const quant_codec quant_codecs[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_Q4_K] = {quant_decode_q4_k, NULL},
     [WEFT_DTYPE_Q5_K] = {quant_decode_q5_k, NULL},
     [WEFT_DTYPE_Q6_K] = {quant_decode_q6_k, NULL},
+    [WEFT_DTYPE_Q2_K] = {quant_decode_q2_k, NULL},
+    [WEFT_DTYPE_Q3_K] = {quant_decode_q3_k, NULL},
+    [WEFT_DTYPE_TQ1_0] = {quant_decode_tq1_0, NULL},
+    [WEFT_DTYPE_TQ2_0] = {quant_decode_tq2_0, NULL},
+    [WEFT_DTYPE_IQ4_NL] = {quant_decode_iq4_nl, NULL},
+    [WEFT_DTYPE_IQ4_XS] = {quant_decode_iq4_xs, NULL},
+    [WEFT_DTYPE_MXFP4] = {quant_decode_mxfp4, NULL},
+    [WEFT_DTYPE_NVFP4] = {quant_decode_nvfp4, NULL},
+    [WEFT_DTYPE_IQ2_XXS] = {quant_decode_iq2_xxs, NULL},
+    [WEFT_DTYPE_IQ2_XS] = {quant_decode_iq2_xs, NULL},
+    [WEFT_DTYPE_IQ2_S] = {quant_decode_iq2_s, NULL},
+    [WEFT_DTYPE_IQ3_XXS] = {quant_decode_iq3_xxs, NULL},
+    [WEFT_DTYPE_IQ3_S] = {quant_decode_iq3_s, NULL},
+    [WEFT_DTYPE_IQ1_S] = {quant_decode_iq1_s, NULL},
+    [WEFT_DTYPE_IQ1_M] = {quant_decode_iq1_m, NULL},
 };
 
 bool quant_can_dequantize(weft_dtype dtype) {

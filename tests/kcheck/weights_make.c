@@ -12,18 +12,23 @@
 #include "tensor/tensor.h"
 
 const weft_dtype weights_formats[WEIGHTS_FORMATS] = {
-    WEFT_DTYPE_F32,  WEFT_DTYPE_F16,  WEFT_DTYPE_BF16, WEFT_DTYPE_Q4_0,
-    WEFT_DTYPE_Q4_1, WEFT_DTYPE_Q5_0, WEFT_DTYPE_Q5_1, WEFT_DTYPE_Q8_0,
-    WEFT_DTYPE_Q4_K, WEFT_DTYPE_Q5_K, WEFT_DTYPE_Q6_K,
+    WEFT_DTYPE_F32,    WEFT_DTYPE_F16,    WEFT_DTYPE_BF16,    WEFT_DTYPE_Q4_0,  WEFT_DTYPE_Q4_1,
+    WEFT_DTYPE_Q5_0,   WEFT_DTYPE_Q5_1,   WEFT_DTYPE_Q8_0,    WEFT_DTYPE_Q4_K,  WEFT_DTYPE_Q5_K,
+    WEFT_DTYPE_Q6_K,   WEFT_DTYPE_Q2_K,   WEFT_DTYPE_Q3_K,    WEFT_DTYPE_TQ1_0, WEFT_DTYPE_TQ2_0,
+    WEFT_DTYPE_IQ4_NL, WEFT_DTYPE_IQ4_XS, WEFT_DTYPE_MXFP4,   WEFT_DTYPE_NVFP4, WEFT_DTYPE_IQ2_XXS,
+    WEFT_DTYPE_IQ2_XS, WEFT_DTYPE_IQ2_S,  WEFT_DTYPE_IQ3_XXS, WEFT_DTYPE_IQ3_S, WEFT_DTYPE_IQ1_S,
+    WEFT_DTYPE_IQ1_M,
 };
 
 size_t weights_cols(weft_dtype dtype, size_t i) {
     static const size_t of_1[WEIGHTS_COLS] = {1, 33, 256, 300};
     static const size_t of_32[WEIGHTS_COLS] = {32, 96, 288, 576};
+    static const size_t of_64[WEIGHTS_COLS] = {64, 192, 320, 576};
     static const size_t of_256[WEIGHTS_COLS] = {256, 512, 768, 1024};
     switch (weft_dtype_info_of(dtype)->block_len) {
     case 1: return of_1[i];
     case 32: return of_32[i];
+    case 64: return of_64[i];
     default: return of_256[i];
     }
 }
@@ -39,6 +44,14 @@ static float scale_of(kcheck *kc, weights_kind kind) {
 
 static void put_f16(kcheck *kc, weights_kind kind, uint8_t *at) {
     block_store_u16(at, quant_f32_to_f16(scale_of(kc, kind)));
+}
+
+/* A scale in the top nibbles of four words. */
+static void put_split(kcheck *kc, weights_kind kind, uint8_t scales[4][2]) {
+    const unsigned half = quant_f32_to_f16(scale_of(kc, kind));
+    for (unsigned j = 0; j < 4; j++) {
+        scales[j][1] = (uint8_t)((scales[j][1] & 15u) | ((half >> (4 * j)) & 15u) << 4);
+    }
 }
 
 static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *block) {
@@ -70,6 +83,18 @@ static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t 
             memset(block + 4, 0xff, 12);
         }
         break;
+    case WEFT_DTYPE_Q2_K:
+        put_f16(kc, kind, ((block_q2_k *)block)->d);
+        put_f16(kc, kind, ((block_q2_k *)block)->dmin);
+        return;
+    case WEFT_DTYPE_Q3_K: put_f16(kc, kind, ((block_q3_k *)block)->d); return;
+    case WEFT_DTYPE_TQ1_0: put_f16(kc, kind, ((block_tq1_0 *)block)->d); return;
+    case WEFT_DTYPE_TQ2_0: put_f16(kc, kind, ((block_tq2_0 *)block)->d); return;
+    case WEFT_DTYPE_IQ1_M: put_split(kc, kind, ((block_iq1_m *)block)->scales); return;
+    case WEFT_DTYPE_MXFP4: /* 2^-8 to 2^7 */
+        ((block_mxfp4 *)block)->e = kind == WEIGHTS_DENORMAL ? 0 : 120 + (block[0] & 15);
+        return;
+    case WEFT_DTYPE_NVFP4: return; /* every byte is a finite scale */
     default: break;
     }
     put_f16(kc, kind, block);

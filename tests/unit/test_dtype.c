@@ -43,6 +43,7 @@ static void rows_take_whole_blocks(void **state) {
     assert_int_equal(dtype_row_bytes(WEFT_DTYPE_Q4_1, 576), 18 * 20);
     assert_int_equal(dtype_row_bytes(WEFT_DTYPE_Q6_K, 2048), 8 * 210);
     assert_int_equal(dtype_row_bytes(WEFT_DTYPE_F16, 7), 14);
+    assert_int_equal(dtype_row_bytes(WEFT_DTYPE_NVFP4, 128), 72);
     assert_int_equal(dtype_row_bytes_checked(WEFT_DTYPE_Q8_0, 64), 68);
 }
 

@@ -172,6 +172,14 @@ static void tensors_nobody_asked_for_are_reported(void **state) {
     mem_free(image);
 }
 
+static void a_scale_nobody_applies_is_refused(void **state) {
+    (void)state;
+    read_image(TINY_MODELS_DIR "/llama_bias.gguf");
+    memcpy(find_entry("blk.1.attn_q.bias"), "blk.1.att_q.scale", strlen("blk.1.att_q.scale"));
+    expect_refused(WEFT_UNSUPPORTED, "tiny.gguf: tensor 'blk.1.att_q.scale' scales another one, "
+                                     "which is not supported");
+}
+
 typedef struct seen {
     uint64_t done, total;
     uint32_t n_calls, stop_after;
@@ -265,6 +273,7 @@ int main(void) {
         cmocka_unit_test(a_missing_tensor_is_named),
         cmocka_unit_test(a_tensor_of_another_shape_is_named_with_both),
         cmocka_unit_test(tensors_nobody_asked_for_are_reported),
+        cmocka_unit_test(a_scale_nobody_applies_is_refused),
         cmocka_unit_test(progress_counts_up_to_the_total),
         cmocka_unit_test(loading_survives_every_failing_allocation),
         cmocka_unit_test(what_no_model_does_is_refused_by_name),

@@ -222,11 +222,11 @@ static void weights_without_products_are_named(void **state) {
     spec.edits = &edit;
     spec.n_edits = 1;
     spec.n_embd = 256;
-    spec.dtype = WEFT_DTYPE_Q2_K;
+    spec.dtype = WEFT_DTYPE_Q8_K;
     open_model(&spec);
     const plan_request rq = request_of(64, 1);
     assert_int_equal(plan_make(&p, &geo, w, &rq, &err), WEFT_UNSUPPORTED);
-    assert_string_equal(err.message, "tiny.gguf: tensor 'token_embd.weight' has type Q2_K, which "
+    assert_string_equal(err.message, "tiny.gguf: tensor 'token_embd.weight' has type Q8_K, which "
                                      "has no products yet");
     model_image_close(&w);
 }
