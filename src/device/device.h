@@ -141,7 +141,8 @@ typedef struct device_ops {
     void (*destroy)(device *d);
     weft_status (*alloc)(device *d, void **out, size_t bytes, weft_error *err);
     void (*free)(device *d, void *p, size_t bytes);
-    /* Grows the device's own workspace (quantised activations) to at least `bytes`. */
+    /* Grows the device's own workspace (activations, parts of attention) to at least
+     * `bytes`. */
     weft_status (*reserve)(device *d, size_t bytes, weft_error *err);
     void (*pack)(device *d, void *dst, tensor src); /* src: host memory, file layout */
     void (*unpack)(device *d, void *dst, device_weight w);

@@ -1,16 +1,18 @@
 /* device_cpu_attention.c - the operations that touch the paged cache.
  *
- * Attention is cut into tasks by sequence, tile of query rows and KV head:
+ * Attention is cut into tasks by sequence, tile of query rows and KV head, and where that leaves
+ * threads without work also over the context, as layout/attn_split.h decides:
  *
- *   sequence 0: tile 0 | tile 1 | ...   sequence 1: tile 0 | ...      x  n_kv_heads
+ *   sequence 0: tile 0 | tile 1 | ...   sequence 1: part 0 | part 1 | ...      x  n_kv_heads
  *
- * A tile shares each block of keys it loads; its size never changes a row's result, because the
- * kernel reduces every row over key blocks aligned to absolute position 0 (docs/numerics.md).
+ * A tile shares each block of keys it loads. Neither its size nor the cut over the context changes
+ * a row's result, because the kernel reduces every row over key blocks aligned to absolute position
+ * 0 and merges parts in ascending order (docs/numerics.md).
  */
 #include "base/check.h"
 #include "device/device_cpu_impl.h"
 
-#define TILE_ROWS 64u
+#define TILE_ROWS 64u /* rows that a task stores */
 
 typedef struct kv_place {
     char *k, *v; /* of head 0 at one position */
@@ -30,7 +32,6 @@ static kv_place place_of(const device_kv *kv, const uint32_t *pages, uint32_t po
 
 typedef struct tile_job {
     const device_cpu *d;
-    const op_attention *attention;
     const op_kv_store *store;
     const batch *batch;
     uint32_t n_kv_heads;
@@ -101,23 +102,26 @@ static void visible_range(const op_attention *op, const batch_seq *s, uint32_t r
     *begin = op->window != 0 && *end > op->window ? *end - op->window : 0;
 }
 
-static void attention_task(void *arg, uint32_t task, uint32_t thread) {
-    const tile_job *job = arg;
-    const op_attention *op = job->attention;
+/* The workspace while attention runs: shares [n_seqs], then the results of parts. */
+typedef struct attention_job {
+    const device_cpu *d;
+    const op_attention *op;
+    attn_share *shares;
+    float *partials;
+    attn_tasks tasks;
+} attention_job;
+
+/* Rows [row, row + n_rows) of a sequence against one KV head. */
+static attention_args make_args(const attention_job *job, const batch_seq *s, uint32_t row,
+                                uint32_t n_rows, uint32_t head) {
+    const op_attention *op = job->op;
     const device_kv *kv = &op->kv;
-    (void)thread;
-    uint32_t row, n_rows, head;
-    const batch_seq *s = find_tile(job, task, &row, &n_rows, &head);
-    uint32_t kv_begin[TILE_ROWS], kv_end[TILE_ROWS];
-    for (uint32_t r = 0; r < n_rows; r++) {
-        visible_range(op, s, row + r, &kv_begin[r], &kv_end[r]);
-    }
     const uint32_t group = op->n_heads / kv->n_kv_heads;
     const size_t k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
     const size_t v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
     const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * k_row_bytes;
     const uint8_t *base = kv->data;
-    const attention_args args = {
+    return (attention_args){
         .out = device_cpu_row(&op->out, s->row_first + row) + (size_t)head * group * kv->v_dim,
         .q = device_cpu_row(&op->q, s->row_first + row) + (size_t)head * group * kv->k_dim,
         .out_stride = op->out.stride_bytes / sizeof(float),
@@ -128,8 +132,6 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
         .k_row_bytes = k_row_bytes,
         .v_row_bytes = v_row_bytes,
         .pages = s->pages[kv->group],
-        .kv_begin = kv_begin,
-        .kv_end = kv_end,
         .sinks =
             op->sinks.data != NULL ? (const float *)op->sinks.data + (size_t)head * group : NULL,
         .n_rows = n_rows,
@@ -139,14 +141,86 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
         .scale = op->scale,
         .softcap = op->softcap,
     };
-    job->d->kernels.attention[kv->dtype](&args);
+}
+
+/* Results of a sequence's parts for one KV head, [n_parts][n_rows][heads][2 + v_dim]. */
+static float *partials_of(const attention_job *job, const attn_share *share, uint32_t head) {
+    const uint32_t group = job->op->n_heads / job->op->kv.n_kv_heads;
+    const size_t part_len = (size_t)share->n_rows * group * (job->op->kv.v_dim + 2);
+    return job->partials + share->partial_first + (size_t)head * share->n_parts * part_len;
+}
+
+static void attention_task(void *arg, uint32_t task, uint32_t thread) {
+    const attention_job *job = arg;
+    const op_attention *op = job->op;
+    (void)thread;
+    const attn_share *share = attn_share_of(job->shares, op->batch->n_seqs, task);
+    const batch_seq *s = &op->batch->seqs[share - job->shares];
+    const uint32_t head = (task - share->task_first) % op->kv.n_kv_heads;
+    const uint32_t index = (task - share->task_first) / op->kv.n_kv_heads;
+    uint32_t row = 0, n_rows = s->n_rows;
+    if (share->n_parts == 0) { /* the last tiles see most and go first */
+        const uint32_t tile_rows = job->tasks.tile_rows;
+        row = (s->n_rows - 1) / tile_rows * tile_rows - index * tile_rows;
+        n_rows = s->n_rows - row < tile_rows ? s->n_rows - row : tile_rows;
+    }
+    uint32_t kv_begin[ATTN_TILE_ROWS], kv_end[ATTN_TILE_ROWS];
+    for (uint32_t r = 0; r < n_rows; r++) {
+        visible_range(op, s, row + r, &kv_begin[r], &kv_end[r]);
+    }
+    attention_args args = make_args(job, s, row, n_rows, head);
+    args.kv_begin = kv_begin;
+    args.kv_end = kv_end;
+    if (share->n_parts > 0) {
+        const size_t part_len = (size_t)n_rows * args.n_heads * (args.v_dim + 2);
+        args.partial = partials_of(job, share, head) + index * part_len;
+        args.part = share->kv_begin / KERNEL_ATTN_SPLIT + index;
+    }
+    job->d->kernels.attention[op->kv.dtype](&args);
+}
+
+/* Puts the parts of every cut sequence together; task = sequence x KV head. */
+static void merge_task(void *arg, uint32_t task, uint32_t thread) {
+    const attention_job *job = arg;
+    (void)thread;
+    const uint32_t head = task % job->op->kv.n_kv_heads;
+    const attn_share *share = &job->shares[task / job->op->kv.n_kv_heads];
+    if (share->n_parts > 0) {
+        const batch_seq *s = &job->op->batch->seqs[task / job->op->kv.n_kv_heads];
+        const attention_args args = make_args(job, s, 0, s->n_rows, head);
+        job->d->kernels.attention_merge(&args, partials_of(job, share, head), share->n_parts);
+    }
 }
 
 void device_cpu_attention(device *dev, const op_attention *op) {
     device_cpu *d = device_cpu_of(dev);
+    const batch *b = op->batch;
     WEFT_DEBUG_ASSERT(op->n_heads % op->kv.n_kv_heads == 0);
     WEFT_ASSERT(op->kv.k_dim <= KERNEL_HEAD_DIM_MAX);
     WEFT_ASSERT(op->kv.v_dim <= KERNEL_HEAD_DIM_MAX);
-    tile_job job = {.d = d, .attention = op, .batch = op->batch, .n_kv_heads = op->kv.n_kv_heads};
-    pool_run(d->pool, attention_task, &job, count_tiles(op->batch) * op->kv.n_kv_heads);
+    const size_t shares_bytes = b->n_seqs * sizeof(attn_share);
+    WEFT_ASSERT(shares_bytes <= d->workspace_bytes);
+    attention_job job = {.d = d,
+                         .op = op,
+                         .shares = (attn_share *)(void *)d->workspace,
+                         .partials = (float *)(void *)(d->workspace + shares_bytes)};
+    for (uint32_t i = 0; i < b->n_seqs; i++) {
+        const batch_seq *s = &b->seqs[i];
+        uint32_t begin, end, last;
+        visible_range(op, s, 0, &begin, &end);
+        visible_range(op, s, s->n_rows - 1, &last, &end);
+        job.shares[i] = (attn_share){.n_rows = s->n_rows, .kv_begin = begin, .kv_end = end};
+    }
+    const attn_shape shape = {
+        .n_heads = op->n_heads,
+        .n_kv_heads = op->kv.n_kv_heads,
+        .v_dim = op->kv.v_dim,
+        .n_threads = pool_threads(d->pool),
+        .partial_floats = (d->workspace_bytes - shares_bytes) / sizeof(float),
+    };
+    job.tasks = attn_split(&shape, job.shares, b->n_seqs);
+    pool_run(d->pool, attention_task, &job, job.tasks.n_tasks);
+    if (job.tasks.n_split > 0) {
+        pool_run(d->pool, merge_task, &job, b->n_seqs * op->kv.n_kv_heads);
+    }
 }

@@ -12,7 +12,7 @@ typedef struct device_cpu {
     device base;
     pool *pool;
     kernels_cpu kernels;
-    char *workspace; /* quantised activations of the product being run */
+    char *workspace; /* of the operation being run */
     size_t workspace_bytes;
 } device_cpu;
 

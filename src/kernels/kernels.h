@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "layout/act.h"
+#include "layout/attn_split.h"
 #include "layout/pack.h"
 #include "layout/page.h"
 #include "weft/dtype.h"
@@ -49,8 +50,8 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
 
 /* ---- attention over pages ---- */
 
-#define KERNEL_ATTN_BLOCK 64u  /* positions in one step of the online softmax, aligned to 0 */
-#define KERNEL_ATTN_SPLIT 512u /* positions in a part, aligned to 0; parts merge in order */
+#define KERNEL_ATTN_BLOCK 64u /* positions in one step of the online softmax, aligned to 0 */
+#define KERNEL_ATTN_SPLIT ATTN_SPLIT_LEN /* positions in a part, aligned to 0; merged in order */
 #define KERNEL_HEAD_DIM_MAX 1024u
 
 /* Queries of one sequence against one KV head of one layer.
@@ -67,7 +68,8 @@ typedef struct attention_args {
     float *out;     /* [n_rows][n_heads][v_dim], rows out_stride floats apart */
     const float *q; /* [n_rows][n_heads][k_dim], rows q_stride floats apart */
     size_t out_stride, q_stride;
-    const uint8_t *k, *v;     /* this layer's and head's cache, page 0 position 0 */
+    const uint8_t *k, *v;     /* this layer's and head's cache, page 0 position 0; v may be k (MLA:
+                               * a value is the first v_dim of its key, v_row_bytes that of k) */
     size_t page_stride_bytes; /* same for K and V */
     size_t k_row_bytes, v_row_bytes;
     const uint32_t *pages;    /* block table, indexed by position / 16 */

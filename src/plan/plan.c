@@ -10,6 +10,7 @@
 
 #include "base/compiler.h"
 #include "layout/act.h"
+#include "layout/attn_split.h"
 #include "layout/pack.h"
 #include "layout/page.h"
 #include "tensor/tensor.h"
@@ -82,9 +83,15 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
     return base + max_u64(max_u64(attention, ffn), head);
 }
 
-static uint64_t workspace_bytes(const geometry *g, uint32_t batch_rows) {
+/* Products and attention use it in turn. */
+static uint64_t workspace_bytes(const geometry *g, const plan *p, uint32_t n_threads) {
     const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
-    return act_workspace_bytes(batch_rows, widest);
+    const attn_shape shape = {.n_heads = g->n_heads,
+                              .n_kv_heads = g->n_kv_heads,
+                              .v_dim = g->v_dim,
+                              .n_threads = n_threads};
+    return max_u64(act_workspace_bytes(p->batch_rows, widest),
+                   attn_workspace_bytes(&shape, p->seqs, p->ctx));
 }
 
 static uint64_t meta_array_count(const weights *w, const char *key) {
@@ -296,7 +303,7 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
     }
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
-    p.workspace_bytes = workspace_bytes(g, p.batch_rows);
+    p.workspace_bytes = workspace_bytes(g, &p, request->n_threads);
     p.process_bytes = process_bytes(g, w, request->n_threads) + table_bytes(&p);
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);

@@ -51,7 +51,7 @@ typedef struct plan {
     uint64_t kv_pool_bytes;
     uint64_t state_bytes, state_pool_bytes;
     uint64_t scratch_bytes;   /* device_scratch of one forward */
-    uint64_t workspace_bytes; /* the device's own: quantised activations */
+    uint64_t workspace_bytes; /* the device's own: activations, parts of attention */
     uint64_t process_bytes;   /* code, libraries, vocabulary, threads, buffers */
     uint64_t total_bytes;
     uint32_t n_groups;

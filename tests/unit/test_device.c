@@ -239,6 +239,79 @@ static void check_attention(bench *b) {
     device_free(b->dev, kv.data, 6 * one_page);
 }
 
+/* One long sequence and three short ones, a row each: the long one is cut over the context as soon
+ * as there are threads for it, and no bit of the result changes. */
+#define LONG 2100u
+#define SHORT 30u
+static float decode_q[4 * HEADS * DIM], decode_kv[2][(LONG + 3 * SHORT) * KV_HEADS * DIM];
+
+static void decode_on(uint32_t n_threads, float *out) {
+    static uint32_t pages[LONG / PAGE_TOKENS + 1 + 3 * 2];
+    const uint32_t n_pages = sizeof pages / sizeof pages[0], page_long = LONG / PAGE_TOKENS + 1;
+    const size_t one_page = page_bytes(WEFT_DTYPE_F16, KV_HEADS, DIM, DIM);
+    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
+    weft_error err = {0};
+    device_kv kv = {.page_stride_bytes = one_page,
+                    .dtype = WEFT_DTYPE_F16,
+                    .n_kv_heads = KV_HEADS,
+                    .k_dim = DIM,
+                    .v_dim = DIM};
+    assert_int_equal(device_alloc(b.dev, &kv.data, n_pages * one_page, &err), WEFT_OK);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        pages[i] = n_pages - 1 - i;
+    }
+    batch_seq seqs[4] = {{.n_rows = LONG, .pages = {pages}}};
+    for (uint32_t i = 1; i < 4; i++) {
+        seqs[i] = (batch_seq){.row_first = LONG + (i - 1) * SHORT,
+                              .n_rows = SHORT,
+                              .pages = {pages + page_long + 2 * (i - 1)}};
+    }
+    const batch prompt = {.n_rows = LONG + 3 * SHORT, .n_seqs = 4, .seqs = seqs};
+    const size_t row_bytes = KV_HEADS * DIM * sizeof(float);
+    const op_kv_store store = {
+        .kv = kv,
+        .k = {decode_kv[0], row_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .v = {decode_kv[1], row_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .batch = &prompt};
+    b.dev->ops->kv_store(b.dev, &store);
+    for (uint32_t i = 0; i < 4; i++) {
+        seqs[i].n_past = seqs[i].n_rows - 1;
+        seqs[i].row_first = i;
+        seqs[i].n_rows = 1;
+    }
+    const batch step = {.n_rows = 4, .n_seqs = 4, .seqs = seqs};
+    const op_attention op = {
+        .out = {out, HEADS * DIM * sizeof(float), 4, HEADS * DIM, WEFT_DTYPE_F32},
+        .q = {decode_q, HEADS * DIM * sizeof(float), 4, HEADS * DIM, WEFT_DTYPE_F32},
+        .kv = kv,
+        .batch = &step,
+        .n_heads = HEADS,
+        .scale = 0.25f};
+    b.dev->ops->attention(b.dev, &op);
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
+    device_free(b.dev, kv.data, n_pages * one_page);
+    close_bench(&b);
+}
+
+static void a_context_cut_over_threads_keeps_its_bits(void **state) {
+    (void)state;
+    static float one[4 * HEADS * DIM], many[4 * HEADS * DIM];
+    random_state = 5;
+    for (size_t i = 0; i < sizeof decode_q / sizeof decode_q[0]; i++) {
+        decode_q[i] = 4 * random_value();
+    }
+    for (size_t i = 0; i < sizeof decode_kv[0] / sizeof decode_kv[0][0]; i++) {
+        decode_kv[0][i] = random_value();
+        decode_kv[1][i] = random_value();
+    }
+    decode_on(1, one);
+    for (uint32_t n_threads = 2; n_threads <= 5; n_threads++) {
+        memset(many, 0, sizeof many);
+        decode_on(n_threads, many);
+        assert_memory_equal(one, many, sizeof one);
+    }
+}
+
 static void attention_reads_its_own_pages(void **state) {
     (void)state;
     for_every_device(check_attention);
@@ -363,6 +436,7 @@ int main(void) {
         cmocka_unit_test(several_products_at_once_are_the_products),
         cmocka_unit_test(packing_loses_nothing_on_any_device),
         cmocka_unit_test(attention_reads_its_own_pages),
+        cmocka_unit_test(a_context_cut_over_threads_keeps_its_bits),
         cmocka_unit_test(page_bytes_are_those_of_the_plan),
         cmocka_unit_test(operations_run_in_the_order_given),
         cmocka_unit_test(scratch_is_taken_and_released_like_a_stack),

@@ -129,7 +129,13 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
     assert_int_equal(u.scratch_bytes, rig.plan.scratch_bytes);
     assert_int_equal(executor_scratch_peak(rig.exec), plan_scratch_bytes(&rig.geo, ALL, TAIL));
     assert_int_equal(u.kv_pool_bytes, rig.plan.kv_pool_bytes);
-    assert_int_equal(u.workspace_bytes, act_workspace_bytes(ALL, widest_input(&rig.geo)));
+    const attn_shape shape = {.n_heads = rig.geo.n_heads,
+                              .n_kv_heads = rig.geo.n_kv_heads,
+                              .v_dim = rig.geo.v_dim,
+                              .n_threads = c.n_threads};
+    const uint64_t products = act_workspace_bytes(ALL, widest_input(&rig.geo));
+    const uint64_t attention = attn_workspace_bytes(&shape, c.request.seqs, c.request.ctx);
+    assert_int_equal(u.workspace_bytes, products > attention ? products : attention);
     assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
     bits_rig_close(&rig);
 }
