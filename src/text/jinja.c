@@ -1,13 +1,10 @@
 /* jinja.c - the public face: compile once, render many times.
  *
  * A compiled template is one arena with the normalised source and the tree, plus the table of
- * variable names. Rendering makes a jinja_run with an arena of its own, turns the variables that
- * the template mentions into values, and walks the tree. Variables it never mentions are not
- * even converted.
+ * variable names. Rendering makes a jinja_run with an arena of its own, reads the variables into
+ * it, and walks the tree.
  */
 #include "text/jinja.h"
-
-#include <jansson.h>
 
 #include "text/jinja_run.h"
 
@@ -18,8 +15,6 @@ struct jinja {
     jinja_source source;
     jinja_tree tree;
 };
-
-static weft_status render_into(jinja_run *run, const jinja *j, const json_t *variables, buf *out);
 
 weft_status jinja_compile(jinja **out, str source, const char *name, weft_error *err) {
     if (source.len > JINJA_SOURCE_BYTES_MAX) {
@@ -58,49 +53,45 @@ bool jinja_mentions(const jinja *j, const char *variable) {
     return strmap_get(&j->tree.names, str_from_cstr(variable), &id);
 }
 
-weft_status jinja_render(const jinja *j, str variables_json, const jinja_options *options, buf *out,
-                         weft_error *err) {
-    json_error_t why;
-    json_t *variables = json_loadb(variables_json.data, variables_json.len, JSON_ALLOW_NUL, &why);
-    if (variables == NULL) {
-        return weft_fail(err, WEFT_INVALID, "%s: variables are not valid JSON: line %d: %s",
-                         j->source.name, why.line, why.text);
+weft_status jinja_run_create(jinja_run **out, const jinja *j, const jinja_options *options,
+                             weft_error *err) {
+    const jinja_options none = {0};
+    jinja_run *run = mem_zalloc(MEM_TEXT, 1, sizeof(*run));
+    if (run == NULL) {
+        return weft_fail(err, WEFT_NOMEM, "%s: no memory to render it", j->source.name);
     }
-    const weft_status status = jinja_render_json(j, variables, options, out, err);
-    json_decref(variables);
-    return status;
+    run->tree = &j->tree;
+    run->source = &j->source;
+    run->options = options != NULL ? *options : none;
+    run->err = err;
+    run->steps_max = run->options.steps_max != 0 ? run->options.steps_max : JINJA_STEPS_MAX;
+    arena_init(&run->memory, MEM_TEXT,
+               run->options.memory_bytes_max != 0 ? run->options.memory_bytes_max
+                                                  : JINJA_MEMORY_BYTES_MAX);
+    *out = run;
+    return WEFT_OK;
 }
 
-weft_status jinja_render_json(const jinja *j, const json_t *variables, const jinja_options *options,
-                              buf *out, weft_error *err) {
-    if (!json_is_object(variables)) {
-        return weft_fail(err, WEFT_INVALID, "%s: variables must be a JSON object", j->source.name);
+void jinja_run_destroy(jinja_run **run) {
+    if (*run == NULL) {
+        return;
     }
-    const jinja_options none = {0};
-    options = options != NULL ? options : &none;
-    jinja_run run = {.tree = &j->tree,
-                     .source = &j->source,
-                     .options = options,
-                     .err = err,
-                     .steps_max = options->steps_max != 0 ? options->steps_max : JINJA_STEPS_MAX};
-    arena_init(&run.memory, MEM_TEXT,
-               options->memory_bytes_max != 0 ? options->memory_bytes_max : JINJA_MEMORY_BYTES_MAX);
-    const weft_status status = render_into(&run, j, variables, out);
-    arena_deinit(&run.memory);
-    return status;
+    arena_deinit(&(*run)->memory);
+    mem_free(*run);
+    *run = NULL;
 }
 
 /* Fills run->globals with the built-in functions and the given variables. */
-static weft_status set_globals(jinja_run *run, const jinja *j, const json_t *variables) {
+static weft_status set_globals(jinja_run *run, const jinja_dict *variables) {
     void *globals;
-    JINJA_TRY(jinja_run_alloc(run, j->tree.n_names, sizeof(jinja_value), &globals));
+    const jinja_tree *tree = run->tree;
+    JINJA_TRY(jinja_run_alloc(run, tree->n_names, sizeof(jinja_value), &globals));
     run->globals = globals;
-    for (uint32_t i = 0; i < j->tree.n_names; i++) {
-        const jinja_builtin *function = jinja_function_find(j->tree.name_texts[i]);
-        const str name = j->tree.name_texts[i];
-        const json_t *given = json_object_getn(variables, name.data, name.len);
+    for (uint32_t i = 0; i < tree->n_names; i++) {
+        const jinja_builtin *function = jinja_function_find(tree->name_texts[i]);
+        const jinja_value *given = jinja_dict_find(variables, tree->name_texts[i]);
         if (given != NULL) {
-            JINJA_TRY(jinja_from_json(run, given, &run->globals[i]));
+            run->globals[i] = *given;
         } else if (function != NULL) {
             void *bound;
             JINJA_TRY(jinja_run_alloc(run, 1, sizeof(jinja_bound), &bound));
@@ -111,15 +102,42 @@ static weft_status set_globals(jinja_run *run, const jinja *j, const json_t *var
     return WEFT_OK;
 }
 
-static weft_status render_into(jinja_run *run, const jinja *j, const json_t *variables, buf *out) {
+weft_status jinja_run_render(jinja_run *run, const jinja_dict *variables, str *out) {
     jinja_writer text;
     jinja_writer_init(&text, run);
     run->out = &text;
-    JINJA_TRY(set_globals(run, j, variables));
-    JINJA_TRY(jinja_exec(run, &j->tree.body));
-    if (!buf_reserve(out, text.len)) {
-        return jinja_run_fail(run, WEFT_LIMIT, "no room for %zu bytes of output", text.len);
-    }
-    buf_append_str(out, jinja_text(jinja_writer_value(&text)));
+    JINJA_TRY(set_globals(run, variables));
+    JINJA_TRY(jinja_exec(run, &run->tree->body));
+    *out = jinja_text(jinja_writer_value(&text));
     return WEFT_OK;
+}
+
+static weft_status read_variables(jinja_run *run, str json, jinja_dict **out) {
+    jinja_value v;
+    JINJA_TRY(jinja_read_json(run, json, "variables are not valid JSON", &v));
+    if (v.kind != JINJA_DICT) {
+        return weft_fail(run->err, WEFT_INVALID, "variables must be a JSON object");
+    }
+    *out = v.as.dict;
+    return WEFT_OK;
+}
+
+weft_status jinja_render(const jinja *j, str variables_json, const jinja_options *options, buf *out,
+                         weft_error *err) {
+    jinja_run *run = NULL;
+    jinja_dict *variables = NULL;
+    str text;
+    weft_status status = jinja_run_create(&run, j, options, err);
+    if (status == WEFT_OK) {
+        status = read_variables(run, variables_json, &variables);
+    }
+    if (status == WEFT_OK) {
+        status = jinja_run_render(run, variables, &text);
+    }
+    if (status == WEFT_OK && !buf_append_str(out, text)) {
+        status = weft_fail(err, WEFT_LIMIT, "%s: no room for %zu bytes of output", j->source.name,
+                           text.len);
+    }
+    jinja_run_destroy(&run);
+    return status;
 }

@@ -43,12 +43,6 @@ typedef struct jinja_options {
 weft_status jinja_render(const jinja *j, str variables_json, const jinja_options *options, buf *out,
                          weft_error *err) WEFT_NODISCARD;
 
-/* The same with the variables already parsed. They are only read and may be dropped afterwards. */
-struct json_t;
-weft_status jinja_render_json(const jinja *j, const struct json_t *variables,
-                              const jinja_options *options, buf *out,
-                              weft_error *err) WEFT_NODISCARD;
-
 /* True when the template text mentions a top-level variable (for example "tools"). */
 bool jinja_mentions(const jinja *j, const char *variable);
 

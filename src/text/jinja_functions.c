@@ -152,7 +152,7 @@ static weft_status function_strftime_now(jinja_run *run, jinja_value self, const
         memcpy(pattern + 1, format.data, format.len);
     }
     pattern[format.len + 1] = '\0';
-    const time_t now = (time_t)run->options->now_unix_s;
+    const time_t now = (time_t)run->options.now_unix_s;
     struct tm parts;
     if (localtime_r(&now, &parts) == NULL) {
         return jinja_run_fail(run, WEFT_INVALID, "strftime_now: the time is out of range");

@@ -2,65 +2,79 @@
  *
  * Out: exactly json.dumps(value, ensure_ascii=False, indent, separators, sort_keys), which is
  * what transformers installs as the tojson filter; unlike jinja2's own it does not escape
- * HTML's characters. In: the parsed document of jansson, whose strings are borrowed: the
- * document must outlive the render.
+ * HTML's characters. In: straight from the text, whose strings are borrowed where they have no
+ * escapes: the text must outlive the render.
  */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "text/jinja_run.h"
 #include "text/jinja_unicode.h"
+#include "text/json_reader.h"
 
-static weft_status from_array(jinja_run *run, const json_t *json, jinja_value *out) {
+/* What the reader has to say against the text is written by jinja_read_json. */
+static weft_status malformed(const json_reader *r) {
+    weft_error why;
+    return json_reader_status(r, &why);
+}
+
+static weft_status read_array(jinja_run *run, json_reader *r, jinja_value *out) {
     jinja_list list;
-    const size_t count = json_array_size(json);
-    JINJA_TRY(jinja_list_init(run, &list, count));
-    for (size_t i = 0; i < count; i++) {
+    JINJA_TRY(jinja_list_init(run, &list, 0));
+    for (json_event e = json_reader_next(r); e != JSON_EVENT_ARRAY_END; e = json_reader_next(r)) {
         jinja_value item;
-        JINJA_TRY(jinja_from_json(run, json_array_get(json, i), &item));
+        JINJA_TRY(jinja_read_value(run, r, e, &item));
         JINJA_TRY(jinja_list_push(run, &list, item));
     }
     return jinja_list_value(run, JINJA_LIST, &list, out);
 }
 
-static weft_status from_object(jinja_run *run, const json_t *json, jinja_value *out) {
+/* A key that comes twice has its first place and its last value, as in Python. */
+static weft_status read_object(jinja_run *run, json_reader *r, jinja_value *out) {
     jinja_dict *d;
-    JINJA_TRY(jinja_dict_create(run, json_object_size(json), &d));
-    json_t *object = (json_t *)(uintptr_t)json; /* jansson iterates without const */
-    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
-        const char *key = json_object_iter_key(at);
+    JINJA_TRY(jinja_dict_create(run, 0, &d));
+    for (json_event e = json_reader_next(r); e == JSON_EVENT_KEY; e = json_reader_next(r)) {
+        const jinja_value key = jinja_string(r->text);
         jinja_value value;
-        JINJA_TRY(jinja_from_json(run, json_object_iter_value(at), &value));
-        /* Keys of one object differ, so the search of jinja_dict_set is not needed. */
-        d->entries[d->count++] =
-            (jinja_entry){.key = jinja_string(str_from_cstr(key)), .value = value};
-        if (d->index != NULL) {
-            jinja_dict_index_add(d, d->count - 1);
-        }
+        JINJA_TRY(jinja_read_value(run, r, json_reader_next(r), &value));
+        JINJA_TRY(jinja_dict_set(run, d, key, value));
     }
     *out = jinja_dict_value(d);
+    return r->last == JSON_EVENT_ERROR ? malformed(r) : WEFT_OK;
+}
+
+/* Depth is bounded by the run and by the reader. */
+weft_status jinja_read_value(jinja_run *run, json_reader *r, json_event event, jinja_value *out) {
+    switch (event) {
+    case JSON_EVENT_STRING: *out = jinja_string(r->text); return WEFT_OK;
+    case JSON_EVENT_INTEGER: *out = jinja_int(r->integer); return WEFT_OK;
+    case JSON_EVENT_REAL: *out = jinja_float(r->real); return WEFT_OK;
+    case JSON_EVENT_TRUE:
+    case JSON_EVENT_FALSE: *out = jinja_bool(event == JSON_EVENT_TRUE); return WEFT_OK;
+    case JSON_EVENT_NULL: *out = jinja_none(); return WEFT_OK;
+    case JSON_EVENT_ARRAY:
+    case JSON_EVENT_OBJECT: break;
+    default: return malformed(r);
+    }
+    JINJA_TRY(jinja_run_enter(run));
+    JINJA_TRY(event == JSON_EVENT_ARRAY ? read_array(run, r, out) : read_object(run, r, out));
+    jinja_run_leave(run);
     return WEFT_OK;
 }
 
-weft_status jinja_from_json(jinja_run *run, const json_t *json, jinja_value *out) {
-    switch (json_typeof(json)) {
-    case JSON_NULL: *out = jinja_none(); return WEFT_OK;
-    case JSON_TRUE:
-    case JSON_FALSE: *out = jinja_bool(json_is_true(json)); return WEFT_OK;
-    case JSON_INTEGER: *out = jinja_int(json_integer_value(json)); return WEFT_OK;
-    case JSON_REAL: *out = jinja_float(json_real_value(json)); return WEFT_OK;
-    case JSON_STRING:
-        *out = jinja_string(str_from(json_string_value(json), json_string_length(json)));
-        return WEFT_OK;
-    case JSON_ARRAY:
-    case JSON_OBJECT: break;
+weft_status jinja_read_json(jinja_run *run, str text, const char *what, jinja_value *out) {
+    json_reader r;
+    weft_error why;
+    json_reader_init(&r, text, &run->memory);
+    weft_status status = jinja_read_value(run, &r, json_reader_next(&r), out);
+    if (status == WEFT_OK) {
+        json_reader_next(&r);
     }
-    JINJA_TRY(jinja_run_enter(run));
-    JINJA_TRY(json_is_array(json) ? from_array(run, json, out) : from_object(run, json, out));
-    jinja_run_leave(run);
-    return WEFT_OK;
+    if (json_reader_status(&r, &why) != WEFT_OK) {
+        status = weft_fail(run->err, WEFT_INVALID, "%s: %s", what, why.message);
+    }
+    return status;
 }
 
 typedef struct json_style {

@@ -21,6 +21,7 @@
 #include "text/jinja_source.h"
 #include "text/jinja_tree.h"
 #include "text/jinja_value.h"
+#include "text/json_reader.h"
 
 /* Evaluations inside each other: expressions, bodies, macro calls. Each costs a few hundred
  * bytes of the thread's stack. */
@@ -53,7 +54,7 @@ struct jinja_run {
     arena memory;
     const jinja_tree *tree;
     const jinja_source *source;
-    const jinja_options *options;
+    jinja_options options;
     weft_error *err;
     uint64_t n_steps;
     uint64_t steps_max;
@@ -182,11 +183,20 @@ weft_status jinja_percent(jinja_run *run, str format, jinja_value args,
 weft_status jinja_str_format(jinja_run *run, jinja_value self, const jinja_call *call,
                              jinja_value *out) WEFT_NODISCARD;
 
-/* jinja_json.c */
-struct json_t;
-weft_status jinja_from_json(jinja_run *run, const struct json_t *json,
+/* jinja_json.c. Texts without escapes stay views of the JSON, which must outlive the run. */
+weft_status jinja_read_value(jinja_run *run, json_reader *r, json_event event,
+                             jinja_value *out) WEFT_NODISCARD; /* what the event begins */
+/* A whole document; what is wrong with it is said behind what, as in "variables: line 1, ...". */
+weft_status jinja_read_json(jinja_run *run, str text, const char *what,
                             jinja_value *out) WEFT_NODISCARD;
 weft_status jinja_to_json(jinja_run *run, jinja_value self, const jinja_value *args,
                           jinja_value *out) WEFT_NODISCARD;
+
+/* jinja.c: a render in steps, for callers that make the variables themselves. out lasts as long as
+ * the run, which is good for one render. */
+weft_status jinja_run_create(jinja_run **out, const jinja *j, const jinja_options *options,
+                             weft_error *err) WEFT_NODISCARD;
+void jinja_run_destroy(jinja_run **run);
+weft_status jinja_run_render(jinja_run *run, const jinja_dict *variables, str *out) WEFT_NODISCARD;
 
 #endif /* WEFT_TEXT_JINJA_RUN_H */

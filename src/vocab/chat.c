@@ -1,13 +1,15 @@
 /* chat.c - requests become prompts.
  *
- * The request's messages are copied where they have to change, put beside the variables every
- * template expects, and rendered:
+ * The request is read straight into the values a template works with, in the memory of the render
+ * that follows. The messages are changed there as templates need them:
  *
- *   messages   arguments of tool calls that are JSON text become objects; content given as
- *              parts is joined to one string when the template cannot walk through parts;
- *              reasoning is known under each of the names templates use
- *   tools, documents   as given, or none
- *   bos_token, eos_token, add_generation_prompt, and everything in chat_template_kwargs
+ *   null members     are left out, as in transformers
+ *   arguments        of tool calls that are JSON text become the object they spell
+ *   parts            of text alone are joined to one string where the template cannot walk
+ *   reasoning        is known under each of the names templates use
+ *
+ * and rendered beside tools, documents (as given, or none), bos_token, eos_token,
+ * add_generation_prompt, and everything in chat_template_kwargs.
  *
  * Whether a template handles parts is found out once, by rendering one message of one part: if
  * its text comes out without the quotes of a printed list, it does.
@@ -17,15 +19,16 @@
  */
 #include "vocab/chat.h"
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
-#include "text/jinja.h"
+#include "text/jinja_run.h"
+#include "text/jinja_unicode.h"
 
 #define NAME "chat template"
 #define CONTINUE_TAG "CONTINUE_FINAL_MESSAGE_TAG "
 #define PROBE_TEXT "weft-probe"
+#define PROBE \
+    "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"" PROBE_TEXT "\"}]}]"
 
 struct chat {
     jinja *template;
@@ -34,17 +37,41 @@ struct chat {
     bool takes_parts; /* content may stay a list of parts */
 };
 
+/* The members of a request that mean something here; the rest is only checked to be JSON. */
+typedef enum member {
+    MEMBER_MESSAGES,
+    MEMBER_TOOLS,
+    MEMBER_DOCUMENTS,
+    MEMBER_KWARGS,
+    MEMBER_ADDS_PROMPT,
+    MEMBER_CONTINUES,
+    MEMBER_COUNT
+} member;
+
+static const char *const member_names[MEMBER_COUNT] = {
+    [MEMBER_MESSAGES] = "messages",
+    [MEMBER_TOOLS] = "tools",
+    [MEMBER_DOCUMENTS] = "documents",
+    [MEMBER_KWARGS] = "chat_template_kwargs",
+    [MEMBER_ADDS_PROMPT] = "add_generation_prompt",
+    [MEMBER_CONTINUES] = "continue_final_message",
+};
+
 typedef struct request {
-    const json_t *json; /* borrowed */
-    json_t *messages;   /* a deep copy, changed as the template needs it */
-    json_t *variables;
+    const chat *chat;
+    jinja_run *run;
+    weft_error *err;
+    jinja_value members[MEMBER_COUNT]; /* none where absent */
+    bool adds_prompt;
     bool is_continued;
-    char *final_text; /* the content that is continued */
+    str final_text; /* the content that is continued */
 } request;
 
 static bool probe_parts(const chat *c);
-static weft_status read_request(const chat *c, request *r, weft_error *err);
-static weft_status cut_at_tag(const request *r, buf *text, weft_error *err);
+static weft_status read_members(request *r, str json);
+static weft_status prepare_request(request *r);
+static weft_status render(request *r, str *text);
+static weft_status cut_at_tag(const request *r, str *prompt);
 
 weft_status chat_create(chat **out, str template_source, str bos_text, str eos_text,
                         weft_error *err) {
@@ -81,300 +108,318 @@ void chat_destroy(chat **c) {
     *c = NULL;
 }
 
-static weft_status render(const chat *c, const json_t *variables, buf *out, weft_error *err) {
+/* All members none, a prompt for the model to go on from. */
+static weft_status request_init(request *r, const chat *c, weft_error *err) {
     const jinja_options options = {.now_unix_s = clock_unix_s()};
-    return jinja_render_json(c->template, variables, &options, out, err);
+    *r = (request){.chat = c, .err = err, .adds_prompt = true};
+    for (size_t i = 0; i < MEMBER_COUNT; i++) {
+        r->members[i] = jinja_none();
+    }
+    return jinja_run_create(&r->run, c->template, &options, err);
 }
 
 weft_status chat_apply(const chat *c, str request_json, buf *out, weft_error *err) {
-    request r = {0};
-    buf text;
-    json_error_t why;
-    buf_init(&text, MEM_VOCAB, JINJA_OUTPUT_BYTES_MAX);
-    json_t *json = json_loadb(request_json.data, request_json.len, JSON_ALLOW_NUL, &why);
-    weft_status status = WEFT_OK;
-    if (json == NULL) {
-        status = weft_fail(err, WEFT_INVALID, "the chat request is not valid JSON: line %d: %s",
-                           why.line, why.text);
-        goto done;
-    }
-    r.json = json;
-    status = read_request(c, &r, err);
+    request r;
+    str text;
+    weft_status status = request_init(&r, c, err);
     if (status == WEFT_OK) {
-        status = render(c, r.variables, &text, err);
+        status = read_members(&r, request_json);
+    }
+    if (status == WEFT_OK) {
+        status = prepare_request(&r);
+    }
+    if (status == WEFT_OK) {
+        status = render(&r, &text);
     }
     if (status == WEFT_OK && r.is_continued) {
-        status = cut_at_tag(&r, &text, err);
+        status = cut_at_tag(&r, &text);
     }
-    if (status == WEFT_OK && !buf_append_str(out, buf_view(&text))) {
+    if (status == WEFT_OK && !buf_append_str(out, text)) {
         status = weft_fail(err, WEFT_LIMIT, "no room for a prompt of %zu bytes", text.len);
     }
-done:
-    buf_deinit(&text);
-    mem_free(r.final_text);
-    json_decref(r.variables);
-    json_decref(r.messages);
-    json_decref(json);
+    jinja_run_destroy(&r.run);
     return status;
-}
-
-static weft_status no_memory(weft_error *err) {
-    return weft_fail(err, WEFT_NOMEM, "out of memory for the chat request");
-}
-
-/* json_object_set_new with one kind of failure; takes value, which may be NULL: out of memory. */
-static weft_status set_variable(json_t *object, const char *key, json_t *value, weft_error *err) {
-    return json_object_set_new(object, key, value) == 0 ? WEFT_OK : no_memory(err);
-}
-
-/* The variables of a template around the given messages. */
-static weft_status make_variables(const chat *c, json_t *messages, bool adds_prompt, json_t **out,
-                                  weft_error *err) {
-    json_t *v = json_object();
-    weft_status status = v != NULL ? WEFT_OK : no_memory(err);
-    const struct {
-        const char *name;
-        json_t *value;
-    } variables[] = {
-        {"messages", json_incref(messages)}, {"tools", json_null()},
-        {"documents", json_null()},          {"add_generation_prompt", json_boolean(adds_prompt)},
-        {"bos_token", json_string(c->bos)},  {"eos_token", json_string(c->eos)},
-    };
-    for (size_t i = 0; i < WEFT_LEN(variables); i++) {
-        if (status == WEFT_OK) {
-            status = set_variable(v, variables[i].name, variables[i].value, err);
-        } else {
-            json_decref(variables[i].value);
-        }
-    }
-    if (status != WEFT_OK) {
-        json_decref(v);
-        return status;
-    }
-    *out = v;
-    return WEFT_OK;
 }
 
 static bool probe_parts(const chat *c) {
-    bool takes_parts = false;
-    json_t *variables = NULL;
-    buf text;
-    buf_init(&text, MEM_VOCAB, 1 << 20);
-    json_t *messages = json_pack("[{s:s, s:[{s:s, s:s}]}]", "role", "user", "content", "type",
-                                 "text", "text", PROBE_TEXT);
-    if (messages != NULL && make_variables(c, messages, true, &variables, NULL) == WEFT_OK &&
-        render(c, variables, &text, NULL) == WEFT_OK) {
-        const str prompt = buf_view(&text);
-        const size_t at = str_find(prompt, STR_LIT(PROBE_TEXT), 0);
-        takes_parts = at != SIZE_MAX && str_find(prompt, STR_LIT("'" PROBE_TEXT), 0) == SIZE_MAX &&
-                      str_find(prompt, STR_LIT("\"" PROBE_TEXT), 0) == SIZE_MAX;
+    request r;
+    str prompt = {0};
+    weft_error err;
+    weft_status status = request_init(&r, c, &err);
+    if (status == WEFT_OK) {
+        status = jinja_read_json(r.run, STR_LIT(PROBE), "probe", &r.members[MEMBER_MESSAGES]);
     }
-    buf_deinit(&text);
-    json_decref(variables);
-    json_decref(messages);
+    if (status == WEFT_OK) {
+        status = render(&r, &prompt);
+    }
+    const bool takes_parts = status == WEFT_OK &&
+                             str_find(prompt, STR_LIT(PROBE_TEXT), 0) != SIZE_MAX &&
+                             str_find(prompt, STR_LIT("'" PROBE_TEXT), 0) == SIZE_MAX &&
+                             str_find(prompt, STR_LIT("\"" PROBE_TEXT), 0) == SIZE_MAX;
+    jinja_run_destroy(&r.run);
     return takes_parts;
 }
 
-/* Parts that are all text, as one string. NULL when memory is out; *is_text says whether every
- * part was text. */
-static json_t *join_parts(const json_t *parts, bool *is_text) {
-    buf text;
-    buf_init(&text, MEM_VOCAB, JINJA_OUTPUT_BYTES_MAX);
-    *is_text = true;
-    for (size_t i = 0; i < json_array_size(parts) && *is_text; i++) {
-        const json_t *part = json_array_get(parts, i);
-        const json_t *value = json_object_get(part, "text");
-        *is_text = json_is_string(value);
-        buf_append(&text, json_string_value(value), json_string_length(value));
-    }
-    json_t *joined = text.is_failed ? NULL : json_stringn(buf_cstr(&text), text.len);
-    buf_deinit(&text);
-    return joined;
+/* What is wrong with the text of a request, if anything is. */
+static weft_status check_json(const json_reader *reader, weft_error *err) {
+    weft_error why;
+    return json_reader_status(reader, &why) == WEFT_OK
+               ? WEFT_OK
+               : weft_fail(err, WEFT_INVALID, "the chat request is not valid JSON: %s",
+                           why.message);
 }
 
-static weft_status flatten_content(json_t *message, weft_error *err) {
-    const json_t *content = json_object_get(message, "content");
-    if (!json_is_array(content)) {
+static weft_status read_members(request *r, str json) {
+    json_reader reader;
+    json_reader_init(&reader, json, &r->run->memory);
+    json_event e = json_reader_next(&reader);
+    if (e != JSON_EVENT_OBJECT && e != JSON_EVENT_ERROR) {
+        json_reader_skip(&reader);
+        JINJA_TRY(check_json(&reader, r->err));
+        return weft_fail(r->err, WEFT_INVALID, "the chat request must be an object");
+    }
+    while ((e = json_reader_next(&reader)) == JSON_EVENT_KEY) {
+        size_t i = 0;
+        while (i < MEMBER_COUNT && !str_eq_cstr(reader.text, member_names[i])) {
+            i++;
+        }
+        if (i == MEMBER_COUNT) {
+            json_reader_skip(&reader);
+            continue;
+        }
+        e = json_reader_next(&reader);
+        const weft_status status = jinja_read_value(r->run, &reader, e, &r->members[i]);
+        if (status != WEFT_OK) {
+            JINJA_TRY(check_json(&reader, r->err));
+            return status;
+        }
+    }
+    json_reader_next(&reader);
+    return check_json(&reader, r->err);
+}
+
+/* A flag of the request; absent and null mean the default. */
+static weft_status read_flag(const request *r, member which, bool fallback, bool *out) {
+    const jinja_value v = r->members[which];
+    if (v.kind != JINJA_NONE && v.kind != JINJA_BOOL) {
+        return weft_fail(r->err, WEFT_INVALID, "%s must be true or false", member_names[which]);
+    }
+    *out = v.kind == JINJA_NONE ? fallback : v.as.boolean;
+    return WEFT_OK;
+}
+
+static const jinja_value *string_of(const jinja_dict *d, const char *key) {
+    const jinja_value *v = jinja_dict_find(d, str_from_cstr(key));
+    return v != NULL && v->kind == JINJA_STRING ? v : NULL;
+}
+
+static weft_status set(const request *r, jinja_dict *d, const char *key, jinja_value value) {
+    return jinja_dict_set(r->run, d, jinja_string(str_from_cstr(key)), value);
+}
+
+/* The message without members that are null: a template then sees them as undefined. */
+static weft_status drop_nulls(const request *r, jinja_value *message) {
+    const jinja_dict *from = message->as.dict;
+    bool has_null = false;
+    for (uint32_t i = 0; i < from->count && !has_null; i++) {
+        has_null = from->entries[i].value.kind == JINJA_NONE;
+    }
+    if (!has_null) {
         return WEFT_OK;
     }
-    bool is_text;
-    json_t *joined = join_parts(content, &is_text);
-    if (!is_text) {
-        json_decref(joined);
-        return WEFT_OK; /* the template has to say what it makes of images */
+    jinja_dict *to;
+    JINJA_TRY(jinja_dict_create(r->run, from->count, &to));
+    for (uint32_t i = 0; i < from->count; i++) {
+        const jinja_entry *e = &from->entries[i];
+        if (e->value.kind != JINJA_NONE) {
+            JINJA_TRY(jinja_dict_set(r->run, to, e->key, e->value));
+        }
     }
-    return set_variable(message, "content", joined, err);
+    *message = jinja_dict_value(to);
+    return WEFT_OK;
 }
 
-/* {"arguments": "{\"a\": 1}"} becomes {"arguments": {"a": 1}}; text that is no object stays. */
-static weft_status parse_arguments(json_t *message, weft_error *err) {
-    json_t *calls = json_object_get(message, "tool_calls");
-    for (size_t i = 0; i < json_array_size(calls); i++) {
-        json_t *function = json_object_get(json_array_get(calls, i), "function");
-        const json_t *arguments = json_object_get(function, "arguments");
-        if (!json_is_string(arguments)) {
-            continue;
+/* Parts that are all text become one string; the template has to say what it makes of images. */
+static weft_status flatten_content(const request *r, jinja_dict *message) {
+    const jinja_value *content = jinja_dict_find(message, STR_LIT("content"));
+    if (content == NULL || content->kind != JINJA_LIST) {
+        return WEFT_OK;
+    }
+    jinja_writer text;
+    jinja_writer_init(&text, r->run);
+    for (uint32_t i = 0; i < content->as.list->count; i++) {
+        const jinja_value part = content->as.list->items[i];
+        const jinja_value *v = part.kind == JINJA_DICT ? string_of(part.as.dict, "text") : NULL;
+        if (v == NULL) {
+            return WEFT_OK;
         }
-        json_t *parsed = json_loadb(json_string_value(arguments), json_string_length(arguments),
-                                    JSON_ALLOW_NUL, NULL);
-        if (!json_is_object(parsed)) {
-            json_decref(parsed);
-            continue;
-        }
-        const weft_status status = set_variable(function, "arguments", parsed, err);
-        if (status != WEFT_OK) {
-            return status;
+        JINJA_TRY(jinja_write(&text, jinja_text(*v)));
+    }
+    return set(r, message, "content", jinja_writer_value(&text));
+}
+
+/* "{\"a\": 1}" becomes {"a": 1}; text that is no object stays text. */
+static weft_status parse_arguments(const request *r, jinja_dict *function) {
+    const jinja_value *arguments = string_of(function, "arguments");
+    if (arguments == NULL) {
+        return WEFT_OK;
+    }
+    json_reader reader;
+    jinja_value parsed;
+    jinja_run *run = r->run;
+    weft_error *const err = run->err;
+    const uint32_t depth = run->depth;
+    weft_error ignored;
+    json_reader_init(&reader, jinja_text(*arguments), &run->memory);
+    if (json_reader_next(&reader) != JSON_EVENT_OBJECT) {
+        return WEFT_OK;
+    }
+    run->err = &ignored; /* what is wrong with text that stays text is nobody's affair */
+    const weft_status status = jinja_read_value(run, &reader, JSON_EVENT_OBJECT, &parsed);
+    run->err = err;
+    run->depth = depth;
+    if (status != WEFT_OK || json_reader_next(&reader) != JSON_EVENT_END) {
+        return WEFT_OK;
+    }
+    return set(r, function, "arguments", parsed);
+}
+
+static weft_status parse_calls(const request *r, const jinja_dict *message) {
+    const jinja_value *calls = jinja_dict_find(message, STR_LIT("tool_calls"));
+    const uint32_t count = calls != NULL && calls->kind == JINJA_LIST ? calls->as.list->count : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const jinja_value call = calls->as.list->items[i];
+        const jinja_value *function =
+            call.kind == JINJA_DICT ? jinja_dict_find(call.as.dict, STR_LIT("function")) : NULL;
+        if (function != NULL && function->kind == JINJA_DICT) {
+            JINJA_TRY(parse_arguments(r, function->as.dict));
         }
     }
     return WEFT_OK;
 }
 
-/* Reasoning is "reasoning_content" to most templates and "thinking" to some. */
-static weft_status alias_reasoning(json_t *message, weft_error *err) {
+/* Reasoning is "reasoning_content" to most templates and "thinking" to some; the copies stand where
+ * transformers puts them, should a template print the message. */
+static weft_status alias_reasoning(const request *r, jinja_value *message) {
     static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
-    json_t *reasoning = NULL;
-    for (size_t i = 0; i < WEFT_LEN(names) && reasoning == NULL; i++) {
-        json_t *given = json_object_get(message, names[i]);
-        reasoning = given != NULL && !json_is_null(given) ? given : NULL;
+    const jinja_value *given = NULL;
+    for (size_t i = 0; i < WEFT_LEN(names) && given == NULL; i++) {
+        given = jinja_dict_find(message->as.dict, str_from_cstr(names[i]));
     }
-    if (reasoning == NULL) {
+    if (given == NULL) {
         return WEFT_OK;
     }
-    json_incref(reasoning);
-    weft_status status = set_variable(message, names[0], json_incref(reasoning), err);
-    if (status == WEFT_OK && json_object_get(message, names[1]) == NULL) {
-        status = set_variable(message, names[1], json_incref(reasoning), err);
+    const jinja_value reasoning = *given;
+    const jinja_dict *from = message->as.dict;
+    jinja_dict *to;
+    JINJA_TRY(jinja_dict_create(r->run, (size_t)from->count + 2, &to));
+    JINJA_TRY(set(r, to, "thinking", reasoning));
+    for (uint32_t i = 0; i < from->count; i++) {
+        JINJA_TRY(jinja_dict_set(r->run, to, from->entries[i].key, from->entries[i].value));
     }
-    json_decref(reasoning);
-    return status;
+    *message = jinja_dict_value(to);
+    return set(r, to, "reasoning_content", reasoning);
 }
 
-static weft_status prepare_message(const chat *c, json_t *message, size_t index, weft_error *err) {
-    if (!json_is_object(message)) {
-        return weft_fail(err, WEFT_INVALID, "messages[%zu] must be an object", index);
+static weft_status prepare_message(const request *r, jinja_value *message, uint32_t index) {
+    if (message->kind != JINJA_DICT) {
+        return weft_fail(r->err, WEFT_INVALID, "messages[%u] must be an object", index);
     }
-    if (!json_is_string(json_object_get(message, "role"))) {
-        return weft_fail(err, WEFT_INVALID, "messages[%zu].role must be a string", index);
+    if (string_of(message->as.dict, "role") == NULL) {
+        return weft_fail(r->err, WEFT_INVALID, "messages[%u].role must be a string", index);
     }
-    weft_status status = c->takes_parts ? WEFT_OK : flatten_content(message, err);
-    if (status == WEFT_OK) {
-        status = parse_arguments(message, err);
+    JINJA_TRY(drop_nulls(r, message));
+    if (!r->chat->takes_parts) {
+        JINJA_TRY(flatten_content(r, message->as.dict));
     }
-    return status == WEFT_OK ? alias_reasoning(message, err) : status;
+    JINJA_TRY(parse_calls(r, message->as.dict));
+    return alias_reasoning(r, message);
 }
 
 /* The object and key whose string is the text to continue: the content, or its last text part. */
-static json_t *final_holder(json_t *message, const char **key) {
-    json_t *content = json_object_get(message, "content");
+static jinja_dict *final_holder(jinja_dict *message, const char **key) {
+    const jinja_value *content = jinja_dict_find(message, STR_LIT("content"));
     *key = "content";
-    for (size_t i = json_array_size(content); i > 0; i--) {
-        json_t *part = json_array_get(content, i - 1);
-        if (json_is_string(json_object_get(part, "text"))) {
-            *key = "text";
-            return part;
+    if (content == NULL || content->kind != JINJA_LIST) {
+        return string_of(message, "content") != NULL ? message : NULL;
+    }
+    *key = "text";
+    for (uint32_t i = content->as.list->count; i > 0; i--) {
+        const jinja_value part = content->as.list->items[i - 1];
+        if (part.kind == JINJA_DICT && string_of(part.as.dict, "text") != NULL) {
+            return part.as.dict;
         }
     }
-    return json_is_string(content) ? message : NULL;
+    return NULL;
 }
 
-static weft_status tag_final_message(request *r, weft_error *err) {
+static weft_status tag_final_message(request *r) {
     const char *key;
-    json_t *last = json_array_get(r->messages, json_array_size(r->messages) - 1);
-    json_t *holder = final_holder(last, &key);
+    const jinja_list *messages = r->members[MEMBER_MESSAGES].as.list;
+    jinja_dict *holder = final_holder(messages->items[messages->count - 1].as.dict, &key);
     if (holder == NULL) {
-        return weft_fail(err, WEFT_INVALID,
+        return weft_fail(r->err, WEFT_INVALID,
                          "continue_final_message: the final message has no text to continue");
     }
-    const json_t *text = json_object_get(holder, key);
-    buf tagged;
-    buf_init(&tagged, MEM_VOCAB, JINJA_OUTPUT_BYTES_MAX);
-    buf_append(&tagged, json_string_value(text), json_string_length(text));
-    r->final_text = mem_strndup(MEM_VOCAB, buf_cstr(&tagged), tagged.len);
-    buf_append_cstr(&tagged, CONTINUE_TAG);
-    json_t *value = tagged.is_failed || r->final_text == NULL
-                        ? NULL
-                        : json_stringn(buf_cstr(&tagged), tagged.len);
-    buf_deinit(&tagged);
-    return set_variable(holder, key, value, err);
+    r->final_text = jinja_text(*string_of(holder, key));
+    jinja_writer tagged;
+    jinja_writer_init(&tagged, r->run);
+    JINJA_TRY(jinja_write(&tagged, r->final_text));
+    JINJA_TRY(jinja_write(&tagged, STR_LIT(CONTINUE_TAG)));
+    return set(r, holder, key, jinja_writer_value(&tagged));
 }
 
-static weft_status read_flag(const request *r, const char *name, bool fallback, bool *out,
-                             weft_error *err) {
-    const json_t *v = json_object_get(r->json, name);
-    *out = v == NULL || json_is_null(v) ? fallback : json_is_true(v);
-    if (v != NULL && !json_is_boolean(v) && !json_is_null(v)) {
-        return weft_fail(err, WEFT_INVALID, "%s must be true or false", name);
+static weft_status prepare_messages(request *r) {
+    const jinja_value messages = r->members[MEMBER_MESSAGES];
+    if (messages.kind != JINJA_LIST || messages.as.list->count == 0) {
+        return weft_fail(r->err, WEFT_INVALID, "messages must be a non-empty array");
+    }
+    for (uint32_t i = 0; i < messages.as.list->count; i++) {
+        JINJA_TRY(prepare_message(r, &messages.as.list->items[i], i));
+    }
+    return r->is_continued ? tag_final_message(r) : WEFT_OK;
+}
+
+static weft_status prepare_request(request *r) {
+    JINJA_TRY(read_flag(r, MEMBER_CONTINUES, false, &r->is_continued));
+    JINJA_TRY(read_flag(r, MEMBER_ADDS_PROMPT, !r->is_continued, &r->adds_prompt));
+    if (r->is_continued && r->adds_prompt) {
+        return weft_fail(r->err, WEFT_INVALID,
+                         "add_generation_prompt and continue_final_message exclude each other");
+    }
+    JINJA_TRY(prepare_messages(r));
+    for (member m = MEMBER_TOOLS; m <= MEMBER_DOCUMENTS; m++) {
+        jinja_value *v = &r->members[m];
+        if (v->kind != JINJA_NONE && v->kind != JINJA_LIST) {
+            return weft_fail(r->err, WEFT_INVALID, "%s must be an array", member_names[m]);
+        }
+        if (v->kind == JINJA_LIST && v->as.list->count == 0) {
+            *v = jinja_none(); /* an empty list of tools is no tools */
+        }
+    }
+    const jinja_kind kwargs = (jinja_kind)r->members[MEMBER_KWARGS].kind;
+    if (kwargs != JINJA_NONE && kwargs != JINJA_DICT) {
+        return weft_fail(r->err, WEFT_INVALID, "chat_template_kwargs must be an object");
     }
     return WEFT_OK;
 }
 
-static weft_status read_messages(const chat *c, request *r, weft_error *err) {
-    const json_t *messages = json_object_get(r->json, "messages");
-    if (!json_is_array(messages) || json_array_size(messages) == 0) {
-        return weft_fail(err, WEFT_INVALID, "messages must be a non-empty array");
+/* The prompt; it lasts as long as the run. */
+static weft_status render(request *r, str *text) {
+    jinja_dict *v;
+    const jinja_value kwargs = r->members[MEMBER_KWARGS];
+    JINJA_TRY(jinja_dict_create(r->run, 8, &v));
+    JINJA_TRY(set(r, v, "messages", r->members[MEMBER_MESSAGES]));
+    JINJA_TRY(set(r, v, "tools", r->members[MEMBER_TOOLS]));
+    JINJA_TRY(set(r, v, "documents", r->members[MEMBER_DOCUMENTS]));
+    JINJA_TRY(set(r, v, "add_generation_prompt", jinja_bool(r->adds_prompt)));
+    JINJA_TRY(set(r, v, "bos_token", jinja_string(str_from_cstr(r->chat->bos))));
+    JINJA_TRY(set(r, v, "eos_token", jinja_string(str_from_cstr(r->chat->eos))));
+    for (uint32_t i = 0; kwargs.kind == JINJA_DICT && i < kwargs.as.dict->count; i++) {
+        const jinja_entry *e = &kwargs.as.dict->entries[i];
+        JINJA_TRY(jinja_dict_set(r->run, v, e->key, e->value));
     }
-    r->messages = json_deep_copy(messages);
-    if (r->messages == NULL) {
-        return no_memory(err);
-    }
-    for (size_t i = 0; i < json_array_size(r->messages); i++) {
-        const weft_status status = prepare_message(c, json_array_get(r->messages, i), i, err);
-        if (status != WEFT_OK) {
-            return status;
-        }
-    }
-    return WEFT_OK;
-}
-
-/* Copies the optional arrays of the request and the caller's own variables. */
-static weft_status add_extras(const request *r, weft_error *err) {
-    static const char *const arrays[] = {"tools", "documents"};
-    for (size_t i = 0; i < WEFT_LEN(arrays); i++) {
-        json_t *v = json_object_get(r->json, arrays[i]);
-        if (v == NULL || json_is_null(v)) {
-            continue;
-        }
-        if (!json_is_array(v)) {
-            return weft_fail(err, WEFT_INVALID, "%s must be an array", arrays[i]);
-        }
-        if (json_array_size(v) > 0 && /* an empty list of tools is no tools */
-            set_variable(r->variables, arrays[i], json_incref(v), err) != WEFT_OK) {
-            return WEFT_NOMEM;
-        }
-    }
-    json_t *extra = json_object_get(r->json, "chat_template_kwargs");
-    if (extra != NULL && !json_is_null(extra) && !json_is_object(extra)) {
-        return weft_fail(err, WEFT_INVALID, "chat_template_kwargs must be an object");
-    }
-    if (json_is_object(extra) && json_object_update(r->variables, extra) != 0) {
-        return no_memory(err);
-    }
-    return WEFT_OK;
-}
-
-static weft_status read_request(const chat *c, request *r, weft_error *err) {
-    bool adds_prompt;
-    if (!json_is_object(r->json)) {
-        return weft_fail(err, WEFT_INVALID, "the chat request must be an object");
-    }
-    weft_status status = read_flag(r, "continue_final_message", false, &r->is_continued, err);
-    if (status == WEFT_OK) {
-        status = read_flag(r, "add_generation_prompt", !r->is_continued, &adds_prompt, err);
-    }
-    if (status == WEFT_OK && r->is_continued && adds_prompt) {
-        status = weft_fail(err, WEFT_INVALID,
-                           "add_generation_prompt and continue_final_message exclude each other");
-    }
-    if (status == WEFT_OK) {
-        status = read_messages(c, r, err);
-    }
-    if (status == WEFT_OK && r->is_continued) {
-        status = tag_final_message(r, err);
-    }
-    if (status == WEFT_OK) {
-        status = make_variables(c, r->messages, adds_prompt, &r->variables, err);
-    }
-    return status == WEFT_OK ? add_extras(r, err) : status;
+    return jinja_run_render(r->run, v, text);
 }
 
 static size_t find_last(str s, str what) {
@@ -385,24 +430,20 @@ static size_t find_last(str s, str what) {
     return found;
 }
 
-static weft_status cut_at_tag(const request *r, buf *text, weft_error *err) {
+static weft_status cut_at_tag(const request *r, str *prompt) {
     const str tag = STR_LIT(CONTINUE_TAG);
     const str bare_tag = str_slice(tag, 0, tag.len - 1);
-    const str final_text = str_trim(str_from_cstr(r->final_text));
-    const str prompt = buf_view(text);
-    const size_t at = find_last(prompt, bare_tag);
-    if (at == SIZE_MAX || str_find(prompt, final_text, 0) == SIZE_MAX) {
-        return weft_fail(err, WEFT_INVALID,
+    const str final_text = jinja_str_lstrip(jinja_str_rstrip(r->final_text));
+    const size_t at = find_last(*prompt, bare_tag);
+    if (at == SIZE_MAX || jinja_str_find(*prompt, final_text, 0) == SIZE_MAX) {
+        return weft_fail(r->err, WEFT_INVALID,
                          "continue_final_message: the final message does not appear in the prompt "
                          "that the chat template makes");
     }
-    str kept = str_slice(prompt, 0, at);
-    if (!str_starts_with(str_slice(prompt, at, prompt.len), tag)) {
-        while (kept.len > 0 && str_trim(str_slice(kept, kept.len - 1, kept.len)).len == 0) {
-            kept.len--; /* the template trims, so the blanks before the tag go too */
-        }
+    const bool is_whole = str_starts_with(str_slice(*prompt, at, prompt->len), tag);
+    *prompt = str_slice(*prompt, 0, at);
+    if (!is_whole) { /* the template trims, so the blanks before the tag go too */
+        *prompt = jinja_str_rstrip(*prompt);
     }
-    text->len = kept.len;
-    text->data[kept.len] = '\0';
     return WEFT_OK;
 }

@@ -162,9 +162,10 @@ static void messages_point_at_line_and_column(void **state) {
 }
 
 static void variables_must_be_an_object(void **state) {
-    expect("x", "[]", WEFT_INVALID, "t: variables must be a JSON object");
+    expect("x", "[]", WEFT_INVALID, "variables must be a JSON object");
     expect("x", "{", WEFT_INVALID,
-           "t: variables are not valid JSON: line 1: string or '}' expected near end of file");
+           "variables are not valid JSON: line 1, column 2: a key in quotes was expected, found "
+           "the end");
 }
 
 static void source_must_be_utf8(void **state) {
