@@ -3,6 +3,7 @@
 Imported by make_cases.py and by the tests; needs jinja2 and nothing else.
 """
 
+import functools
 import json
 from datetime import datetime
 
@@ -23,6 +24,16 @@ class Generation(jinja2.ext.Extension):
 
     def _render(self, caller):
         return caller()
+
+
+class Dict:
+    """dict(...), and of its methods only fromkeys."""
+
+    def __call__(self, *args, **kwargs):
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args, **kwargs):
+        return dict.fromkeys(*args, **kwargs)
 
 
 class Namespace(jinja2.utils.Namespace):
@@ -60,13 +71,24 @@ def environment():
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    env.globals["dict"] = Dict()
     env.globals["namespace"] = Namespace
     return env
 
 
+@functools.lru_cache(maxsize=8)
+def compiled(source):
+    return environment().from_string(source)
+
+
+def render_or_error(source, variables):
+    """The text and None, or None and what Python raised: whatever it is, it is a refusal here."""
+    try:
+        return compiled(source).render(**variables), None
+    except Exception as e:
+        return None, e
+
+
 def render(source, variables):
     """The text, or None when jinja2 refuses the template or fails in it."""
-    try:
-        return environment().from_string(source).render(**variables)
-    except Exception:  # whatever Python raises is a refusal here
-        return None
+    return render_or_error(source, variables)[0]
