@@ -26,6 +26,7 @@ typedef struct weft_runtime_options {
     uint32_t n_threads; /* 0 = one per physical core this process may use */
     uint32_t cpu_mask;  /* limits the instruction sets used; all bits set = no limit */
     uint64_t mem_bytes; /* budget for all engines; 0 = no limit */
+    bool is_unpinned;   /* the system may move threads from core to core */
 } weft_runtime_options;
 
 WEFT_API weft_runtime_options weft_runtime_options_default(void);

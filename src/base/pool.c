@@ -14,10 +14,12 @@
  * would have to sleep through 2^32 loops between its read and its swap.)
  *
  * Waiting: workers look at the ticket for SPIN_NS after their last task, then sleep on a
- * condition. The pair "store ticket, then read n_sleeping" here and "raise n_sleeping, then
- * read ticket" there is sequentially consistent, so one of the two sides sees the other. The
- * caller waits for the last tasks in the same way: it spins, then sleeps. With more
- * threads than processors nobody spins, since that would take the time of whoever has work.
+ * condition. Waking takes about as long as a short loop, so a worker often comes when the loop it
+ * was woken for is over: it then spins for the next one instead of lying down again. The pair
+ * "store ticket, then read n_sleeping" here and "raise n_sleeping, then read ticket" there is
+ * sequentially consistent, so one of the two sides sees the other. The caller waits for the last
+ * tasks in the same way: it spins, then sleeps. With more threads than processors nobody spins,
+ * since that would take the time of whoever has work.
  */
 #include "base/pool.h"
 
@@ -47,6 +49,7 @@ struct pool {
     worker *workers; /* [n_threads - 1] */
     uint32_t n_threads;
     uint32_t n_started;
+    bool is_pinned;
     uint64_t spin_ns;
     pthread_mutex_t lock;
     pthread_cond_t wake; /* workers wait here for a ticket */
@@ -70,6 +73,7 @@ struct pool {
     char pad_end[CACHE_LINE_BYTES];
 };
 
+static weft_status create(pool **out, uint32_t n_threads, bool is_pinned, weft_error *err);
 static weft_status workers_start(pool *p, weft_error *err);
 static void run_inline(pool_task_fn *fn, void *arg, uint32_t n_tasks);
 static void publish(pool *p, uint32_t n_tasks);
@@ -82,6 +86,14 @@ static void sleep_for_news(pool *p);
 static void pause_briefly(void);
 
 weft_status pool_create(pool **out, uint32_t n_threads, weft_error *err) {
+    return create(out, n_threads, true, err);
+}
+
+weft_status pool_create_unpinned(pool **out, uint32_t n_threads, weft_error *err) {
+    return create(out, n_threads, false, err);
+}
+
+static weft_status create(pool **out, uint32_t n_threads, bool is_pinned, weft_error *err) {
     if (n_threads > POOL_THREADS_MAX) {
         return weft_fail(err, WEFT_LIMIT, "%u threads asked for, at most %d are allowed",
                          (unsigned)n_threads, POOL_THREADS_MAX);
@@ -95,6 +107,7 @@ weft_status pool_create(pool **out, uint32_t n_threads, weft_error *err) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for a thread pool");
     }
     p->n_threads = n_threads;
+    p->is_pinned = is_pinned;
     p->spin_ns = n_threads <= os_cpus() ? SPIN_NS : 0;
     if (pthread_mutex_init(&p->lock, NULL) != 0) {
         mem_free(p);
@@ -210,26 +223,30 @@ static void publish(pool *p, uint32_t n_tasks) {
     pthread_mutex_unlock(&p->lock);
 }
 
+static bool is_finished(const pool *p) {
+    return atomic_load_explicit(&p->n_unfinished, memory_order_acquire) == 0;
+}
+
 static void wait_until_finished(pool *p) {
-    const uint64_t spin_ns = p->spin_ns;
-    uint64_t start = 0;
-    while (atomic_load_explicit(&p->n_unfinished, memory_order_acquire) != 0) {
+    if (is_finished(p)) {
+        return;
+    }
+    const uint64_t start = p->spin_ns > 0 ? clock_now_ns() : 0;
+    do {
         for (int i = 0; i < PAUSES_PER_LOOK; i++) {
+            if (is_finished(p)) {
+                return;
+            }
             pause_briefly();
         }
-        const uint64_t now = clock_now_ns();
-        start = start != 0 ? start : now;
-        if (now - start < spin_ns) {
-            continue;
-        }
-        pthread_mutex_lock(&p->lock);
-        atomic_store(&p->caller_sleeps, true);
-        while (atomic_load(&p->n_unfinished) != 0) {
-            pthread_cond_wait(&p->done, &p->lock);
-        }
-        atomic_store(&p->caller_sleeps, false);
-        pthread_mutex_unlock(&p->lock);
+    } while (p->spin_ns > 0 && clock_now_ns() - start < p->spin_ns);
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_sleeps, true);
+    while (atomic_load(&p->n_unfinished) != 0) {
+        pthread_cond_wait(&p->done, &p->lock);
     }
+    atomic_store(&p->caller_sleeps, false);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* Claims and runs tasks until none is left. Finished tasks are counted once at the end, not one
@@ -264,7 +281,9 @@ static void *worker_main(void *arg) {
     char name[16];
     (void)snprintf(name, sizeof name, "weft-%u", (unsigned)w->index);
     os_thread_name(name);
-    (void)os_thread_pin(w->index, p->n_threads);
+    if (p->is_pinned) {
+        (void)os_thread_pin(w->index, p->n_threads);
+    }
     while (!atomic_load_explicit(&p->is_stopping, memory_order_acquire)) {
         work_off(p, w->index);
         if (!spin_for_news(p)) {
@@ -297,7 +316,7 @@ static bool spin_for_news(pool *p) {
 static void sleep_for_news(pool *p) {
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->n_sleeping, 1);
-    while (!has_news(p)) {
+    if (!has_news(p)) {
         pthread_cond_wait(&p->wake, &p->lock);
     }
     atomic_fetch_sub(&p->n_sleeping, 1);

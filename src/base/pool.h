@@ -23,6 +23,9 @@ typedef void pool_task_fn(void *arg, uint32_t task, uint32_t thread);
 /* n_threads includes the caller of pool_run; 0 means one per physical core this process may
  * use (affinity and cgroup limits respected). */
 weft_status pool_create(pool **out, uint32_t n_threads, weft_error *err) WEFT_NODISCARD;
+/* The same with workers that the system may move from core to core. pool_create keeps each on one
+ * core when there is one for each (os_thread_pin). */
+weft_status pool_create_unpinned(pool **out, uint32_t n_threads, weft_error *err) WEFT_NODISCARD;
 void pool_destroy(pool **p);
 
 uint32_t pool_threads(const pool *p);

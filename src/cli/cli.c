@@ -43,6 +43,7 @@ weft_status cli_runtime_options(const cli_model_options *o, weft_runtime_options
     *out = weft_runtime_options_default();
     out->n_threads = o->threads;
     out->mem_bytes = o->mem_bytes;
+    out->is_unpinned = o->is_unpinned;
     if (o->cpu_mask != NULL && !cpu_mask_parse(str_from_cstr(o->cpu_mask), &out->cpu_mask)) {
         return weft_fail(err, WEFT_INVALID,
                          "option --cpu-mask is '%s', wanted names such as avx2,avx512 or none",

@@ -33,6 +33,7 @@ typedef struct cli_model_options {
     uint32_t ctx;
     uint64_t mem_bytes;
     bool is_verbose;
+    bool is_unpinned;
 } cli_model_options;
 
 weft_status cli_runtime_options(const cli_model_options *o, weft_runtime_options *out,

@@ -13,7 +13,8 @@ weft_status cli_model_start(cli_model *m, const cli_model_options *o, bool is_de
     weft_runtime_options runtime;
     weft_status status = cli_runtime_options(o, &runtime, err);
     if (status == WEFT_OK) {
-        status = pool_create(&m->pool, runtime.n_threads, err);
+        status = runtime.is_unpinned ? pool_create_unpinned(&m->pool, runtime.n_threads, err)
+                                     : pool_create(&m->pool, runtime.n_threads, err);
     }
     if (status != WEFT_OK) {
         return status;

@@ -295,6 +295,8 @@ int cmd_bench(int argc, char **argv) {
         {"--reps", 'r', ARGS_U32, &o.reps, 1, REPS_MAX, "N", "repetitions; the median counts (5)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
+        {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
+         "let the system move threads from core to core"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
         {"--json", 0, ARGS_FLAG, &o.is_json, 0, 0, NULL, "one JSON document on stdout"},
     };

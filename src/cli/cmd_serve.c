@@ -191,6 +191,8 @@ int cmd_serve(int argc, char **argv) {
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
+        {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
+         "let the system move threads from core to core"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
     };
     const args_command command = {

@@ -29,7 +29,8 @@ weft_status weft_runtime_create(weft_runtime **out, const weft_runtime_options *
     cpu_flags_format(rt->cpu_flags, rt->cpu_text, sizeof rt->cpu_text);
     pthread_cond_init(&rt->turn_over, NULL);
     pthread_mutex_init(&rt->lock, NULL);
-    weft_status status = pool_create(&rt->pool, o.n_threads, err);
+    weft_status status = o.is_unpinned ? pool_create_unpinned(&rt->pool, o.n_threads, err)
+                                       : pool_create(&rt->pool, o.n_threads, err);
     if (status == WEFT_OK) {
         status = device_cpu_create(&rt->dev, rt->pool, rt->cpu_flags, err);
     }

@@ -168,6 +168,29 @@ static void zero_means_one_thread_per_core(void **state) {
     pool_destroy(&p);
 }
 
+/* How many processors each thread may use. */
+static void note_processors(void *arg, uint32_t task, uint32_t thread) {
+    (void)task;
+    uint32_t *n_allowed = arg;
+    n_allowed[thread] = os_cpus();
+    const struct timespec moment = {.tv_nsec = 1000000};
+    (void)nanosleep(&moment, NULL); /* so that the other thread gets a task too */
+}
+
+static void unpinned_threads_may_use_every_processor(void **state) {
+    (void)state;
+    pool *p = NULL;
+    static uint32_t n_allowed[POOL_THREADS_MAX];
+    assert_int_equal(pool_create_unpinned(&p, 0, NULL),
+                     WEFT_OK); /* a number that would be pinned */
+    const uint32_t n_threads = pool_threads(p);
+    pool_run(p, note_processors, n_allowed, 8 * n_threads);
+    for (uint32_t i = 0; i < n_threads; i++) {
+        assert_true(n_allowed[i] == os_cpus() || n_allowed[i] == 0); /* 0: it came too late */
+    }
+    pool_destroy(&p);
+}
+
 static void too_many_threads_are_refused(void **state) {
     (void)state;
     pool *p = NULL;
@@ -220,6 +243,7 @@ int main(void) {
         cmocka_unit_test(tasks_run_side_by_side),
         cmocka_unit_test(idle_pools_use_no_processor),
         cmocka_unit_test(zero_means_one_thread_per_core),
+        cmocka_unit_test(unpinned_threads_may_use_every_processor),
         cmocka_unit_test(too_many_threads_are_refused),
         cmocka_unit_test(refused_memory_leaves_nothing_behind),
         cmocka_unit_test(destroying_accepts_nothing),
