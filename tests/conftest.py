@@ -11,9 +11,14 @@ import pathlib
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 
 import pytest
+
+USER_ENVIRONMENT = dict(os.environ)  # where get_model finds what is downloaded already
+CACHE = tempfile.TemporaryDirectory(prefix="weft-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name  # the programs under test keep packed weights there
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL_FIXTURES = {"smollm2", "gemma3", "smollm2_server"}
@@ -41,7 +46,7 @@ def weft():
 
 def get_model(name):
     result = subprocess.run([str(ROOT / "scripts" / "get_model"), name], text=True,
-                            capture_output=True, stdin=subprocess.DEVNULL)
+                            capture_output=True, stdin=subprocess.DEVNULL, env=USER_ENVIRONMENT)
     assert result.returncode == 0, result.stderr
     return pathlib.Path(result.stdout.splitlines()[-1])
 

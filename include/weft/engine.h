@@ -47,6 +47,10 @@ typedef struct weft_engine_options {
     uint32_t batch_rows;   /* tokens of one forward; 0 = 512 */
     weft_dtype kv_type;    /* F16 (default), F32, Q8_0, Q4_0 */
     uint64_t kv_mem_bytes; /* for all KV pools; 0 = `seqs` full contexts */
+    /* A folder where packed weights are kept between starts (docs/memory.md), and the most bytes
+     * that all files there may have together. NULL or 0: none are kept. */
+    const char *pack_cache_dir;
+    uint64_t pack_cache_bytes;
     weft_progress_fn *progress;
     void *progress_user;
 } weft_engine_options;

@@ -12,10 +12,13 @@
 
 #include "base/status.h"
 
-/* A read-only file in memory. len may be 0, then data is NULL. */
+/* A read-only file in memory. len may be 0, then data is NULL. The last three tell whether a path
+ * still names the same file with the same content. */
 typedef struct os_mapping {
     const uint8_t *data;
     size_t len;
+    uint64_t device, inode;
+    int64_t modified_ns;
 } os_mapping;
 
 /* The whole file, private and read-only. Errors name the path. */
@@ -64,6 +67,9 @@ bool os_thread_pin(uint32_t nth, uint32_t count);
  * kernels keep a tile of 350 KB on it. Returns pthread_create's code. */
 #define OS_STACK_BYTES ((size_t)2 << 20)
 int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg);
+
+/* The calling thread gets a processor only when nobody else wants it. */
+void os_thread_yield_to_others(void);
 
 /* Names the calling thread for debuggers; at most 15 characters are kept. */
 void os_thread_name(const char *name);

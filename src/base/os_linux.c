@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cgroup.h"
@@ -83,6 +84,9 @@ bool os_thread_pin(uint32_t nth, uint32_t count) {
     }
     return false;
 }
+
+/* Linux keeps a nice value for each thread, whatever POSIX says of processes. */
+void os_thread_yield_to_others(void) { (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 19); }
 
 void os_thread_name(const char *name) {
     char shortened[16];

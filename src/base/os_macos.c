@@ -10,6 +10,7 @@
 
 #include <mach/mach.h>
 #include <pthread.h>
+#include <pthread/qos.h>
 #include <stdio.h>
 #include <sys/sysctl.h>
 #include <sys/types.h>
@@ -64,6 +65,10 @@ bool os_thread_pin(uint32_t nth, uint32_t count) {
     (void)nth;
     (void)count;
     return false;
+}
+
+void os_thread_yield_to_others(void) {
+    (void)pthread_set_qos_class_self_np(QOS_CLASS_BACKGROUND, 0);
 }
 
 void os_thread_name(const char *name) {

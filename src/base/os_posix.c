@@ -42,6 +42,15 @@ static void advise(const os_mapping *m, size_t from, size_t to, int advice);
 static size_t page_bytes(void);
 static void *map_anonymous(size_t bytes);
 
+static int64_t modified_ns(const struct stat *st) {
+#if defined(__APPLE__)
+    const struct timespec t = st->st_mtimespec;
+#else
+    const struct timespec t = st->st_mtim;
+#endif
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 weft_status os_map_file(os_mapping *out, const char *path, weft_error *err) {
     int fd = -1;
     /* Without O_NONBLOCK, opening a pipe by mistake would wait for a writer. */
@@ -66,6 +75,9 @@ weft_status os_map_file(os_mapping *out, const char *path, weft_error *err) {
         goto done;
     }
     m.len = (size_t)st.st_size;
+    m.device = (uint64_t)st.st_dev;
+    m.inode = (uint64_t)st.st_ino;
+    m.modified_ns = modified_ns(&st);
     if (m.len > 0) {
         void *data = mmap(NULL, m.len, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {

@@ -4,12 +4,15 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
 
+#define PATH_BYTES_MAX 4096u
+#define PACK_CACHE_BYTES_DEFAULT ((uint64_t)8 << 30)
 #define QUIET_NS 500000000u /* work shorter than this shows no progress */
 #define STEP_NS 100000000u
 #define PLAIN_STEP_NS 2000000000u
@@ -63,11 +66,39 @@ weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) {
     return WEFT_OK;
 }
 
+weft_status cli_pack_cache(const char *text, const char **dir, uint64_t *bytes, weft_error *err) {
+    static char path[PATH_BYTES_MAX];
+    *bytes = PACK_CACHE_BYTES_DEFAULT;
+    *dir = NULL;
+    if (text != NULL && strcmp(text, "off") == 0) {
+        *bytes = 0;
+        return WEFT_OK;
+    }
+    if (text != NULL && !str_parse_bytes(str_from_cstr(text), bytes)) {
+        return weft_fail(err, WEFT_INVALID,
+                         "option --pack-cache is '%s', wanted a size such as 8G, or off", text);
+    }
+    const char *base = getenv("XDG_CACHE_HOME");
+    const char *below = "/weft/packed";
+    if (base == NULL || base[0] != '/') { /* the XDG rules: a relative path is to be ignored */
+        base = getenv("HOME");
+        below = "/.cache/weft/packed";
+    }
+    const int n = base != NULL ? snprintf(path, sizeof path, "%s%s", base, below) : -1;
+    *dir = n > 0 && (size_t)n < sizeof path ? path : NULL;
+    return WEFT_OK;
+}
+
 weft_status cli_model_options_check(const cli_model_options *o, weft_error *err) {
     weft_runtime_options runtime;
     weft_dtype kv_type;
-    const weft_status status = cli_runtime_options(o, &runtime, err);
-    return status == WEFT_OK ? cli_kv_type(o->kv_type, &kv_type, err) : status;
+    const char *dir = NULL;
+    uint64_t bytes = 0;
+    weft_status status = cli_runtime_options(o, &runtime, err);
+    if (status == WEFT_OK) {
+        status = cli_kv_type(o->kv_type, &kv_type, err);
+    }
+    return status == WEFT_OK ? cli_pack_cache(o->pack_cache, &dir, &bytes, err) : status;
 }
 
 void cli_progress_init(cli_progress *p, const char *what) {

@@ -34,12 +34,16 @@ typedef struct cli_model_options {
     uint64_t mem_bytes;
     bool is_verbose;
     bool is_unpinned;
+    const char *pack_cache; /* text, NULL = the default size */
 } cli_model_options;
 
 weft_status cli_runtime_options(const cli_model_options *o, weft_runtime_options *out,
                                 weft_error *err) WEFT_NODISCARD;
 /* All of them at once, before any work: a bad value is wrong usage. */
 weft_status cli_model_options_check(const cli_model_options *o, weft_error *err) WEFT_NODISCARD;
+/* Where and how much: <XDG_CACHE_HOME or HOME/.cache>/weft/packed. dir is static; 0 bytes = off. */
+weft_status cli_pack_cache(const char *text, const char **dir, uint64_t *bytes,
+                           weft_error *err) WEFT_NODISCARD;
 weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) WEFT_NODISCARD;
 
 /* "loading model.gguf  43 %": a bar on a terminal, plain lines otherwise, nothing when quick. */

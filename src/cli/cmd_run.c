@@ -103,6 +103,8 @@ int cmd_run(int argc, char **argv) {
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context (the model's, at most 8192)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
+        {"--pack-cache", 0, ARGS_STRING, &o.model.pack_cache, 0, 0, "SIZE",
+         "disk for packed weights, which make the next start faster; off = none (8G)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
          "let the system move threads from core to core"},

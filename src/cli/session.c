@@ -47,6 +47,10 @@ weft_status session_open(session *s, const char *path, const cli_model_options *
         status = cli_kv_type(o->kv_type, &engine.kv_type, err);
     }
     if (status == WEFT_OK) {
+        status =
+            cli_pack_cache(o->pack_cache, &engine.pack_cache_dir, &engine.pack_cache_bytes, err);
+    }
+    if (status == WEFT_OK) {
         status = weft_runtime_create(&s->rt, &runtime, err);
     }
     if (status == WEFT_OK) {

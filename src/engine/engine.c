@@ -21,7 +21,8 @@
 
 #define QUEUE_DEFAULT 256u
 #define QUEUE_MAX 65536u
-#define ENDS_MAX 64u /* tokens that end an answer */
+#define PACK_CACHE_BYTES_MIN (16u << 20) /* less is packed as fast as it is read */
+#define ENDS_MAX 64u                     /* tokens that end an answer */
 
 struct weft_engine {
     weft_runtime *rt;
@@ -139,7 +140,11 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
         status = alloc_step(en, err);
     }
     if (status == WEFT_OK) {
-        const model_load_options load = {.progress = o->progress, .user = o->progress_user};
+        const pack_cache cache = {o->pack_cache_dir, o->pack_cache_bytes, PACK_CACHE_BYTES_MIN,
+                                  en->rt->pool};
+        const bool has_cache = cache.dir != NULL && cache.bytes_max > 0;
+        const model_load_options load = {
+            .progress = o->progress, .user = o->progress_user, .cache = has_cache ? &cache : NULL};
         /* Packing runs on the pool and may grow the device's workspace: no step meanwhile. */
         runtime_turn_take(en->rt);
         status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);

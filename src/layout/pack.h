@@ -19,6 +19,10 @@
 
 #include "weft/dtype.h"
 
+/* Raised with every change of a packed form, or of the order in which a model's tensors lie: cached
+ * files of another version are not looked at. */
+#define PACK_LAYOUT_VERSION 1u
+
 #define PACK_PANEL_ROWS 16u
 #define PACK_ALIGN_BYTES 64u /* panels start on this border */
 

@@ -3,6 +3,9 @@
  * A matrix is packed, a vector becomes F32. Shapes are checked against what the geometry demands;
  * a tensor that is missing or has another shape is named with both. Tensors that were never asked
  * for are reported at the end, so that nothing in a file is silently ignored.
+ *
+ * When the memory already holds the packed tensors (a mapped pack cache), nothing is written: the
+ * same walk compares each vector, and one panel of each matrix, with what the file gives.
  */
 #ifndef WEFT_MODEL_LOADER_H
 #define WEFT_MODEL_LOADER_H
@@ -12,9 +15,12 @@
 typedef struct loader {
     device *dev;
     const weights *w;
-    char *memory; /* device memory, plan_tensor_bytes a tensor */
+    char *memory;           /* device memory, plan_tensor_bytes a tensor */
+    bool is_packed_already; /* memory is read-only and holds the tensors of an earlier load */
+    bool is_unlike;         /* it does not hold what this file gives */
     size_t memory_bytes, used_bytes;
     uint64_t done_bytes, total_bytes;
+    uint64_t order;   /* a sum over the tensors taken so far: names, places, shapes */
     uint8_t *is_used; /* [tensor count] */
     uint32_t layer;   /* names below are within "blk.<layer>." unless LOADER_GLOBAL */
     const model_load_options *options;

@@ -8,7 +8,10 @@
 
 #include <string.h>
 
+#include "base/checksum.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "layout/pack.h"
 #include "model/model_impl.h"
 
 static const model_arch *const archs[] = {&model_arch_llama, &model_arch_gemma3};
@@ -60,6 +63,73 @@ static weft_status load_all(model *m, loader *ld) {
     return status;
 }
 
+/* One walk over all tensors of the file. *ld is what the walk found out. */
+static weft_status load_tensors(model *m, loader *ld, uint64_t total_bytes) {
+    uint8_t *is_used = mem_zalloc(MEM_MODEL, weights_tensor_count(ld->w), 1);
+    if (is_used == NULL) {
+        return weft_fail(ld->err, WEFT_NOMEM, "out of memory for a model of %u layers",
+                         m->geo.n_layers);
+    }
+    ld->dev = m->dev;
+    ld->memory = m->memory;
+    ld->memory_bytes = m->memory_bytes;
+    ld->total_bytes = total_bytes;
+    ld->is_used = is_used;
+    const weft_status status = load_all(m, ld);
+    mem_free(is_used);
+    ld->is_used = NULL;
+    return status;
+}
+
+/* All that the packed bytes depend on. */
+static pack_cache_key cache_key(const geometry *g, const plan *p, const weights *w) {
+    const uint64_t layout[] = {PACK_LAYOUT_VERSION, PACK_PANEL_ROWS, PACK_ALIGN_BYTES, PLAN_ALIGN,
+                               p->packed_bytes};
+    return (pack_cache_key){
+        .model = weights_identity(w),
+        .layout = checksum(layout, sizeof layout, checksum(g->arch, strlen(g->arch), 0))};
+}
+
+/* From the cache, if it has an image that this file would give: then m->memory is set. */
+static weft_status load_cached(model *m, const pack_cache *cache, pack_cache_key key, loader ld,
+                               uint64_t total_bytes) {
+    if (!pack_cache_try_map(&m->image, cache, key, m->memory_bytes)) {
+        return WEFT_OK;
+    }
+    m->memory = (void *)(uintptr_t)m->image.data; /* never written: is_packed_already */
+    ld.is_packed_already = true;
+    const weft_status status = load_tensors(m, &ld, total_bytes);
+    if (status != WEFT_OK || (!ld.is_unlike && ld.order == m->image.order)) {
+        return status;
+    }
+    LOG_WARN("%s: its packed weights in the cache are others; packing anew", weights_path(ld.w));
+    pack_cache_unmap(&m->image);
+    m->memory = NULL;
+    return WEFT_OK;
+}
+
+static weft_status load_weights(model *m, const plan *p, const weights *w,
+                                const model_load_options *options, weft_error *err) {
+    loader ld = {.w = w, .options = options, .err = err};
+    const pack_cache *cache = options != NULL && m->dev->is_host_memory ? options->cache : NULL;
+    const pack_cache_key key = cache_key(&m->geo, p, w);
+    weft_status status = WEFT_OK;
+    if (cache != NULL && key.model != 0) {
+        status = load_cached(m, cache, key, ld, p->weights_bytes);
+    }
+    if (status != WEFT_OK || m->memory != NULL) {
+        return status;
+    }
+    status = device_alloc(m->dev, &m->memory, m->memory_bytes, err);
+    if (status == WEFT_OK) {
+        status = load_tensors(m, &ld, p->weights_bytes);
+    }
+    if (status == WEFT_OK && cache != NULL && key.model != 0) {
+        pack_cache_write_start(&m->writer, cache, key, ld.order, m->memory, m->memory_bytes);
+    }
+    return status;
+}
+
 weft_status model_load(model **out, device *dev, const geometry *g, const plan *p, const weights *w,
                        const model_load_options *options, weft_error *err) {
     const model_arch *arch = find_arch(g->arch);
@@ -67,30 +137,14 @@ weft_status model_load(model **out, device *dev, const geometry *g, const plan *
         return weft_fail(err, WEFT_UNSUPPORTED, "architecture '%s' is not supported", g->arch);
     }
     model *m = mem_zalloc(MEM_MODEL, 1, sizeof *m);
-    uint8_t *is_used = mem_zalloc(MEM_MODEL, weights_tensor_count(w), 1);
-    weft_status status = WEFT_OK;
     if (m != NULL) {
         *m = (model){.arch = arch, .geo = *g, .dev = dev, .memory_bytes = p->packed_bytes};
         m->layers = mem_zalloc(MEM_MODEL, g->n_layers, arch->layer_bytes);
     }
-    if (m == NULL || is_used == NULL || m->layers == NULL) {
-        status = weft_fail(err, WEFT_NOMEM, "out of memory for a model of %u layers", g->n_layers);
-    }
-    if (status == WEFT_OK) {
-        status = device_alloc(dev, &m->memory, m->memory_bytes, err);
-    }
-    if (status == WEFT_OK) {
-        loader ld = {.dev = dev,
-                     .w = w,
-                     .memory = m->memory,
-                     .memory_bytes = m->memory_bytes,
-                     .total_bytes = p->weights_bytes,
-                     .is_used = is_used,
-                     .options = options,
-                     .err = err};
-        status = load_all(m, &ld);
-    }
-    mem_free(is_used);
+    const weft_status status =
+        m == NULL || m->layers == NULL
+            ? weft_fail(err, WEFT_NOMEM, "out of memory for a model of %u layers", g->n_layers)
+            : load_weights(m, p, w, options, err);
     if (status != WEFT_OK) {
         model_destroy(&m);
         return status;
@@ -101,7 +155,12 @@ weft_status model_load(model **out, device *dev, const geometry *g, const plan *
 
 void model_destroy(model **m) {
     if (*m != NULL) {
-        device_free((*m)->dev, (*m)->memory, (*m)->memory_bytes);
+        pack_cache_write_end(&(*m)->writer);
+        if ((*m)->image.data != NULL) {
+            pack_cache_unmap(&(*m)->image);
+        } else {
+            device_free((*m)->dev, (*m)->memory, (*m)->memory_bytes);
+        }
         mem_free((*m)->layers);
         mem_free(*m);
         *m = NULL;

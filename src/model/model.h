@@ -18,6 +18,7 @@
 #include "model/model_cache.h"
 #include "plan/geometry.h"
 #include "plan/plan.h"
+#include "weights/pack_cache.h"
 #include "weights/weights.h"
 
 typedef struct model model;
@@ -28,9 +29,12 @@ typedef bool model_progress_fn(void *user, uint64_t done_bytes, uint64_t total_b
 typedef struct model_load_options {
     model_progress_fn *progress; /* or NULL */
     void *user;
+    const pack_cache *cache; /* where packed weights are kept from start to start, or NULL */
 } model_load_options;
 
-/* The weights may be released afterwards: nothing of the mapping is kept. */
+/* The weights may be released afterwards: nothing of the mapping is kept. With a cache the packed
+ * weights are mapped from there when it has them, else written to it beside what comes next;
+ * model_destroy waits for that. A device without host memory has no cache. */
 weft_status model_load(model **out, device *dev, const geometry *g, const plan *p, const weights *w,
                        const model_load_options *options, weft_error *err) WEFT_NODISCARD;
 void model_destroy(model **m);

@@ -26,8 +26,10 @@ struct model {
     const model_arch *arch;
     geometry geo;
     device *dev;
-    void *memory; /* one device allocation for every tensor */
+    void *memory; /* one device allocation for every tensor, or the image below */
     size_t memory_bytes;
+    pack_cache_image image;    /* mapped, when the cache had it */
+    pack_cache_writer *writer; /* writing memory to the cache, else NULL */
     device_weight embedding;
     tensor output_norm;
     linear output; /* the embedding again when the head is tied */

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "base/check.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/strmap.h"
@@ -131,6 +132,33 @@ const char *weights_path(const weights *w) { return w->path; }
 uint32_t weights_version(const weights *w) { return w->parts[0].g.version; }
 
 uint64_t weights_file_bytes(const weights *w) { return w->n_bytes; }
+
+/* Metadata and tensor list of a part: all that stands before the first tensor's data. */
+static size_t header_bytes(const weights *w, uint32_t part) {
+    const os_mapping *map = &w->parts[part].map;
+    size_t end = map->len;
+    for (size_t i = 0; i < w->n_tensors; i++) {
+        const weights_tensor *t = &w->tensors[i];
+        if (t->part == part && t->data != NULL && (size_t)(t->data - map->data) < end) {
+            end = (size_t)(t->data - map->data);
+        }
+    }
+    return end;
+}
+
+uint64_t weights_identity(const weights *w) {
+    uint64_t sum = 1;
+    for (uint32_t i = 0; i < w->n_parts; i++) {
+        const os_mapping *map = &w->parts[i].map;
+        if (map->data == NULL) {
+            return 0;
+        }
+        const uint64_t place[] = {map->len, map->device, map->inode, (uint64_t)map->modified_ns};
+        sum = checksum(place, sizeof place, sum);
+        sum = checksum(map->data, header_bytes(w, i), sum);
+    }
+    return sum != 0 ? sum : 1;
+}
 
 size_t weights_tensor_count(const weights *w) { return w->n_tensors; }
 

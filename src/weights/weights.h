@@ -80,6 +80,11 @@ const char *weights_path(const weights *w);
 uint32_t weights_version(const weights *w);    /* GGUF version */
 uint64_t weights_file_bytes(const weights *w); /* all parts */
 
+/* A number that changes when the file does: of every part its place on disk, size and time of last
+ * change, and everything before the tensors' data. The data itself is not read. 0 for an image in
+ * memory. */
+uint64_t weights_identity(const weights *w);
+
 size_t weights_tensor_count(const weights *w);
 const weights_tensor *weights_tensor_at(const weights *w, size_t i);
 const weights_tensor *weights_find(const weights *w, const char *name); /* NULL when absent */

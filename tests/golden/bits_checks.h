@@ -17,8 +17,9 @@
 typedef struct bits_config {
     const char *path;
     uint32_t n_threads;
-    uint32_t cpu_flags; /* of those the processor has */
-    bool is_deferred;   /* the deferred device: reference kernels, poisoned memory */
+    uint32_t cpu_flags;    /* of those the processor has */
+    bool is_deferred;      /* the deferred device: reference kernels, poisoned memory */
+    const char *cache_dir; /* packed weights are kept there, or NULL */
     plan_request request;
 } bits_config;
 

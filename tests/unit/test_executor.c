@@ -3,16 +3,23 @@
  * The comparisons themselves are in tests/golden/bits_checks.c; here they run on tiny models, over
  * every kind of device. Contexts go well beyond Gemma 3's window, which is 32 (or 20) here.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "bits_checks.h"
 
 #define PAST \
@@ -108,6 +115,75 @@ static void rows_do_not_depend_on_threads(void **state) {
     (void)state;
     expect_same_bits_by_threads(llama);
     expect_same_bits_by_threads(gemma3);
+}
+
+static void fingerprint(const bits_config *c, uint64_t rows[TAIL]) {
+    bits_rig rig;
+    open_rig(&rig, c);
+    bits_prefill(&rig, ALL, ALL, TAIL, rows);
+    bits_rig_close(&rig);
+}
+
+/* Copies a file, or flips the lowest bit of every byte of its second half in place and puts the
+ * time of its last change back: a file that looks the same and is not. */
+static void copy_file(const char *from, const char *to) {
+    char *data = NULL;
+    size_t len = 0;
+    assert_int_equal(os_read_file(&data, &len, from, 1 << 24, NULL), WEFT_OK);
+    assert_int_equal(os_write_file(to, data, len, NULL), WEFT_OK);
+    mem_free(data);
+}
+
+static void change_in_place(const char *path) {
+    struct stat st;
+    char *data = NULL;
+    size_t len = 0;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(os_read_file(&data, &len, path, 1 << 24, NULL), WEFT_OK);
+    for (size_t i = len / 2; i < len; i++) {
+        data[i] ^= 1;
+    }
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    mem_free(data);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static uint32_t cached_files(const char *dir) {
+    uint32_t n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        n += strstr(e->d_name, ".pack") != NULL;
+    }
+    assert_int_equal(closedir(d), 0);
+    return n;
+}
+
+static void packed_weights_from_the_cache_give_the_same_bits(void **state) {
+    (void)state;
+    static uint64_t want[TAIL], got[TAIL];
+    char dir[] = "/tmp/weft-cache-XXXXXX", command[64], copy[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(copy, sizeof copy, "%s/copy.gguf", dir);
+    copy_file(llama_q8_0, copy);
+    bits_config c = config_of(copy);
+    for (int i = 0; i < 2; i++) {
+        c.cache_dir = NULL;
+        fingerprint(&c, want);
+        c.cache_dir = dir;
+        for (int start = 0; start < 3; start++) { /* written (anew), then mapped */
+            fingerprint(&c, got);
+            assert_int_equal(bits_equal(want, got, TAIL), TAIL);
+            assert_int_equal(cached_files(dir), 1);
+        }
+        change_in_place(copy); /* the cache must notice that it holds other weights */
+    }
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
 }
 
 static uint32_t widest_input(const geometry *g) {
@@ -262,6 +338,7 @@ int main(void) {
         cmocka_unit_test(gemma3_rows_do_not_depend_on_their_batch),
         cmocka_unit_test(rows_do_not_depend_on_their_batch_in_any_kv_type),
         cmocka_unit_test(rows_do_not_depend_on_threads),
+        cmocka_unit_test(packed_weights_from_the_cache_give_the_same_bits),
         cmocka_unit_test(scratch_peak_is_what_the_plan_says),
         cmocka_unit_test(scratch_formula_holds_for_other_batches),
         cmocka_unit_test(a_decode_step_allocates_nothing),
