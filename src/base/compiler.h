@@ -9,6 +9,7 @@
 #define WEFT_ALIGNED(n) __attribute__((aligned(n)))
 #define WEFT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define WEFT_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define WEFT_PREFETCH(p) __builtin_prefetch(p)
 #define WEFT_CTZ64(x) ((unsigned)__builtin_ctzll(x)) /* zeros below the lowest one; x is not 0 */
 #define WEFT_LEN(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -3,12 +3,12 @@
  *   text ─► added tokens ─► normalise ─► added tokens ─► pre-tokenise ─► model ─► ids ─► template
  *              as spelled                   as normalised
  *
- * tokjson_load.c    the file: JSON to the structures below, and to the vocabulary's table
+ * tokjson_load.c    the file: where its parts stand, and the order in which they load
  * tokjson_model.c   the model's tokens and merges
+ * tokjson_post.c    the template around a text
  * tokjson_normalise the normaliser    tokjson_pretok  the pre-tokeniser
  * tokjson_added     added tokens      tokjson_decode  what each token stands for
- * tokjson_encode.c  running all of it: words through BPE, WordPiece and WordLevel;
- * tokjson_unigram.c through Unigram
+ * tokjson_encode.c  running all of it: words through the model
  *
  * Each step of a kind that is not known is refused by name. Limits: TOKJSON_* below.
  *
@@ -26,12 +26,36 @@
 #define TOKJSON_DEPTH_MAX 8u  /* of sequences within sequences */
 #define TOKJSON_TEMPLATE_MAX 16u
 #define TOKJSON_TEXT_BYTES_MAX (768u << 20) /* of a normalised text */
-#define TOKJSON_NAME_MAX 64u                /* of a continuing prefix or a suffix */
+#define TOKJSON_UNSAID INT64_MIN
+#define TOKJSON_NAME_MAX 64u /* of a continuing prefix or a suffix */
 
 /* Of a token that is in the added tokens only: the model does not find it. */
 #define TOKJSON_ATTR_OUTSIDE 0x8000u
 
 struct json_t;
+
+/* Where the parts stand in the file, and the small members of the model. The two large ones, vocab
+ * and merges, are read where they stand; jansson gets the steps only. */
+typedef struct tokjson_file {
+    str normalizer;
+    str pre_tokenizer;
+    str post_processor;
+    str decoder;
+    str added_tokens;
+    bool has_model;
+    str type; /* of the model; empty in older files */
+    str vocab;
+    str merges;
+    str unk_token;  /* data is NULL: none */
+    int64_t unk_id; /* TOKJSON_UNSAID: none */
+    str prefix;
+    str suffix;
+    int64_t word_chars_max;
+    bool is_unknown_fused;
+    bool has_byte_fallback;
+    bool is_whole_words;
+    arena strings; /* texts that had escapes */
+} tokjson_file;
 
 typedef enum tokjson_norm_kind {
     TOKJSON_NORM_FORM, /* NFC and its sisters */
@@ -142,10 +166,6 @@ typedef struct tokjson_model {
     str suffix;             /* of what ends a word */
     uint32_t word_chars_max;
     int32_t char_ids[TOKJSON_CHARS]; /* without prefix and suffix */
-    double unknown_score;
-    uint32_t *sorted; /* Unigram: [n_sorted] ids by text */
-    uint32_t n_sorted;
-    double *scores; /* Unigram: [count] by id */
 } tokjson_model;
 
 typedef struct tokjson {
@@ -177,13 +197,6 @@ typedef struct tokjson_scratch {
     buf bufs[2];
 } tokjson_scratch;
 
-/* One place of the best path through a word. */
-typedef struct tokjson_node {
-    double score;
-    uint32_t from; /* UINT32_MAX: not reached */
-    int32_t id;    /* VOCAB_NONE: unknown */
-} tokjson_node;
-
 typedef struct tokjson_run {
     vocab_run run; /* output, cache, symbols */
     const tokjson *tok;
@@ -191,8 +204,6 @@ typedef struct tokjson_run {
     tokjson_scratch scratch;
     buf stages[TOKJSON_STEPS_MAX]; /* text that a pre-tokeniser's step wrote */
     buf spelling;
-    tokjson_node *nodes;
-    size_t nodes_capacity;
 } tokjson_run;
 
 /* tokjson_load.c */
@@ -215,10 +226,11 @@ weft_status tokjson_pretok_load(tokjson *t, const struct json_t *step, uint32_t 
                                 weft_error *err) WEFT_NODISCARD;
 weft_status tokjson_decode_load(tokjson *t, const struct json_t *step, uint32_t depth,
                                 weft_error *err) WEFT_NODISCARD;
-weft_status tokjson_added_load(tokjson *t, const struct json_t *list,
-                               weft_error *err) WEFT_NODISCARD;
-/* Fills v->table (without pieces), v->merges and t->model. */
-weft_status tokjson_model_load(tokjson *t, vocab *v, const struct json_t *model,
+weft_status tokjson_post_load(tokjson *t, const struct json_t *step, uint32_t depth,
+                              weft_error *err) WEFT_NODISCARD;
+weft_status tokjson_added_load(tokjson *t, tokjson_file *file, weft_error *err) WEFT_NODISCARD;
+/* Fills v->table (without pieces), v->merges or v->trie and v->unigram, and t->model. */
+weft_status tokjson_model_load(tokjson *t, vocab *v, tokjson_file *file,
                                weft_error *err) WEFT_NODISCARD;
 /* Fills v->table.pieces; wants the table. */
 weft_status tokjson_decode_fill(const tokjson *t, vocab *v, weft_error *err) WEFT_NODISCARD;
@@ -249,7 +261,6 @@ bool tokjson_added_find(const tokjson_run *run, const tokjson_matcher *m, str te
 
 /* Encodes one word, spelled as the vocabulary spells it. */
 bool tokjson_encode_word(tokjson_run *run, str word) WEFT_NODISCARD;
-bool tokjson_encode_unigram(tokjson_run *run, str word) WEFT_NODISCARD;
 weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *out,
                            weft_error *err) WEFT_NODISCARD;
 /* A token of the model by its text. */

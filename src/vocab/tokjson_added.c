@@ -8,12 +8,12 @@
  * The numbers of tokens that the model does not have are given in order, as the tokenizers
  * library does, whatever the file says: tokjson_model.c.
  */
-#include <jansson.h>
-
 #include "base/mem.h"
+#include "text/json_reader.h"
 #include "text/utf8.h"
 #include "vocab/tokjson.h"
 
+static weft_status read_token(tokjson *t, json_reader *r, tokjson_added_token *a, weft_error *err);
 static weft_status build(tokjson *t, tokjson_matcher *m, bool is_normalized, weft_error *err);
 static bool is_word_before(str text, size_t at);
 static bool is_word_after(str text, size_t at);
@@ -21,41 +21,76 @@ static size_t spaces_before(str text, size_t from, size_t at);
 static size_t spaces_after(str text, size_t at);
 static uint32_t character_before(str text, size_t at, size_t *n);
 
-weft_status tokjson_added_load(tokjson *t, const json_t *list, weft_error *err) {
-    const size_t count = json_array_size(list);
-    if (count > VOCAB_SIZE_MAX) {
-        return weft_fail(err, WEFT_LIMIT, "tokenizer.json: %zu added tokens, at most %u are taken",
-                         count, VOCAB_SIZE_MAX);
+weft_status tokjson_added_load(tokjson *t, tokjson_file *file, weft_error *err) {
+    json_reader r;
+    json_reader_init(&r, file->added_tokens, &file->strings);
+    size_t capacity = 0;
+    if (file->added_tokens.len == 0 || json_reader_next(&r) != JSON_EVENT_ARRAY) {
+        return WEFT_OK;
     }
-    t->added = mem_zalloc(MEM_VOCAB, count, sizeof *t->added);
-    if (t->added == NULL) {
-        return tokjson_nomem(err);
+    while (json_reader_next(&r) == JSON_EVENT_OBJECT) {
+        if (t->n_added == capacity) {
+            capacity = capacity == 0 ? 64 : capacity * 2;
+            tokjson_added_token *grown =
+                capacity > VOCAB_SIZE_MAX
+                    ? NULL
+                    : mem_realloc(MEM_VOCAB, t->added, capacity, sizeof *grown);
+            if (grown == NULL) {
+                return weft_fail(err, WEFT_LIMIT,
+                                 "tokenizer.json: more than %u added tokens, or no memory for them",
+                                 t->n_added);
+            }
+            t->added = grown;
+        }
+        const weft_status status = read_token(t, &r, &t->added[t->n_added], err);
+        if (status != WEFT_OK) {
+            return status;
+        }
+        t->n_added += t->added[t->n_added].text.len > 0; /* one without a text is none */
     }
-    for (size_t i = 0; i < count; i++) {
-        const json_t *item = json_array_get(list, i);
-        const str text = tokjson_get_str(item, "content");
-        if (text.len > VOCAB_TOKEN_BYTES_MAX) {
-            return weft_fail(err, WEFT_LIMIT,
-                             "tokenizer.json: added token %zu has %zu bytes, at most %u are taken",
-                             i, text.len, VOCAB_TOKEN_BYTES_MAX);
+    return r.last == JSON_EVENT_ARRAY_END
+               ? WEFT_OK
+               : weft_fail(err, WEFT_FORMAT,
+                           "tokenizer.json: added token %u is %s, wanted an object", t->n_added,
+                           json_event_name(r.last));
+}
+
+static weft_status read_token(tokjson *t, json_reader *r, tokjson_added_token *a, weft_error *err) {
+    *a = (tokjson_added_token){.id = VOCAB_NONE};
+    bool says_normalized = false;
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {
+        {"special", &a->is_special},         {"normalized", &a->is_normalized},
+        {"single_word", &a->is_single_word}, {"lstrip", &a->strips_left},
+        {"rstrip", &a->strips_right},
+    };
+    str text = {0};
+    while (json_reader_next(r) == JSON_EVENT_KEY) {
+        const str key = r->text;
+        const json_event event = json_reader_next(r);
+        if (event == JSON_EVENT_STRING && str_eq_cstr(key, "content")) {
+            text = r->text;
+        } else if (event == JSON_EVENT_TRUE || event == JSON_EVENT_FALSE) {
+            for (size_t i = 0; i < WEFT_LEN(flags); i++) {
+                if (str_eq_cstr(key, flags[i].name)) {
+                    *flags[i].flag = event == JSON_EVENT_TRUE;
+                    says_normalized = says_normalized || flags[i].flag == &a->is_normalized;
+                }
+            }
+        } else {
+            (void)json_reader_skip(r);
         }
-        if (text.len == 0) {
-            continue;
-        }
-        tokjson_added_token *a = &t->added[t->n_added];
-        a->is_special = tokjson_get_bool(item, "special", false);
-        a->is_normalized = tokjson_get_bool(item, "normalized", !a->is_special);
-        a->is_single_word = tokjson_get_bool(item, "single_word", false);
-        a->strips_left = tokjson_get_bool(item, "lstrip", false);
-        a->strips_right = tokjson_get_bool(item, "rstrip", false);
-        a->id = VOCAB_NONE;
-        a->text = tokjson_keep(t, text);
-        if (a->text.data == NULL) {
-            return tokjson_nomem(err);
-        }
-        t->n_added++;
     }
-    return WEFT_OK;
+    a->is_normalized = says_normalized ? a->is_normalized : !a->is_special;
+    if (text.len > VOCAB_TOKEN_BYTES_MAX) {
+        return weft_fail(err, WEFT_LIMIT,
+                         "tokenizer.json: added token %u has %zu bytes, at most %u are taken",
+                         t->n_added, text.len, VOCAB_TOKEN_BYTES_MAX);
+    }
+    a->text = tokjson_keep(t, text);
+    return a->text.data == NULL ? tokjson_nomem(err) : WEFT_OK;
 }
 
 weft_status tokjson_added_index(tokjson *t, weft_error *err) {

@@ -6,7 +6,9 @@
  *
  * BPE follows the tokenizers library in what it does with characters that are no token: bytes if
  * there are byte tokens for all of them, else the unknown token, which waits until the next known
- * character (so that a run can be one) and is written behind bytes that come in between.
+ * character (so that a run can be one) and is written behind bytes that come in between. Unigram's
+ * neighbouring unknowns are one, which is looked up once more, and spelled in bytes where there are
+ * byte tokens.
  */
 #include "base/check.h"
 #include "base/mem.h"
@@ -27,6 +29,8 @@ static vocab_pair pair_by_rank(const void *context, const vocab_symbol *left,
                                const vocab_symbol *right);
 static bool encode_wordpiece(tokjson_run *run, str word);
 static bool encode_wordlevel(tokjson_run *run, str word);
+static bool encode_unigram(tokjson_run *run, str word);
+static bool spell_unknown(tokjson_run *run, str text);
 static bool push_unknown(tokjson_run *run);
 
 weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *out,
@@ -78,7 +82,7 @@ weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *
     regex_scratch_destroy(&run.scratch.regex);
     vocab_cache_deinit(&run.run.cache);
     vocab_word_deinit(&run.run.word);
-    mem_free(run.nodes);
+    vocab_best_deinit(&run.run.best);
     return status;
 }
 
@@ -177,7 +181,7 @@ static bool encode_fresh(tokjson_run *run, str word) {
     case TOKJSON_BPE: return encode_bpe(run, word);
     case TOKJSON_WORDPIECE: return encode_wordpiece(run, word);
     case TOKJSON_WORDLEVEL: return encode_wordlevel(run, word);
-    case TOKJSON_UNIGRAM: return tokjson_encode_unigram(run, word);
+    case TOKJSON_UNIGRAM: return encode_unigram(run, word);
     }
     return false;
 }
@@ -331,6 +335,51 @@ static bool encode_wordpiece(tokjson_run *run, str word) {
 static bool encode_wordlevel(tokjson_run *run, str word) {
     const int32_t id = tokjson_find(run->run.vocab, word);
     return id == VOCAB_NONE ? push_unknown(run) : vocab_ids_push(run->run.out, id);
+}
+
+static bool encode_unigram(tokjson_run *run, str word) {
+    const vocab *v = run->run.vocab;
+    if (!vocab_best_find(&run->run.best, &v->best, &v->trie, word)) {
+        return false;
+    }
+    const vocab_best_way *ways = run->run.best.ways;
+    size_t unknown_from = SIZE_MAX;
+    for (size_t from = 0; from < word.len; from = ways[from].at) {
+        const int32_t id = ways[ways[from].at].id;
+        if (id == VOCAB_NONE) {
+            unknown_from = unknown_from == SIZE_MAX ? from : unknown_from;
+            continue;
+        }
+        if (unknown_from != SIZE_MAX && !spell_unknown(run, str_slice(word, unknown_from, from))) {
+            return false;
+        }
+        unknown_from = SIZE_MAX;
+        if (!vocab_ids_push(run->run.out, id)) {
+            return false;
+        }
+    }
+    return unknown_from == SIZE_MAX || spell_unknown(run, str_slice(word, unknown_from, word.len));
+}
+
+static bool spell_unknown(tokjson_run *run, str text) {
+    const vocab *v = run->run.vocab;
+    vocab_ids *out = run->run.out;
+    const int32_t id = tokjson_find(v, text);
+    if (id != VOCAB_NONE) {
+        return vocab_ids_push(out, id);
+    }
+    const size_t before = out->count;
+    for (size_t i = 0; i < text.len && run->tok->model.has_byte_fallback; i++) {
+        const int32_t byte = v->byte_ids[(uint8_t)text.data[i]];
+        if (byte == VOCAB_NONE) {
+            out->count = before;
+            break;
+        }
+        if (!vocab_ids_push(out, byte)) {
+            return false;
+        }
+    }
+    return out->count > before || push_unknown(run);
 }
 
 static bool push_unknown(tokjson_run *run) {

@@ -1,47 +1,53 @@
 /* tokjson_load.c - a tokenizer.json becomes a vocabulary.
  *
- * The file is parsed as a whole, its parts are loaded in the order in which they need each other
- * (steps, added tokens, model, template, decoder), and the JSON is dropped. Truncation and padding
- * belong to batches for training and are ignored.
- *
- * The post-processor is reduced to the tokens it puts before and behind one text: that is all that
- * its kinds do.
+ * The file is read twice. The first pass checks every byte and notes where the parts stand; the
+ * second reads them in the order in which they need each other: steps, added tokens, model,
+ * template, decoder. The steps are small and come through jansson's tree. Vocabulary and merges are
+ * most of the file and are read event by event, texts as views of it, so that a file of 30 MB costs
+ * no allocation a token. Truncation and padding belong to batches for training and are ignored.
  */
 #include <jansson.h>
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/os.h"
+#include "text/json_reader.h"
 #include "vocab/tokjson.h"
 
 #define MEMORY_BYTES_MAX (256u << 20)
+#define FILE_STRINGS_BYTES_MAX (512u << 20)
 
-static weft_status read_file(buf *out, const char *path, weft_error *err);
-static weft_status load(vocab *v, tokjson *t, const json_t *root, weft_error *err);
-static weft_status load_post(tokjson *t, vocab *v, const json_t *step, uint32_t depth,
-                             weft_error *err);
-static weft_status load_pair(tokjson *t, vocab *v, const json_t *step, weft_error *err);
-static weft_status load_template(tokjson *t, const json_t *step, weft_error *err);
-static weft_status push_template(tokjson *t, bool is_before, json_int_t id, weft_error *err);
+static weft_status scan_file(tokjson_file *file, str text, weft_error *err);
+static weft_status scan_model(tokjson_file *file, json_reader *r, weft_error *err);
+static weft_status load(vocab *v, tokjson *t, tokjson_file *file, weft_error *err);
+typedef weft_status load_fn(tokjson *t, const json_t *step, uint32_t depth, weft_error *err);
+static weft_status load_step(tokjson *t, load_fn *fn, str part, weft_error *err);
+static weft_status check_template(const vocab *v, const int32_t *ids, uint32_t count,
+                                  weft_error *err);
 
 weft_status vocab_create_from_json(vocab **out, const char *path, weft_error *err) {
-    buf text;
-    buf_init(&text, MEM_VOCAB, TOKJSON_FILE_BYTES_MAX);
-    weft_status status = read_file(&text, path, err);
-    if (status == WEFT_OK) {
-        status = vocab_create_from_json_text(out, buf_view(&text), path, err);
+    os_mapping file = {0};
+    weft_status status = os_map_file(&file, path, err);
+    if (status == WEFT_OK && file.len > TOKJSON_FILE_BYTES_MAX) {
+        status = weft_fail(err, WEFT_LIMIT, "%s: %zu bytes, at most %u are taken", path, file.len,
+                           TOKJSON_FILE_BYTES_MAX);
     }
-    buf_deinit(&text);
+    if (status == WEFT_OK) {
+        const str text = str_from((const char *)file.data, file.len);
+        status = vocab_create_from_json_text(out, text, path, err);
+    }
+    os_unmap_file(&file);
     return status;
 }
 
 weft_status vocab_create_from_json_text(vocab **out, str text, const char *name, weft_error *err) {
+    tokjson_file file = {.unk_id = TOKJSON_UNSAID, .word_chars_max = TOKJSON_UNSAID};
+    arena_init(&file.strings, MEM_VOCAB, FILE_STRINGS_BYTES_MAX);
     vocab *v = NULL;
-    json_error_t error;
-    weft_status status = WEFT_OK;
-    json_t *root = json_loadb(text.len > 0 ? text.data : "", text.len, JSON_ALLOW_NUL, &error);
-    if (root == NULL) {
-        return weft_fail(err, WEFT_FORMAT, "%s: line %d, column %d: %s", name, error.line,
-                         error.column, error.text);
+    weft_status status = scan_file(&file, text, err);
+    if (status != WEFT_OK) {
+        weft_error_prefix(err, "%s: ", name);
+        goto done;
     }
     v = mem_zalloc(MEM_VOCAB, 1, sizeof *v);
     tokjson *t = mem_zalloc(MEM_VOCAB, 1, sizeof *t);
@@ -52,14 +58,14 @@ weft_status vocab_create_from_json_text(vocab **out, str text, const char *name,
     }
     arena_init(&t->memory, MEM_VOCAB, MEMORY_BYTES_MAX);
     v->tokjson = t;
-    status = load(v, t, root, err);
+    status = load(v, t, &file, err);
     if (status == WEFT_OK) {
         *out = v;
         v = NULL;
     }
 done:
     vocab_destroy(&v);
-    json_decref(root);
+    arena_deinit(&file.strings);
     return status;
 }
 
@@ -76,8 +82,6 @@ void tokjson_destroy(tokjson **t) {
     tokjson_matcher_deinit(&(*t)->raw);
     tokjson_matcher_deinit(&(*t)->normalized);
     mem_free((*t)->added);
-    mem_free((*t)->model.sorted);
-    mem_free((*t)->model.scores);
     arena_deinit(&(*t)->memory);
     mem_free(*t);
     *t = NULL;
@@ -135,48 +139,114 @@ weft_status tokjson_get_pattern(tokjson *t, const json_t *step, str *text, regex
     return status;
 }
 
-static weft_status read_file(buf *out, const char *path, weft_error *err) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        return weft_fail(err, WEFT_IO, "%s: cannot be opened", path);
+/* Of two members of one name the last counts. */
+static weft_status scan_file(tokjson_file *file, str text, weft_error *err) {
+    json_reader r;
+    json_reader_init(&r, text, &file->strings);
+    if (json_reader_next(&r) != JSON_EVENT_OBJECT) {
+        return json_reader_fail(&r, err, WEFT_FORMAT, "wanted an object with a model, found %s",
+                                json_event_name(r.last));
     }
-    weft_status status = WEFT_OK;
-    size_t n = 1;
-    while (n > 0 && buf_reserve(out, 1u << 20)) {
-        n = fread(out->data + out->len, 1, out->capacity - out->len - 1, file);
-        out->len += n;
+    const struct {
+        const char *name;
+        str *part;
+    } parts[] = {
+        {"normalizer", &file->normalizer},         {"pre_tokenizer", &file->pre_tokenizer},
+        {"post_processor", &file->post_processor}, {"decoder", &file->decoder},
+        {"added_tokens", &file->added_tokens},
+    };
+    while (json_reader_next(&r) == JSON_EVENT_KEY) {
+        if (str_eq_cstr(r.text, "model")) {
+            const weft_status status = scan_model(file, &r, err);
+            if (status != WEFT_OK) {
+                return status;
+            }
+            continue;
+        }
+        str *part = NULL;
+        for (size_t i = 0; i < WEFT_LEN(parts); i++) {
+            part = str_eq_cstr(r.text, parts[i].name) ? parts[i].part : part;
+        }
+        const str value = json_reader_skip(&r);
+        if (part != NULL) {
+            *part = value;
+        }
     }
-    if (out->is_failed) {
-        status = weft_fail(err, WEFT_LIMIT, "%s: more than %u bytes, or no memory for them", path,
-                           TOKJSON_FILE_BYTES_MAX);
-    } else if (ferror(file)) {
-        status = weft_fail(err, WEFT_IO, "%s: cannot be read", path);
+    if (json_reader_next(&r) != JSON_EVENT_END) { /* an error stays one */
+        return json_reader_status(&r, err);
     }
-    (void)fclose(file);
-    return status;
+    return file->has_model ? WEFT_OK : weft_fail(err, WEFT_FORMAT, "no object with a model");
 }
 
-static weft_status load(vocab *v, tokjson *t, const json_t *root, weft_error *err) {
+static weft_status scan_model(tokjson_file *file, json_reader *r, weft_error *err) {
+    if (json_reader_next(r) != JSON_EVENT_OBJECT) {
+        return json_reader_fail(r, err, WEFT_FORMAT, "model: wanted an object, found %s",
+                                json_event_name(r->last));
+    }
+    const struct {
+        const char *name;
+        str *text; /* one of these four takes the value */
+        bool *flag;
+        int64_t *number;
+        str *part;
+    } members[] = {
+        {"type", .text = &file->type},
+        {"unk_token", .text = &file->unk_token},
+        {"continuing_subword_prefix", .text = &file->prefix},
+        {"end_of_word_suffix", .text = &file->suffix},
+        {"fuse_unk", .flag = &file->is_unknown_fused},
+        {"byte_fallback", .flag = &file->has_byte_fallback},
+        {"ignore_merges", .flag = &file->is_whole_words},
+        {"unk_id", .number = &file->unk_id},
+        {"max_input_chars_per_word", .number = &file->word_chars_max},
+        {"vocab", .part = &file->vocab},
+        {"merges", .part = &file->merges},
+    };
+    file->has_model = true;
+    while (json_reader_next(r) == JSON_EVENT_KEY) {
+        size_t i = 0;
+        while (i < WEFT_LEN(members) && !str_eq_cstr(r->text, members[i].name)) {
+            i++;
+        }
+        if (i == WEFT_LEN(members) || members[i].part != NULL) {
+            const str value = json_reader_skip(r);
+            if (i < WEFT_LEN(members)) {
+                *members[i].part = value;
+            }
+            continue;
+        }
+        const json_event event = json_reader_next(r);
+        if (members[i].text != NULL && event == JSON_EVENT_STRING) {
+            *members[i].text = r->text;
+        } else if (members[i].flag != NULL && event == JSON_EVENT_TRUE) {
+            *members[i].flag = true;
+        } else if (members[i].number != NULL && event == JSON_EVENT_INTEGER) {
+            *members[i].number = r->integer;
+        } else {
+            (void)json_reader_skip(r); /* null, or not of its kind */
+        }
+    }
+    return json_reader_status(r, err);
+}
+
+static weft_status load(vocab *v, tokjson *t, tokjson_file *file, weft_error *err) {
     (void)snprintf(v->model, sizeof v->model, "%s", "tokenizer.json");
     v->bos = v->eos = v->unknown = VOCAB_NONE;
-    if (!json_is_object(root) || json_object_get(root, "model") == NULL) {
-        return weft_fail(err, WEFT_FORMAT, "tokenizer.json: no object with a model");
-    }
-    weft_status status = tokjson_norm_load(t, json_object_get(root, "normalizer"), 0, err);
+    weft_status status = load_step(t, tokjson_norm_load, file->normalizer, err);
     if (status == WEFT_OK) {
-        status = tokjson_pretok_load(t, json_object_get(root, "pre_tokenizer"), 0, err);
+        status = load_step(t, tokjson_pretok_load, file->pre_tokenizer, err);
     }
     if (status == WEFT_OK) {
-        status = tokjson_decode_load(t, json_object_get(root, "decoder"), 0, err);
+        status = load_step(t, tokjson_decode_load, file->decoder, err);
     }
     if (status == WEFT_OK) {
-        status = tokjson_added_load(t, json_object_get(root, "added_tokens"), err);
+        status = tokjson_added_load(t, file, err);
     }
     if (status == WEFT_OK) {
-        status = tokjson_model_load(t, v, json_object_get(root, "model"), err);
+        status = tokjson_model_load(t, v, file, err);
     }
     if (status == WEFT_OK) {
-        status = load_post(t, v, json_object_get(root, "post_processor"), 0, err);
+        status = load_step(t, tokjson_post_load, file->post_processor, err);
     }
     if (status == WEFT_OK) {
         status = tokjson_added_index(t, err);
@@ -184,17 +254,11 @@ static weft_status load(vocab *v, tokjson *t, const json_t *root, weft_error *er
     if (status == WEFT_OK) {
         status = tokjson_decode_fill(t, v, err);
     }
-    for (uint32_t i = 0; i < t->n_before && status == WEFT_OK; i++) {
-        if ((uint32_t)t->before[i] >= v->table.count) {
-            status = weft_fail(err, WEFT_FORMAT, "tokenizer.json: template token %d is no token",
-                               t->before[i]);
-        }
+    if (status == WEFT_OK) {
+        status = check_template(v, t->before, t->n_before, err);
     }
-    for (uint32_t i = 0; i < t->n_after && status == WEFT_OK; i++) {
-        if ((uint32_t)t->after[i] >= v->table.count) {
-            status = weft_fail(err, WEFT_FORMAT, "tokenizer.json: template token %d is no token",
-                               t->after[i]);
-        }
+    if (status == WEFT_OK) {
+        status = check_template(v, t->after, t->n_after, err);
     }
     v->adds_bos = t->n_before > 0;
     v->adds_eos = t->n_after > 0;
@@ -206,104 +270,27 @@ static weft_status load(vocab *v, tokjson *t, const json_t *root, weft_error *er
     return status;
 }
 
-static weft_status load_post(tokjson *t, vocab *v, const json_t *step, uint32_t depth,
-                             weft_error *err) {
-    if (step == NULL || json_is_null(step)) {
+static weft_status load_step(tokjson *t, load_fn *fn, str part, weft_error *err) {
+    if (part.len == 0) {
         return WEFT_OK;
     }
-    const char *type = tokjson_type(step);
-    if (strcmp(type, "ByteLevel") == 0) {
-        return WEFT_OK; /* offsets only */
+    json_error_t error;
+    json_t *step = json_loadb(part.data, part.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    if (step == NULL) { /* the reader had no objection: memory, or a limit of jansson's */
+        return weft_fail(err, WEFT_FORMAT, "tokenizer.json: %s", error.text);
     }
-    if (strcmp(type, "TemplateProcessing") == 0) {
-        return load_template(t, step, err);
-    }
-    if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0) {
-        return load_pair(t, v, step, err);
-    }
-    if (strcmp(type, "Sequence") != 0) {
-        return weft_fail(err, WEFT_UNSUPPORTED,
-                         "tokenizer.json: post_processor '%s' is not supported", type);
-    }
-    if (depth >= TOKJSON_DEPTH_MAX) {
-        return weft_fail(err, WEFT_LIMIT, "tokenizer.json: post_processor nested more than %u deep",
-                         TOKJSON_DEPTH_MAX);
-    }
-    const json_t *list = json_object_get(step, "processors");
-    weft_status status = WEFT_OK;
-    for (size_t i = 0; i < json_array_size(list) && status == WEFT_OK; i++) {
-        status = load_post(t, v, json_array_get(list, i), depth + 1, err);
-    }
+    const weft_status status = fn(t, step, 0, err);
+    json_decref(step);
     return status;
 }
 
-/* [CLS] before and [SEP] behind, each given as ["[SEP]", 102]. */
-static weft_status load_pair(tokjson *t, vocab *v, const json_t *step, weft_error *err) {
-    const json_t *cls = json_array_get(json_object_get(step, "cls"), 1);
-    const json_t *sep = json_array_get(json_object_get(step, "sep"), 1);
-    if (!json_is_integer(cls) || !json_is_integer(sep)) {
-        return weft_fail(err, WEFT_FORMAT, "tokenizer.json: post_processor '%s' without cls or sep",
-                         tokjson_type(step));
-    }
-    const weft_status status = push_template(t, true, json_integer_value(cls), err);
-    return status == WEFT_OK ? push_template(t, false, json_integer_value(sep), err) : status;
-}
-
-static weft_status load_template(tokjson *t, const json_t *step, weft_error *err) {
-    const json_t *single = json_object_get(step, "single");
-    const json_t *special = json_object_get(step, "special_tokens");
-    int32_t before[TOKJSON_TEMPLATE_MAX];
-    uint32_t n_before = 0;
-    bool is_before = true;
-    weft_status status = WEFT_OK;
-    for (size_t i = 0; i < json_array_size(single) && status == WEFT_OK; i++) {
-        const json_t *item = json_array_get(single, i);
-        if (json_object_get(item, "Sequence") != NULL && is_before) {
-            is_before = false;
-            continue;
-        }
-        const char *name =
-            json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
-        const json_t *ids =
-            name == NULL ? NULL : json_object_get(json_object_get(special, name), "ids");
-        if (json_array_size(ids) == 0) {
-            return weft_fail(err, WEFT_UNSUPPORTED,
-                             "tokenizer.json: TemplateProcessing: item %zu is no special token", i);
-        }
-        for (size_t k = 0; k < json_array_size(ids) && status == WEFT_OK; k++) {
-            const json_int_t id = json_integer_value(json_array_get(ids, k));
-            if (!is_before) {
-                status = push_template(t, false, id, err);
-            } else if (n_before == TOKJSON_TEMPLATE_MAX || id < 0 || id > INT32_MAX) {
-                status = push_template(t, true, -1, err);
-            } else {
-                before[n_before++] = (int32_t)id;
-            }
+static weft_status check_template(const vocab *v, const int32_t *ids, uint32_t count,
+                                  weft_error *err) {
+    for (uint32_t i = 0; i < count; i++) {
+        if ((uint32_t)ids[i] >= v->table.count) {
+            return weft_fail(err, WEFT_FORMAT, "tokenizer.json: template token %d is no token",
+                             ids[i]);
         }
     }
-    if (status == WEFT_OK && is_before) {
-        status = weft_fail(err, WEFT_UNSUPPORTED,
-                           "tokenizer.json: TemplateProcessing without the sequence A");
-    }
-    while (status == WEFT_OK && n_before > 0) { /* outermost last: each goes to the front */
-        status = push_template(t, true, before[--n_before], err);
-    }
-    return status;
-}
-
-static weft_status push_template(tokjson *t, bool is_before, json_int_t id, weft_error *err) {
-    uint32_t *count = is_before ? &t->n_before : &t->n_after;
-    if (id < 0 || id > INT32_MAX || *count == TOKJSON_TEMPLATE_MAX) {
-        return weft_fail(err, WEFT_LIMIT,
-                         "tokenizer.json: post_processor with token %lld, or more than %u tokens",
-                         (long long)id, TOKJSON_TEMPLATE_MAX);
-    }
-    if (is_before) {
-        memmove(t->before + 1, t->before, *count * sizeof *t->before);
-        t->before[0] = (int32_t)id;
-    } else {
-        t->after[*count] = (int32_t)id;
-    }
-    ++*count;
     return WEFT_OK;
 }

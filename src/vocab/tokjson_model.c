@@ -7,46 +7,56 @@
  *
  * Merges name their parts; both and the result must be tokens. The result is the two texts joined,
  * less the continuing prefix of the second.
+ *
+ * Both lists are read event by event from the file and looked up in batches (vocab_merges.h), since
+ * loading a large one is mostly waiting for memory.
  */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/strmap.h"
+#include "text/json_reader.h"
 #include "text/utf8.h"
 #include "vocab/tokjson.h"
 
-#define UNKNOWN_PENALTY 10.0
-
-/* The tokens by number, borrowed from the JSON and from t->added. */
+/* The tokens by number, views of the file and of t->added. */
 typedef struct token_list {
     str *texts;
+    double *scores; /* Unigram only */
     uint32_t capacity;
     uint32_t count; /* highest number + 1 */
     uint32_t n_model;
 } token_list;
 
-static weft_status find_kind(tokjson_model *m, const json_t *model, weft_error *err);
-static weft_status read_tokens(token_list *list, const json_t *vocabulary, weft_error *err);
-static weft_status set_token(token_list *list, json_int_t id, str text, weft_error *err);
+typedef struct merge_list {
+    vocab_merge *merges;
+    size_t count;
+    size_t capacity;
+} merge_list;
+
+static weft_status find_kind(tokjson_model *m, const tokjson_file *file, weft_error *err);
+static weft_status read_tokens(token_list *list, tokjson_file *file, weft_error *err);
+static weft_status read_scored(token_list *list, json_reader *r, weft_error *err);
+static weft_status set_token(token_list *list, int64_t id, str text, double score, weft_error *err);
 static weft_status number_added(tokjson *t, token_list *list, weft_error *err);
 static weft_status fill_table(vocab *v, const token_list *list, weft_error *err);
+static weft_status check_numbers(const vocab *v, weft_error *err);
 static void mark_added(const tokjson *t, vocab *v);
-static weft_status load_unknown(tokjson *t, vocab *v, const json_t *model, weft_error *err);
-static weft_status load_merges(tokjson *t, vocab *v, const json_t *merges, weft_error *err);
-static bool merge_parts(const json_t *merge, str *left, str *right);
-static weft_status load_scores(tokjson *t, vocab *v, const json_t *vocabulary, weft_error *err);
+static weft_status load_unknown(tokjson *t, vocab *v, const tokjson_file *file, weft_error *err);
+static weft_status load_merges(tokjson *t, vocab *v, tokjson_file *file, weft_error *err);
+static weft_status look_up(merge_list *list, vocab_merges_batch *batch, weft_error *err);
+static bool read_merge(json_reader *r, str *left, str *right);
+static weft_status load_scores(vocab *v, token_list *list, weft_error *err);
 static void fill_known(tokjson *t, vocab *v);
 
-weft_status tokjson_model_load(tokjson *t, vocab *v, const json_t *model, weft_error *err) {
+weft_status tokjson_model_load(tokjson *t, vocab *v, tokjson_file *file, weft_error *err) {
     tokjson_model *m = &t->model;
-    const json_t *vocabulary = json_object_get(model, "vocab");
     token_list list = {0};
-    weft_status status = find_kind(m, model, err);
+    weft_status status = find_kind(m, file, err);
     if (status == WEFT_OK) {
-        status = read_tokens(&list, vocabulary, err);
+        status = read_tokens(&list, file, err);
     }
     if (status == WEFT_OK) {
         status = number_added(t, &list, err);
@@ -54,20 +64,24 @@ weft_status tokjson_model_load(tokjson *t, vocab *v, const json_t *model, weft_e
     if (status == WEFT_OK) {
         status = fill_table(v, &list, err);
     }
-    mem_free(list.texts);
+    if (status == WEFT_OK && m->kind != TOKJSON_UNIGRAM) {
+        status = check_numbers(v, err);
+    }
     if (status == WEFT_OK) {
         mark_added(t, v);
-        status = load_unknown(t, v, model, err);
+        status = load_unknown(t, v, file, err);
     }
     if (status == WEFT_OK && m->kind == TOKJSON_BPE) {
-        status = load_merges(t, v, json_object_get(model, "merges"), err);
+        status = load_merges(t, v, file, err);
     }
     if (status == WEFT_OK && m->kind == TOKJSON_UNIGRAM) {
-        status = load_scores(t, v, vocabulary, err);
+        status = load_scores(v, &list, err);
     }
     if (status == WEFT_OK) {
         fill_known(t, v);
     }
+    mem_free(list.texts);
+    mem_free(list.scores);
     return status;
 }
 
@@ -77,60 +91,80 @@ int32_t tokjson_find(const vocab *v, str text) {
 }
 
 /* Older files do not name the type. */
-static weft_status find_kind(tokjson_model *m, const json_t *model, weft_error *err) {
-    const char *type = tokjson_type(model);
-    if (type[0] == '\0' && json_is_object(model)) {
-        type = json_object_get(model, "merges") != NULL                     ? "BPE"
-               : json_is_array(json_object_get(model, "vocab"))             ? "Unigram"
-               : json_object_get(model, "max_input_chars_per_word") != NULL ? "WordPiece"
-                                                                            : "WordLevel";
+static weft_status find_kind(tokjson_model *m, const tokjson_file *file, weft_error *err) {
+    str type = file->type;
+    if (type.len == 0) {
+        const bool is_list = file->vocab.len > 0 && file->vocab.data[0] == '[';
+        type = file->merges.len > 0                     ? STR_LIT("BPE")
+               : is_list                                ? STR_LIT("Unigram")
+               : file->word_chars_max != TOKJSON_UNSAID ? STR_LIT("WordPiece")
+                                                        : STR_LIT("WordLevel");
     }
     static const char *const names[] = {"BPE", "WordPiece", "WordLevel", "Unigram"};
     static const tokjson_model_kind kinds[] = {TOKJSON_BPE, TOKJSON_WORDPIECE, TOKJSON_WORDLEVEL,
                                                TOKJSON_UNIGRAM};
     for (size_t i = 0; i < WEFT_LEN(names); i++) {
-        if (strcmp(type, names[i]) == 0) {
+        if (str_eq_cstr(type, names[i])) {
             m->kind = kinds[i];
             return WEFT_OK;
         }
     }
-    return weft_fail(err, WEFT_UNSUPPORTED, "tokenizer.json: model '%s' is not supported", type);
+    return weft_fail(err, WEFT_UNSUPPORTED, "tokenizer.json: model '" STR_FMT "' is not supported",
+                     STR_ARG(type));
 }
 
-static weft_status read_tokens(token_list *list, const json_t *vocabulary, weft_error *err) {
-    if (!json_is_object(vocabulary) && !json_is_array(vocabulary)) {
+static weft_status read_tokens(token_list *list, tokjson_file *file, weft_error *err) {
+    json_reader r;
+    json_reader_init(&r, file->vocab, &file->strings);
+    const json_event event = file->vocab.len > 0 ? json_reader_next(&r) : JSON_EVENT_NULL;
+    if (event == JSON_EVENT_ARRAY) {
+        return read_scored(list, &r, err);
+    }
+    if (event != JSON_EVENT_OBJECT) {
         return weft_fail(err, WEFT_FORMAT, "tokenizer.json: model has no vocab");
     }
-    weft_status status = WEFT_OK;
-    for (size_t i = 0; i < json_array_size(vocabulary) && status == WEFT_OK; i++) {
-        const json_t *text = json_array_get(json_array_get(vocabulary, i), 0);
-        if (!json_is_string(text)) {
-            return weft_fail(err, WEFT_FORMAT,
-                             "tokenizer.json: vocab entry %zu is no pair of text and score", i);
-        }
-        status = set_token(list, (json_int_t)i,
-                           str_from(json_string_value(text), json_string_length(text)), err);
-    }
-    const char *key;
-    size_t key_len;
-    json_t *value;
-    json_object_keylen_foreach((json_t *)vocabulary, key, key_len, value) {
-        if (!json_is_integer(value)) {
+    while (json_reader_next(&r) == JSON_EVENT_KEY) {
+        const str text = r.text;
+        if (json_reader_next(&r) != JSON_EVENT_INTEGER) {
             return weft_fail(err, WEFT_FORMAT, "tokenizer.json: token '" STR_FMT "' has no number",
-                             STR_ARG(str_from(key, key_len)));
+                             STR_ARG(text));
         }
-        status = set_token(list, json_integer_value(value), str_from(key, key_len), err);
+        const weft_status status = set_token(list, r.integer, text, 0, err);
         if (status != WEFT_OK) {
-            break;
+            return status;
         }
+        list->n_model++;
     }
-    list->n_model = (uint32_t)(json_is_array(vocabulary) ? json_array_size(vocabulary)
-                                                         : json_object_size(vocabulary));
-    return status;
+    return json_reader_status(&r, err);
 }
 
-static weft_status set_token(token_list *list, json_int_t id, str text, weft_error *err) {
-    if (id < 0 || id >= (json_int_t)VOCAB_SIZE_MAX) {
+static weft_status read_scored(token_list *list, json_reader *r, weft_error *err) {
+    while (json_reader_next(r) == JSON_EVENT_ARRAY) {
+        const bool has_text = json_reader_next(r) == JSON_EVENT_STRING;
+        const str text = r->text;
+        const json_event score = json_reader_next(r);
+        if (!has_text || (score != JSON_EVENT_REAL && score != JSON_EVENT_INTEGER) ||
+            json_reader_next(r) != JSON_EVENT_ARRAY_END) {
+            return weft_fail(err, WEFT_FORMAT,
+                             "tokenizer.json: vocab entry %u is no pair of text and score",
+                             list->n_model);
+        }
+        const weft_status status = set_token(list, list->n_model, text, r->real, err);
+        if (status != WEFT_OK) {
+            return status;
+        }
+        list->n_model++;
+    }
+    return r->last == JSON_EVENT_ARRAY_END
+               ? WEFT_OK
+               : weft_fail(err, WEFT_FORMAT,
+                           "tokenizer.json: vocab entry %u is no pair of text and score",
+                           list->n_model);
+}
+
+static weft_status set_token(token_list *list, int64_t id, str text, double score,
+                             weft_error *err) {
+    if (id < 0 || id >= (int64_t)VOCAB_SIZE_MAX) {
         return weft_fail(err, WEFT_LIMIT,
                          "tokenizer.json: token '" STR_FMT "' has number %lld, wanted 0 to %u",
                          STR_ARG(text), (long long)id, VOCAB_SIZE_MAX - 1);
@@ -140,17 +174,20 @@ static weft_status set_token(token_list *list, json_int_t id, str text, weft_err
                          "tokenizer.json: token %lld has %zu bytes, at most %u are taken",
                          (long long)id, text.len, VOCAB_TOKEN_BYTES_MAX);
     }
-    if (id >= (json_int_t)list->capacity) {
+    if (id >= (int64_t)list->capacity) {
         uint32_t capacity = list->capacity < 1024 ? 1024 : list->capacity;
-        while ((json_int_t)capacity <= id) {
+        while ((int64_t)capacity <= id) {
             capacity *= 2;
         }
-        str *grown = mem_realloc(MEM_VOCAB, list->texts, capacity, sizeof *grown);
-        if (grown == NULL) {
+        str *texts = mem_realloc(MEM_VOCAB, list->texts, capacity, sizeof *texts);
+        list->texts = texts == NULL ? list->texts : texts;
+        double *scores = mem_realloc(MEM_VOCAB, list->scores, capacity, sizeof *scores);
+        list->scores = scores == NULL ? list->scores : scores;
+        if (texts == NULL || scores == NULL) {
             return tokjson_nomem(err);
         }
-        memset(grown + list->capacity, 0, (capacity - list->capacity) * sizeof *grown);
-        list->texts = grown;
+        memset(texts + list->capacity, 0, (capacity - list->capacity) * sizeof *texts);
+        memset(scores + list->capacity, 0, (capacity - list->capacity) * sizeof *scores);
         list->capacity = capacity;
     }
     if (list->texts[id].data != NULL) {
@@ -158,6 +195,7 @@ static weft_status set_token(token_list *list, json_int_t id, str text, weft_err
                          (long long)id);
     }
     list->texts[id] = text;
+    list->scores[id] = score;
     list->count = (uint32_t)id + 1 > list->count ? (uint32_t)id + 1 : list->count;
     return WEFT_OK;
 }
@@ -187,7 +225,7 @@ static weft_status number_added(tokjson *t, token_list *list, weft_error *err) {
         } else {
             a->id = (int32_t)next;
             a->is_outside = true;
-            status = set_token(list, next, a->text, err);
+            status = set_token(list, next, a->text, 0, err);
         }
         next = (uint32_t)a->id >= next ? (uint32_t)a->id + 1 : next;
     }
@@ -229,6 +267,20 @@ static weft_status fill_table(vocab *v, const token_list *list, weft_error *err)
     return vocab_table_index(t, err);
 }
 
+/* A text with two numbers would be found under one and written for both. */
+static weft_status check_numbers(const vocab *v, weft_error *err) {
+    for (uint32_t id = 0; id < v->table.count && v->table.n_equal > 0; id++) {
+        const str text = vocab_table_text(&v->table, (int32_t)id);
+        const int32_t found = vocab_table_find(&v->table, text);
+        if (text.len > 0 && found != (int32_t)id) {
+            return weft_fail(err, WEFT_FORMAT,
+                             "tokenizer.json: token '" STR_FMT "' has the numbers %d and %u",
+                             STR_ARG(text), found, id);
+        }
+    }
+    return WEFT_OK;
+}
+
 static void mark_added(const tokjson *t, vocab *v) {
     for (uint32_t i = 0; i < t->n_added; i++) {
         const tokjson_added_token *a = &t->added[i];
@@ -238,13 +290,13 @@ static void mark_added(const tokjson *t, vocab *v) {
     }
 }
 
-static weft_status load_unknown(tokjson *t, vocab *v, const json_t *model, weft_error *err) {
+static weft_status load_unknown(tokjson *t, vocab *v, const tokjson_file *file, weft_error *err) {
     tokjson_model *m = &t->model;
-    m->is_unknown_fused = m->kind == TOKJSON_UNIGRAM || tokjson_get_bool(model, "fuse_unk", false);
-    m->has_byte_fallback = tokjson_get_bool(model, "byte_fallback", false);
-    m->is_whole_words = tokjson_get_bool(model, "ignore_merges", false);
-    m->prefix = tokjson_keep(t, tokjson_get_str(model, "continuing_subword_prefix"));
-    m->suffix = tokjson_keep(t, tokjson_get_str(model, "end_of_word_suffix"));
+    m->is_unknown_fused = m->kind == TOKJSON_UNIGRAM || file->is_unknown_fused;
+    m->has_byte_fallback = file->has_byte_fallback;
+    m->is_whole_words = file->is_whole_words;
+    m->prefix = tokjson_keep(t, file->prefix);
+    m->suffix = tokjson_keep(t, file->suffix);
     if (m->prefix.data == NULL || m->suffix.data == NULL) {
         return tokjson_nomem(err);
     }
@@ -252,111 +304,126 @@ static weft_status load_unknown(tokjson *t, vocab *v, const json_t *model, weft_
         return weft_fail(err, WEFT_LIMIT, "tokenizer.json: prefix or suffix of more than %u bytes",
                          TOKJSON_NAME_MAX);
     }
-    const json_t *chars = json_object_get(model, "max_input_chars_per_word");
-    const json_int_t chars_max = json_is_integer(chars) ? json_integer_value(chars) : 100;
+    const int64_t chars_max = file->word_chars_max == TOKJSON_UNSAID ? 100 : file->word_chars_max;
     m->word_chars_max = (uint32_t)(chars_max < 0 ? 0 : chars_max > 65535 ? 65535 : chars_max);
     m->unknown = VOCAB_NONE;
-    const json_t *id = json_object_get(model, "unk_id");
-    if (m->kind == TOKJSON_UNIGRAM) {
-        if (json_is_integer(id)) {
-            if (json_integer_value(id) < 0 || json_integer_value(id) >= v->table.count) {
-                return weft_fail(err, WEFT_FORMAT, "tokenizer.json: unk_id %lld is no token",
-                                 (long long)json_integer_value(id));
-            }
-            m->unknown = (int32_t)json_integer_value(id);
+    if (m->kind != TOKJSON_UNIGRAM) {
+        m->unknown = file->unk_token.data == NULL ? VOCAB_NONE : tokjson_find(v, file->unk_token);
+    } else if (file->unk_id != TOKJSON_UNSAID) {
+        if (file->unk_id < 0 || file->unk_id >= (int64_t)v->table.count) {
+            return weft_fail(err, WEFT_FORMAT, "tokenizer.json: unk_id %lld is no token",
+                             (long long)file->unk_id);
         }
-    } else {
-        const str text = tokjson_get_str(model, "unk_token");
-        m->unknown = text.data == NULL ? VOCAB_NONE : tokjson_find(v, text);
+        m->unknown = (int32_t)file->unk_id;
     }
     v->unknown = m->unknown;
     return WEFT_OK;
 }
 
-static weft_status load_merges(tokjson *t, vocab *v, const json_t *merges, weft_error *err) {
-    const size_t count = json_array_size(merges);
-    weft_status status = vocab_merges_reserve(&v->merges, count, err);
-    buf joined;
-    buf_init(&joined, MEM_VOCAB, 2 * VOCAB_TOKEN_BYTES_MAX);
-    for (size_t i = 0; i < count && status == WEFT_OK; i++) {
-        str left;
-        str right;
-        if (!merge_parts(json_array_get(merges, i), &left, &right)) {
-            status =
-                weft_fail(err, WEFT_FORMAT, "tokenizer.json: merge %zu is no pair of tokens", i);
-            break;
-        }
-        vocab_merge merge = {tokjson_find(v, left), tokjson_find(v, right), (uint32_t)i,
-                             VOCAB_NONE};
-        const size_t skipped = right.len < t->model.prefix.len ? right.len : t->model.prefix.len;
-        buf_clear(&joined);
-        buf_append_str(&joined, left);
-        buf_append(&joined, right.data + skipped, right.len - skipped);
-        merge.id = tokjson_find(v, buf_view(&joined));
-        if (merge.left == VOCAB_NONE || merge.right == VOCAB_NONE || merge.id == VOCAB_NONE) {
-            status = weft_fail(err, WEFT_FORMAT,
-                               "tokenizer.json: merge %zu ('" STR_FMT "', '" STR_FMT
-                               "'): a part or the result is no token",
-                               i, STR_ARG(left), STR_ARG(right));
-        } else if (!vocab_merges_add(&v->merges, merge)) {
-            status = weft_fail(err, WEFT_LIMIT, "tokenizer.json: merges made to collide");
+/* All merges are looked up before any goes into the table, whose size depends on their number. */
+static weft_status load_merges(tokjson *t, vocab *v, tokjson_file *file, weft_error *err) {
+    merge_list list = {0};
+    vocab_merges_batch batch = {
+        .table = &v->table, .last_id = VOCAB_NONE, .prefix_bytes = t->model.prefix.len};
+    weft_status status = WEFT_OK;
+    json_reader r;
+    json_reader_init(&r, file->merges, &file->strings);
+    if (file->merges.len > 0 && json_reader_next(&r) == JSON_EVENT_ARRAY) {
+        while (status == WEFT_OK && json_reader_next(&r) != JSON_EVENT_ARRAY_END) {
+            str left;
+            str right;
+            if (!read_merge(&r, &left, &right)) {
+                status =
+                    weft_fail(err, WEFT_FORMAT, "tokenizer.json: merge %zu is no pair of tokens",
+                              list.count + batch.n);
+            } else if (vocab_merges_batch_push(&batch, left, right)) {
+                status = look_up(&list, &batch, err);
+            }
         }
     }
-    buf_deinit(&joined);
+    if (status == WEFT_OK) {
+        status = look_up(&list, &batch, err);
+    }
+    if (status == WEFT_OK) {
+        status = vocab_merges_reserve(&v->merges, list.count, err);
+    }
+    if (status == WEFT_OK && !vocab_merges_add_all(&v->merges, list.merges, list.count)) {
+        status = weft_fail(err, WEFT_LIMIT, "tokenizer.json: merges made to collide");
+    }
+    mem_free(list.merges);
     return status;
 }
 
-static bool merge_parts(const json_t *merge, str *left, str *right) {
-    if (json_is_string(merge)) {
-        const str text = str_from(json_string_value(merge), json_string_length(merge));
+/* Appends what the batch holds. */
+static weft_status look_up(merge_list *list, vocab_merges_batch *batch, weft_error *err) {
+    if (list->count + batch->n > list->capacity) {
+        const size_t capacity = list->capacity == 0 ? 1024 : list->capacity * 2;
+        vocab_merge *grown = list->count > VOCAB_MERGES_MAX
+                                 ? NULL
+                                 : mem_realloc(MEM_VOCAB, list->merges, capacity, sizeof *grown);
+        if (grown == NULL) {
+            return weft_fail(err, WEFT_LIMIT,
+                             "tokenizer.json: more than %zu merges, or no memory for them",
+                             list->count);
+        }
+        list->merges = grown;
+        list->capacity = capacity;
+    }
+    const uint16_t *attrs = batch->table->attrs;
+    vocab_merges_batch_look_up(batch);
+    for (size_t i = 0; i < batch->n; i++) {
+        vocab_merge merge = batch->merges[i];
+        const bool is_known = merge.id != VOCAB_NONE && /* which wants its parts */
+                              ((attrs[merge.left] | attrs[merge.right] | attrs[merge.id]) &
+                               TOKJSON_ATTR_OUTSIDE) == 0;
+        if (!is_known) {
+            const str left = batch->parts[i * 2];
+            const str right = batch->parts[i * 2 + 1];
+            return weft_fail(err, WEFT_FORMAT,
+                             "tokenizer.json: merge %zu ('" STR_FMT "', '" STR_FMT
+                             "'): a part or the result is no token",
+                             list->count, STR_ARG(left), STR_ARG(right));
+        }
+        merge.rank = (uint32_t)list->count;
+        list->merges[list->count++] = merge;
+    }
+    batch->n = 0;
+    return WEFT_OK;
+}
+
+/* "left right" or ["left", "right"]; the reader stands at its first event. */
+static bool read_merge(json_reader *r, str *left, str *right) {
+    if (r->last == JSON_EVENT_STRING) {
+        const str text = r->text;
         const size_t space = str_find(text, STR_LIT(" "), 0);
         *left = str_slice(text, 0, space);
         *right = space == SIZE_MAX ? (str){0} : str_slice(text, space + 1, text.len);
         return space != SIZE_MAX;
     }
-    const json_t *a = json_array_get(merge, 0);
-    const json_t *b = json_array_get(merge, 1);
-    if (!json_is_string(a) || !json_is_string(b)) {
+    if (r->last != JSON_EVENT_ARRAY || json_reader_next(r) != JSON_EVENT_STRING) {
         return false;
     }
-    *left = str_from(json_string_value(a), json_string_length(a));
-    *right = str_from(json_string_value(b), json_string_length(b));
-    return true;
-}
-
-static _Thread_local const vocab_table *sorted_table; /* of the sort in progress */
-
-static int compare_texts(const void *a, const void *b) {
-    return str_cmp(vocab_table_text(sorted_table, (int32_t) * (const uint32_t *)a),
-                   vocab_table_text(sorted_table, (int32_t) * (const uint32_t *)b));
-}
-
-static weft_status load_scores(tokjson *t, vocab *v, const json_t *vocabulary, weft_error *err) {
-    tokjson_model *m = &t->model;
-    const size_t count = json_array_size(vocabulary);
-    m->scores = mem_zalloc(MEM_VOCAB, v->table.count, sizeof *m->scores);
-    m->sorted = mem_array(MEM_VOCAB, v->table.count, sizeof *m->sorted);
-    if (m->scores == NULL || m->sorted == NULL) {
-        return tokjson_nomem(err);
+    *left = r->text;
+    if (json_reader_next(r) != JSON_EVENT_STRING) {
+        return false;
     }
+    *right = r->text;
+    return json_reader_next(r) == JSON_EVENT_ARRAY_END;
+}
+
+static weft_status load_scores(vocab *v, token_list *list, weft_error *err) {
+    vocab_best_model *m = &v->best;
+    m->scores = list->scores;
+    list->scores = NULL;
+    m->unknown = v->unknown;
     double lowest = INFINITY;
-    for (size_t i = 0; i < count; i++) {
-        const json_t *score = json_array_get(json_array_get(vocabulary, i), 1);
-        if (!json_is_number(score)) {
-            return weft_fail(err, WEFT_FORMAT, "tokenizer.json: token %zu has no score", i);
-        }
-        m->scores[i] = json_number_value(score);
+    for (uint32_t i = 0; i < list->n_model; i++) {
         v->table.scores[i] = (float)m->scores[i];
         lowest = m->scores[i] < lowest ? m->scores[i] : lowest;
-        if (tokjson_find(v, vocab_table_text(&v->table, (int32_t)i)) == (int32_t)i) {
-            m->sorted[m->n_sorted++] = (uint32_t)i;
-        }
     }
-    m->unknown_score = lowest - UNKNOWN_PENALTY;
-    sorted_table = &v->table;
-    qsort(m->sorted, m->n_sorted, sizeof *m->sorted, compare_texts);
-    sorted_table = NULL;
-    return WEFT_OK;
+    m->unknown_score = lowest - VOCAB_BEST_UNKNOWN_PENALTY;
+    const uint32_t attrs = VOCAB_ATTR_NORMAL | VOCAB_ATTR_CONTROL | VOCAB_ATTR_USER;
+    return vocab_trie_init(&v->trie, &v->table, VOCAB_TRIE_TEXTS, attrs, TOKJSON_ATTR_OUTSIDE, err);
 }
 
 static void fill_known(tokjson *t, vocab *v) {

@@ -50,6 +50,7 @@ void vocab_destroy(vocab **v) {
     vocab_merges_deinit(&(*v)->merges);
     vocab_pretok_destroy(&(*v)->pretok);
     vocab_unigram_deinit(&(*v)->unigram);
+    mem_free((*v)->best.scores);
     vocab_trie_deinit(&(*v)->trie);
     vocab_table_deinit(&(*v)->table);
     mem_free(*v);
@@ -127,7 +128,7 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
     vocab_cache_deinit(&run.cache);
     vocab_word_deinit(&run.word);
     mem_free(run.text);
-    mem_free(run.ways);
+    vocab_best_deinit(&run.best);
     return status;
 }
 

@@ -5,7 +5,7 @@
  *           ├─ vocab_special    tokens recognised in the text
  *           ├─ vocab_bpe.c      byte pair encoding: vocab_pretok, vocab_merges, vocab_word
  *           ├─ vocab_spm.c      SentencePiece: vocab_cuts, vocab_word
- *           ├─ vocab_unigram.c  SentencePiece's unigram: vocab_charsmap, vocab_cuts, vocab_trie
+ *           ├─ vocab_unigram.c  SentencePiece's unigram: vocab_charsmap, vocab_cuts, vocab_best
  *           ├─ vocab_wordpiece.c  BERT: vocab_trie
  *           ├─ vocab_rwkv.c     longest match: vocab_trie
  *           ├─ vocab_decoder.c  pieces to text
@@ -15,6 +15,7 @@
 #define WEFT_VOCAB_VOCAB_IMPL_H
 
 #include "vocab/vocab.h"
+#include "vocab/vocab_best.h"
 #include "vocab/vocab_cache.h"
 #include "vocab/vocab_charsmap.h"
 #include "vocab/vocab_cuts.h"
@@ -27,18 +28,9 @@
 
 #define VOCAB_MODEL_NAME_MAX 32u
 
-/* The best way to a place in a text: unigram's scratch. */
-typedef struct vocab_way {
-    double score;
-    uint32_t at; /* where the token that ends here begins */
-    int32_t id;  /* that token; VOCAB_NONE: an unknown character */
-} vocab_way;
-
 /* What unigram needs besides the table. */
 typedef struct vocab_unigram {
     vocab_charsmap charsmap;
-    double best_score; /* of normal tokens */
-    double unknown_score;
     bool drops_spaces; /* at both ends, and all but one of a run */
 } vocab_unigram;
 
@@ -57,8 +49,7 @@ typedef struct vocab_run {
     vocab_word word;
     char *text; /* grown as needed: a word as the vocabulary spells it */
     size_t text_capacity;
-    vocab_way *ways; /* [ways_capacity] */
-    size_t ways_capacity;
+    vocab_best best;       /* unigram's search */
     bool is_after_unknown; /* the unknown token was written last: one stands for a run */
     bool met_unknown;      /* since it was cleared */
 } vocab_run;
@@ -78,7 +69,8 @@ struct vocab {
     vocab_merges merges;
     vocab_pretok *pretok; /* NULL but for byte pair encoding with merges */
     vocab_cuts cuts;
-    vocab_trie trie; /* of unigram, WordPiece and RWKV */
+    vocab_trie trie;       /* of unigram, WordPiece and RWKV */
+    vocab_best_model best; /* of unigram */
     vocab_unigram unigram;
     vocab_wordpiece wordpiece;
     int32_t byte_ids[256]; /* the token that is this byte, VOCAB_NONE when there is none */
@@ -107,8 +99,8 @@ vocab_encode_fn vocab_spm_encode;
 
 /* vocab_unigram.c */
 vocab_encode_fn vocab_unigram_encode;
-weft_status vocab_unigram_init(vocab_unigram *u, const vocab_table *t, const weights *w,
-                               weft_error *err) WEFT_NODISCARD;
+weft_status vocab_unigram_init(vocab_unigram *u, vocab_best_model *m, const vocab_table *t,
+                               const weights *w, weft_error *err) WEFT_NODISCARD;
 void vocab_unigram_deinit(vocab_unigram *u); /* accepts a zeroed one */
 
 /* vocab_wordpiece.c */

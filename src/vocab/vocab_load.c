@@ -140,7 +140,7 @@ static weft_status load_search(vocab *v, const model_form *form, const weights *
     const uint32_t attrs = VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER;
     weft_status status = WEFT_OK;
     if (form->encode == vocab_unigram_encode) {
-        status = vocab_unigram_init(&v->unigram, &v->table, w, err);
+        status = vocab_unigram_init(&v->unigram, &v->best, &v->table, w, err);
     } else if (form->encode == vocab_wordpiece_encode) {
         status = vocab_wordpiece_init(&v->wordpiece, w, err);
     } else if (form->encode != vocab_rwkv_encode) {
@@ -151,7 +151,7 @@ static weft_status load_search(vocab *v, const model_form *form, const weights *
     }
     const bool is_rwkv = form->encode == vocab_rwkv_encode;
     return vocab_trie_init(&v->trie, &v->table, is_rwkv ? VOCAB_TRIE_PIECES : VOCAB_TRIE_TEXTS,
-                           attrs, err);
+                           attrs, 0, err);
 }
 
 static weft_status find_form(const model_form **out, const weights *w, weft_error *err) {

@@ -17,20 +17,10 @@
 
 static const char key_merges[] = "tokenizer.ggml.merges";
 
-#define BATCH (VOCAB_FIND_MANY_MAX / 2)
-
-typedef struct merge_reader {
-    const vocab_table *table;
-    int32_t last_id; /* result of the merge before */
-    uint32_t rank;   /* of the next merge */
-    size_t n;        /* merges in the batch */
-    str parts[BATCH * 2];
-    vocab_merge merges[BATCH];
-} merge_reader;
-
-static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor);
-static void look_up_batch(merge_reader *reader);
-static int32_t find_joined(merge_reader *reader, str left, str right);
+static bool read_batch(vocab_merges_batch *batch, uint32_t *rank, const meta_value *merges,
+                       uint64_t *cursor);
+static int32_t find_joined(vocab_merges_batch *b, str left, str right);
+static bool add(vocab_merges *m, vocab_merge merge);
 
 weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
                               weft_error *err) {
@@ -44,16 +34,15 @@ weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weigh
     if (status != WEFT_OK) {
         return status;
     }
-    merge_reader reader = {.table = t, .last_id = VOCAB_NONE};
+    vocab_merges_batch batch = {.table = t, .last_id = VOCAB_NONE};
+    uint32_t rank = 0;
     uint64_t cursor = 0;
-    while (read_batch(&reader, merges, &cursor)) {
-        look_up_batch(&reader);
-        for (size_t i = 0; i < reader.n; i++) {
-            if (reader.merges[i].id != VOCAB_NONE && !vocab_merges_add(m, reader.merges[i])) {
-                vocab_merges_deinit(m);
-                return weft_fail(err, WEFT_LIMIT, "metadata key '%s': merges made to collide",
-                                 key_merges);
-            }
+    while (read_batch(&batch, &rank, merges, &cursor)) {
+        vocab_merges_batch_look_up(&batch);
+        if (!vocab_merges_add_all(m, batch.merges, batch.n)) {
+            vocab_merges_deinit(m);
+            return weft_fail(err, WEFT_LIMIT, "metadata key '%s': merges made to collide",
+                             key_merges);
         }
     }
     return WEFT_OK;
@@ -85,52 +74,68 @@ void vocab_merges_deinit(vocab_merges *m) {
     *m = (vocab_merges){0};
 }
 
+/* The places of a few merges are fetched before the first of them is written. */
+bool vocab_merges_add_all(vocab_merges *m, const vocab_merge *merges, size_t count) {
+    enum { AHEAD = 16 };
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            const vocab_merge *next = &merges[i + AHEAD];
+            const uint32_t at = (uint32_t)vocab_merges_hash(next->left, next->right) & m->slot_mask;
+            WEFT_PREFETCH(&m->tags[at]);
+            WEFT_PREFETCH(&m->slots[at]);
+        }
+        if (merges[i].id != VOCAB_NONE && !add(m, merges[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void vocab_merges_batch_look_up(vocab_merges_batch *b) {
+    int32_t ids[VOCAB_MERGES_BATCH * 2];
+    vocab_table_find_many(b->table, b->parts, ids, b->n * 2);
+    for (size_t i = 0; i < b->n; i++) {
+        vocab_merge *merge = &b->merges[i];
+        merge->left = ids[i * 2];
+        merge->right = ids[i * 2 + 1];
+        const bool has_parts = merge->left != VOCAB_NONE && merge->right != VOCAB_NONE;
+        merge->id = has_parts ? find_joined(b, b->parts[i * 2], b->parts[i * 2 + 1]) : VOCAB_NONE;
+    }
+}
+
 /* Splits the next texts into their parts. False at the end of the list. */
-static bool read_batch(merge_reader *reader, const meta_value *merges, uint64_t *cursor) {
-    reader->n = 0;
+static bool read_batch(vocab_merges_batch *batch, uint32_t *rank, const meta_value *merges,
+                       uint64_t *cursor) {
+    batch->n = 0;
     str text;
     bool is_any = false;
-    while (reader->n < BATCH && meta_next_str(merges, cursor, &text)) {
+    bool is_full = false;
+    while (!is_full && meta_next_str(merges, cursor, &text)) {
         is_any = true;
-        const uint32_t rank = reader->rank++;
         const size_t space = str_find(text, STR_LIT(" "), 1);
-        if (space == SIZE_MAX) {
-            continue;
+        if (space != SIZE_MAX) {
+            batch->merges[batch->n].rank = *rank;
+            is_full = vocab_merges_batch_push(batch, str_slice(text, 0, space),
+                                              str_slice(text, space + 1, text.len));
         }
-        reader->parts[reader->n * 2] = str_slice(text, 0, space);
-        reader->parts[reader->n * 2 + 1] = str_slice(text, space + 1, text.len);
-        reader->merges[reader->n].rank = rank;
-        reader->n++;
+        ++*rank;
     }
     return is_any;
 }
 
-/* id becomes VOCAB_NONE where a part or the result is no token. */
-static void look_up_batch(merge_reader *reader) {
-    int32_t ids[BATCH * 2];
-    vocab_table_find_many(reader->table, reader->parts, ids, reader->n * 2);
-    for (size_t i = 0; i < reader->n; i++) {
-        vocab_merge *merge = &reader->merges[i];
-        merge->left = ids[i * 2];
-        merge->right = ids[i * 2 + 1];
-        const bool has_parts = merge->left != VOCAB_NONE && merge->right != VOCAB_NONE;
-        merge->id = has_parts ? find_joined(reader, reader->parts[i * 2], reader->parts[i * 2 + 1])
-                              : VOCAB_NONE;
-    }
-}
-
-static int32_t find_joined(merge_reader *reader, str left, str right) {
-    const vocab_table *t = reader->table;
+static int32_t find_joined(vocab_merges_batch *b, str left, str right) {
+    const vocab_table *t = b->table;
+    right = str_slice(right, b->prefix_bytes, right.len);
     const size_t len = left.len + right.len;
     if (len > t->token_bytes_max) {
         return VOCAB_NONE;
     }
-    const int32_t guess = reader->last_id + 1;
+    const int32_t guess = b->last_id + 1;
     if ((uint32_t)guess < t->count && len > 0) {
         const str text = vocab_table_text(t, guess);
         if (text.len == len && memcmp(text.data, left.data, left.len) == 0 &&
             memcmp(text.data + left.len, right.data, right.len) == 0) {
-            reader->last_id = guess;
+            b->last_id = guess;
             return guess;
         }
     }
@@ -139,13 +144,13 @@ static int32_t find_joined(merge_reader *reader, str left, str right) {
     memcpy(joined + left.len, right.data, right.len);
     const int32_t id = vocab_table_find(t, str_from(joined, len));
     if (id != VOCAB_NONE) {
-        reader->last_id = id;
+        b->last_id = id;
     }
     return id;
 }
 
 /* The first of two equal merges stays. False when the table was made to collide. */
-bool vocab_merges_add(vocab_merges *m, vocab_merge merge) {
+static bool add(vocab_merges *m, vocab_merge merge) {
     const uint64_t hash = vocab_merges_hash(merge.left, merge.right);
     uint32_t at = (uint32_t)hash & m->slot_mask;
     for (uint32_t probes = 0; probes < PROBES_MAX; probes++) {

@@ -36,10 +36,30 @@ typedef struct vocab_merges {
  * can never take place and are left out. */
 weft_status vocab_merges_init(vocab_merges *m, const vocab_table *t, const weights *w,
                               weft_error *err) WEFT_NODISCARD;
-/* The same in two steps: an empty one for so many merges, then each, best first. vocab_merges_add
- * is false when the merges were made to collide. */
+/* The same in steps. Texts are looked up in batches, which waits for memory once a batch: push is
+ * true when the batch is full. Afterwards a merge whose parts or result are no tokens has the id
+ * VOCAB_NONE. */
+#define VOCAB_MERGES_BATCH (VOCAB_FIND_MANY_MAX / 2)
+typedef struct vocab_merges_batch {
+    const vocab_table *table;
+    size_t prefix_bytes; /* of the right part, which the result does not have */
+    int32_t last_id;     /* the result before; VOCAB_NONE at first */
+    size_t n;            /* set to 0 to begin another batch */
+    str parts[VOCAB_MERGES_BATCH * 2];
+    vocab_merge merges[VOCAB_MERGES_BATCH];
+} vocab_merges_batch;
+
+static inline bool vocab_merges_batch_push(vocab_merges_batch *b, str left, str right) {
+    b->parts[b->n * 2] = left;
+    b->parts[b->n * 2 + 1] = right;
+    return ++b->n == VOCAB_MERGES_BATCH;
+}
+void vocab_merges_batch_look_up(vocab_merges_batch *b);
+
+/* An empty table for so many merges, then these, best first; of two equal ones the first stays.
+ * Those without an id are left out. False when the merges were made to collide. */
 weft_status vocab_merges_reserve(vocab_merges *m, size_t count, weft_error *err) WEFT_NODISCARD;
-bool vocab_merges_add(vocab_merges *m, vocab_merge merge);
+bool vocab_merges_add_all(vocab_merges *m, const vocab_merge *merges, size_t count);
 void vocab_merges_deinit(vocab_merges *m); /* accepts a zeroed one */
 
 static inline uint64_t vocab_merges_hash(int32_t left, int32_t right) {

@@ -321,6 +321,7 @@ weft_status vocab_table_index(vocab_table *t, weft_error *err) {
             }
             at = (at + 1) & t->slot_mask;
         }
+        t->n_equal += t->tags[at] != 0;
         if (t->tags[at] == 0) {
             t->tags[at] = tag_of(hash);
             t->slots[at] = (vocab_slot){(uint32_t)hash, (int32_t)id};

@@ -51,6 +51,7 @@ typedef struct vocab_table {
     vocab_slot *slots;
     uint8_t *tags;
     uint32_t slot_mask;
+    uint32_t n_equal; /* tokens whose text a lower number has too */
 } vocab_table;
 
 /* How a token's text becomes the bytes it stands for. */

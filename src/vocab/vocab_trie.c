@@ -35,17 +35,17 @@ typedef struct builder {
 } builder;
 
 static weft_status gather(builder *b, const vocab_table *t, vocab_trie_spelling spelling,
-                          uint32_t attrs, weft_error *err);
+                          uint32_t attrs, uint32_t without, weft_error *err);
 static weft_status build(builder *b, weft_error *err);
 static weft_status add_children(builder *b, uint32_t node, weft_error *err);
 static weft_status add_node(builder *b, uint8_t label, range r, weft_error *err);
 static int compare_entries(const void *a, const void *b);
 
 weft_status vocab_trie_init(vocab_trie *trie, const vocab_table *t, vocab_trie_spelling spelling,
-                            uint32_t attrs, weft_error *err) {
+                            uint32_t attrs, uint32_t without, weft_error *err) {
     *trie = (vocab_trie){0};
     builder b = {.trie = trie};
-    weft_status status = gather(&b, t, spelling, attrs, err);
+    weft_status status = gather(&b, t, spelling, attrs, without, err);
     if (status == WEFT_OK) {
         status = build(&b, err);
     }
@@ -80,7 +80,7 @@ int32_t vocab_trie_longest(const vocab_trie *trie, str text, size_t *len) {
 }
 
 static weft_status gather(builder *b, const vocab_table *t, vocab_trie_spelling spelling,
-                          uint32_t attrs, weft_error *err) {
+                          uint32_t attrs, uint32_t without, weft_error *err) {
     b->entries = mem_array(MEM_VOCAB, t->count, sizeof *b->entries);
     if (b->entries == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory to sort %u tokens", t->count);
@@ -89,7 +89,7 @@ static weft_status gather(builder *b, const vocab_table *t, vocab_trie_spelling 
         const int32_t id = (int32_t)i;
         const str text =
             spelling == VOCAB_TRIE_TEXTS ? vocab_table_text(t, id) : vocab_table_piece(t, id);
-        if ((t->attrs[i] & attrs) == 0 || text.len == 0) {
+        if ((t->attrs[i] & attrs) == 0 || (t->attrs[i] & without) != 0 || text.len == 0) {
             continue;
         }
         if (text.len > VOCAB_TRIE_TOKEN_BYTES_MAX) {

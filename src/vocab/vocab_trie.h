@@ -37,10 +37,10 @@ typedef enum vocab_trie_spelling {
     VOCAB_TRIE_PIECES, /* the bytes it stands for */
 } vocab_trie_spelling;
 
-/* Takes every token with one of the attributes in `attrs` (bits of vocab_attr). Of two equal
- * spellings the lower number is found. On failure the trie is empty. */
+/* Takes every token with one of the attributes in `attrs` (bits of vocab_attr) and none of those in
+ * `without`. Of two equal spellings the lower number is found. On failure the trie is empty. */
 weft_status vocab_trie_init(vocab_trie *trie, const vocab_table *t, vocab_trie_spelling spelling,
-                            uint32_t attrs, weft_error *err) WEFT_NODISCARD;
+                            uint32_t attrs, uint32_t without, weft_error *err) WEFT_NODISCARD;
 void vocab_trie_deinit(vocab_trie *trie); /* accepts a zeroed one */
 
 /* The child of a node by a byte, or VOCAB_TRIE_NONE. */

@@ -5,9 +5,7 @@
  * normalised: the compiled normaliser of the file, then, as its flags say, spaces at both ends
  * dropped and runs of them made one, and a space put before. Spaces are spelled U+2581.
  *
- * Then Viterbi's algorithm, from character to character: for each place the best score that
- * reaches it and the token that does. A character that is no token by itself can also be crossed
- * as unknown, at ten less than the worst token. It becomes its bytes where the vocabulary has
+ * Then the search (vocab_best.h). An unknown character becomes its bytes where the vocabulary has
  * them, or the unknown token, once for a run.
  *
  * The text is first cut where no token reaches across (vocab_cuts.h). The best way through the
@@ -21,7 +19,6 @@
 
 #define METASPACE "\xE2\x96\x81"
 #define REPLACEMENT "\xEF\xBF\xBD"
-#define UNKNOWN_PENALTY 10.0
 #define NORMALISED_BYTES_MAX (1u << 30)
 
 typedef struct spelling {
@@ -35,33 +32,44 @@ static size_t read_prefix(const vocab *v, str text, str *out);
 static bool spell(spelling *s, str text);
 static bool encode_part(vocab_run *run, str part);
 static bool encode_cached(vocab_run *run, str part);
-static void find_best(vocab_run *run, str part);
-static void offer(vocab_way *way, double score, size_t from, int32_t id);
-static void turn_round(vocab_way *ways, size_t len);
 static bool emit(vocab_run *run, str part);
 static void emit_unknown(vocab_run *run, str character);
-static size_t character_len(str text);
 
-weft_status vocab_unigram_init(vocab_unigram *u, const vocab_table *t, const weights *w,
-                               weft_error *err) {
+weft_status vocab_unigram_init(vocab_unigram *u, vocab_best_model *m, const vocab_table *t,
+                               const weights *w, weft_error *err) {
     bool found = false;
     weft_status status = weights_get_bool(w, "tokenizer.ggml.remove_extra_whitespaces",
                                           &u->drops_spaces, &found, err);
     if (status == WEFT_OK) {
         status = vocab_charsmap_init(&u->charsmap, w, err);
     }
+    if (status != WEFT_OK) {
+        return status;
+    }
+    m->scores = mem_array(MEM_VOCAB, t->count, sizeof *m->scores);
+    if (m->scores == NULL) {
+        return weft_fail(err, WEFT_NOMEM, "out of memory for the scores of %u tokens", t->count);
+    }
     bool is_first = true;
     double worst = 0;
+    double best = 0;
     for (uint32_t id = 0; id < t->count; id++) {
         if ((t->attrs[id] & VOCAB_ATTR_NORMAL) != 0) {
             const double score = t->scores[id];
             worst = is_first || score < worst ? score : worst;
-            u->best_score = is_first || score > u->best_score ? score : u->best_score;
+            best = is_first || score > best ? score : best;
             is_first = false;
         }
     }
-    u->unknown_score = worst - UNKNOWN_PENALTY;
-    return status;
+    /* A user-defined token wins over any way to cut its text. */
+    for (uint32_t id = 0; id < t->count; id++) {
+        const bool is_user = (t->attrs[id] & VOCAB_ATTR_USER) != 0;
+        const double bytes = (double)vocab_table_text(t, (int32_t)id).len;
+        m->scores[id] = is_user ? bytes * best - 0.1 : t->scores[id];
+    }
+    m->unknown_score = worst - VOCAB_BEST_UNKNOWN_PENALTY;
+    m->unknown = VOCAB_NONE; /* not in the tree */
+    return WEFT_OK;
 }
 
 void vocab_unigram_deinit(vocab_unigram *u) { vocab_charsmap_deinit(&u->charsmap); }
@@ -185,78 +193,14 @@ static bool encode_cached(vocab_run *run, str part) {
 }
 
 static bool encode_part(vocab_run *run, str part) {
-    if (part.len >= run->ways_capacity) {
-        size_t capacity = run->ways_capacity == 0 ? 256 : run->ways_capacity;
-        while (capacity <= part.len) {
-            capacity *= 2;
-        }
-        vocab_way *grown = mem_realloc(MEM_VOCAB, run->ways, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return false;
-        }
-        run->ways = grown;
-        run->ways_capacity = capacity;
-    }
-    find_best(run, part);
-    turn_round(run->ways, part.len);
-    return emit(run, part);
-}
-
-static void find_best(vocab_run *run, str part) {
     const vocab *v = run->vocab;
-    vocab_way *ways = run->ways;
-    for (size_t i = 0; i <= part.len; i++) {
-        ways[i] = (vocab_way){0, UINT32_MAX, VOCAB_NONE};
-    }
-    size_t n;
-    for (size_t from = 0; from < part.len; from += n) {
-        n = character_len(str_from(part.data + from, part.len - from));
-        const double so_far = ways[from].score;
-        bool has_single = false;
-        uint32_t node = VOCAB_TRIE_ROOT;
-        for (size_t to = from; to < part.len;) {
-            node = vocab_trie_step(&v->trie, node, (uint8_t)part.data[to++]);
-            if (node == VOCAB_TRIE_NONE) {
-                break;
-            }
-            const int32_t id = v->trie.nodes[node].id;
-            if (id == VOCAB_NONE) {
-                continue;
-            }
-            const bool is_user = (v->table.attrs[id] & VOCAB_ATTR_USER) != 0;
-            const double score =
-                is_user ? (double)(to - from) * v->unigram.best_score - 0.1 : v->table.scores[id];
-            offer(&ways[to], so_far + score, from, id);
-            has_single = has_single || to - from == n;
-        }
-        if (!has_single) {
-            offer(&ways[from + n], so_far + v->unigram.unknown_score, from, VOCAB_NONE);
-        }
-    }
-}
-
-static void offer(vocab_way *way, double score, size_t from, int32_t id) {
-    if (way->at == UINT32_MAX || score > way->score) {
-        *way = (vocab_way){score, (uint32_t)from, id};
-    }
-}
-
-/* Found from the end to the beginning: afterwards ways[i].at is where the token after i ends. */
-static void turn_round(vocab_way *ways, size_t len) {
-    uint32_t next = (uint32_t)len;
-    for (uint32_t to = (uint32_t)len; to > 0;) {
-        const uint32_t from = ways[to].at;
-        ways[to].at = next;
-        next = to;
-        to = from;
-    }
-    ways[0].at = next;
+    return vocab_best_find(&run->best, &v->best, &v->trie, part) && emit(run, part);
 }
 
 static bool emit(vocab_run *run, str part) {
     for (size_t from = 0; from < part.len;) {
-        const size_t to = run->ways[from].at;
-        const int32_t id = run->ways[to].id;
+        const size_t to = run->best.ways[from].at;
+        const int32_t id = run->best.ways[to].id;
         if (!vocab_run_reserve(run, 4)) {
             return false;
         }
@@ -286,13 +230,4 @@ static void emit_unknown(vocab_run *run, str character) {
         out->ids[out->count++] = v->unknown;
     }
     run->is_after_unknown = true;
-}
-
-/* A replacement may end within a character: what is no UTF-8 goes byte by byte. */
-static size_t character_len(str text) {
-    size_t n = 1;
-    if ((uint8_t)text.data[0] >= 0x80 && utf8_decode(text, &n) == UTF8_INVALID) {
-        return 1;
-    }
-    return n;
 }
