@@ -21,6 +21,10 @@
 #include "text/utf8.h"
 #include "vocab/tokjson.h"
 
+/* A number may be this high, and higher by one for each byte of the lists: dense numbers always are
+ * lower. */
+#define HOLES_MAX 1024
+
 /* The tokens by number, views of the file and of t->added. */
 typedef struct token_list {
     str *texts;
@@ -28,6 +32,7 @@ typedef struct token_list {
     uint32_t capacity;
     uint32_t count; /* highest number + 1 */
     uint32_t n_model;
+    int64_t id_max; /* so that a short file does not ask for a long table */
 } token_list;
 
 typedef struct merge_list {
@@ -53,7 +58,8 @@ static void fill_known(tokjson *t, vocab *v);
 
 weft_status tokjson_model_load(tokjson *t, vocab *v, tokjson_file *file, weft_error *err) {
     tokjson_model *m = &t->model;
-    token_list list = {0};
+    token_list list = {.id_max = HOLES_MAX + (int64_t)(file->vocab.len + file->added_tokens.len)};
+    list.id_max = list.id_max < VOCAB_SIZE_MAX ? list.id_max : VOCAB_SIZE_MAX - 1;
     weft_status status = find_kind(m, file, err);
     if (status == WEFT_OK) {
         status = read_tokens(&list, file, err);
@@ -164,10 +170,10 @@ static weft_status read_scored(token_list *list, json_reader *r, weft_error *err
 
 static weft_status set_token(token_list *list, int64_t id, str text, double score,
                              weft_error *err) {
-    if (id < 0 || id >= (int64_t)VOCAB_SIZE_MAX) {
+    if (id < 0 || id > list->id_max) {
         return weft_fail(err, WEFT_LIMIT,
-                         "tokenizer.json: token '" STR_FMT "' has number %lld, wanted 0 to %u",
-                         STR_ARG(text), (long long)id, VOCAB_SIZE_MAX - 1);
+                         "tokenizer.json: token '" STR_FMT "' has number %lld, wanted 0 to %lld",
+                         STR_ARG(text), (long long)id, (long long)list->id_max);
     }
     if (text.len > VOCAB_TOKEN_BYTES_MAX) {
         return weft_fail(err, WEFT_LIMIT,
