@@ -248,6 +248,14 @@ static const jinja_builtin cycler_methods[] = {
     {.name = NULL},
 };
 
+static bool range_field(const jinja_range *r, str name, jinja_value *out) {
+    if (!str_eq_cstr(name, "start") && !str_eq_cstr(name, "stop") && !str_eq_cstr(name, "step")) {
+        return false;
+    }
+    *out = jinja_int(name.data[2] == 'a' ? r->start : name.data[2] == 'o' ? r->stop : r->step);
+    return true;
+}
+
 /* Fields of the objects the interpreter itself hands out. */
 static weft_status object_field(jinja_run *run, jinja_value object, str name, jinja_value *out,
                                 bool *is_known) {
@@ -264,6 +272,12 @@ static weft_status object_field(jinja_run *run, jinja_value object, str name, ji
         const jinja_builtin *method = jinja_builtin_find(cycler_methods, name);
         *is_known = method != NULL;
         return *is_known ? bind(run, method, object, out) : WEFT_OK;
+    case JINJA_BUILTIN: {
+        const jinja_builtin *of_dict = jinja_function_field(object.as.bound->builtin, name);
+        *is_known = of_dict != NULL;
+        return *is_known ? bind(run, of_dict, object, out) : WEFT_OK;
+    }
+    case JINJA_RANGE: *is_known = range_field(object.as.range, name, out); return WEFT_OK;
     case JINJA_NAMESPACE: {
         const jinja_value *v = jinja_dict_find(object.as.dict, name);
         *is_known = v != NULL;
@@ -462,6 +476,30 @@ static weft_status slice_string(jinja_run *run, str s, const jinja_value part[3]
     return WEFT_OK;
 }
 
+/* A part of a range is a range. Its ends may leave 64 bits only where it is empty. */
+static weft_status slice_range(jinja_run *run, const jinja_range *r, const jinja_value part[3],
+                               jinja_value *out) {
+    slice_bounds b;
+    JINJA_TRY(bounds_of(run, part, r->count, &b));
+    const uint64_t start = (uint64_t)r->start + (uint64_t)b.from * (uint64_t)r->step;
+    const uint64_t stop = (uint64_t)r->start + (uint64_t)b.to * (uint64_t)r->step;
+    int64_t count = 0;
+    if (b.step > 0 && b.from < b.to) {
+        count = (b.to - b.from - 1) / b.step + 1;
+    } else if (b.step < 0 && b.from > b.to) {
+        count = (b.from - b.to - 1) / -b.step + 1;
+    }
+    const uint64_t step = part[2].kind == JINJA_NONE ? 1 : (uint64_t)jinja_as_integer(part[2]);
+    void *made;
+    JINJA_TRY(jinja_run_alloc(run, 1, sizeof(jinja_range), &made));
+    *(jinja_range *)made = (jinja_range){.start = (int64_t)start,
+                                         .stop = (int64_t)stop,
+                                         .step = (int64_t)((uint64_t)r->step * step),
+                                         .count = count};
+    *out = (jinja_value){.kind = JINJA_RANGE, .as.range = made};
+    return WEFT_OK;
+}
+
 weft_status jinja_get_slice(jinja_run *run, jinja_value object, const jinja_value part[3],
                             jinja_value *out) {
     if (object.kind == JINJA_UNDEFINED) {
@@ -472,9 +510,12 @@ weft_status jinja_get_slice(jinja_run *run, jinja_value object, const jinja_valu
         *out = jinja_markup_like(object, *out);
         return WEFT_OK;
     }
-    if (!jinja_is_list(object) && object.kind != JINJA_RANGE) {
-        *out = jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("the object cannot be sliced"));
-        return WEFT_OK;
+    if (object.kind == JINJA_RANGE) {
+        return slice_range(run, object.as.range, part, out);
+    }
+    if (!jinja_is_list(object)) {
+        return jinja_run_fail(run, WEFT_INVALID, "'%s' object cannot be sliced",
+                              jinja_type_name(object));
     }
     slice_bounds b;
     jinja_list items;
@@ -485,11 +526,10 @@ weft_status jinja_get_slice(jinja_run *run, jinja_value object, const jinja_valu
     if (b.step == 1 && b.to > b.from) { /* a part of the same items: lists never change */
         made.items = items.items + b.from;
         made.count = made.capacity = (uint32_t)(b.to - b.from);
-        return jinja_list_value(run, object.kind == JINJA_RANGE ? JINJA_LIST : object.kind, &made,
-                                out);
+        return jinja_list_value(run, object.kind, &made, out);
     }
     for (int64_t i = b.from; b.step > 0 ? i < b.to : i > b.to; i += b.step) {
         JINJA_TRY(jinja_list_push(run, &made, items.items[i]));
     }
-    return jinja_list_value(run, object.kind == JINJA_RANGE ? JINJA_LIST : object.kind, &made, out);
+    return jinja_list_value(run, object.kind, &made, out);
 }

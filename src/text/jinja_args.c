@@ -16,10 +16,19 @@ bool jinja_arg_bool(jinja_value v, bool fallback) {
     return v.kind == JINJA_MISSING ? fallback : jinja_truth(v);
 }
 
+weft_status jinja_arg_flag(jinja_run *run, jinja_value v, bool *out) {
+    if (v.kind != JINJA_MISSING && !jinja_is_integral(v)) {
+        return jinja_run_fail(run, WEFT_INVALID, "'%s' object cannot be interpreted as an integer",
+                              jinja_type_name(v));
+    }
+    *out = jinja_arg_bool(v, false);
+    return WEFT_OK;
+}
+
 weft_status jinja_arg_int(jinja_run *run, jinja_value v, const char *what, int64_t fallback,
                           int64_t *out) {
     *out = fallback;
-    if (!jinja_is_given(v)) {
+    if (v.kind == JINJA_MISSING) {
         return WEFT_OK;
     }
     if (v.kind == JINJA_UNDEFINED) {
@@ -31,6 +40,11 @@ weft_status jinja_arg_int(jinja_run *run, jinja_value v, const char *what, int64
     }
     *out = jinja_as_integer(v);
     return WEFT_OK;
+}
+
+weft_status jinja_arg_int_or_none(jinja_run *run, jinja_value v, const char *what, int64_t fallback,
+                                  int64_t *out) {
+    return jinja_arg_int(run, v.kind == JINJA_NONE ? jinja_missing() : v, what, fallback, out);
 }
 
 weft_status jinja_arg_str(jinja_run *run, jinja_value v, const char *what, str *out) {

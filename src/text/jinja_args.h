@@ -9,11 +9,16 @@
 #include "text/jinja_run.h"
 #include "text/jinja_unicode.h"
 
-/* fallback when the argument was not given or is none. */
+/* fallback when the argument was not given. */
 weft_status jinja_arg_int(jinja_run *run, jinja_value v, const char *what, int64_t fallback,
                           int64_t *out) WEFT_NODISCARD;
+/* The same where none is as good as not given. */
+weft_status jinja_arg_int_or_none(jinja_run *run, jinja_value v, const char *what, int64_t fallback,
+                                  int64_t *out) WEFT_NODISCARD;
 weft_status jinja_arg_str(jinja_run *run, jinja_value v, const char *what, str *out) WEFT_NODISCARD;
 bool jinja_arg_bool(jinja_value v, bool fallback);
+/* A flag of Python's own: a bool or an integer; false when it was not given. */
+weft_status jinja_arg_flag(jinja_run *run, jinja_value v, bool *out) WEFT_NODISCARD;
 bool jinja_is_given(jinja_value v); /* neither missing nor none */
 
 /* Every character mapped. */
@@ -36,6 +41,16 @@ bool jinja_str_to_float(str s, double *out);
 /* HTML's special characters as entities; text that is markup already stays. Gives markup. */
 weft_status jinja_escape(jinja_run *run, jinja_value v, jinja_value *out) WEFT_NODISCARD;
 weft_status jinja_write_html(jinja_writer *w, str s) WEFT_NODISCARD;
+
+/* Methods and filters with a file of their own. */
+weft_status jinja_str_maketrans(jinja_run *run, jinja_value self, const jinja_value *args,
+                                jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_str_translate(jinja_run *run, jinja_value self, const jinja_value *args,
+                                jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_urlize(jinja_run *run, jinja_value self, const jinja_value *args,
+                         jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_pprint(jinja_run *run, jinja_value self, const jinja_value *args,
+                         jinja_value *out) WEFT_NODISCARD;
 
 /* item.a.b as "a.b" of an attribute argument; absent steps become fallback unless missing. */
 weft_status jinja_get_path(jinja_run *run, jinja_value item, jinja_value attribute,

@@ -52,6 +52,8 @@ const jinja_builtin *jinja_list_method_find(str name);
 const jinja_builtin *jinja_tuple_method_find(str name);
 const jinja_builtin *jinja_dict_method_find(str name);
 jinja_method_set jinja_methods_find(str name);
+/* A method of a global function: dict has fromkeys, the others have none. */
+const jinja_builtin *jinja_function_field(const jinja_builtin *function, str name);
 
 /* Methods of lists and dicts that would change them: the sandbox refuses those. */
 bool jinja_is_mutating_method(jinja_kind kind, str name);

@@ -21,6 +21,17 @@ static weft_status gather(jinja_run *run, const jinja_arguments *a, const jinja_
 static weft_status call_macro(jinja_run *run, const jinja_macro *m, const jinja_call *call,
                               jinja_value *out);
 
+/* What a method of markup gives is markup: its text, or each of the texts in its new list. */
+static void mark_like(jinja_value object, jinja_value *out) {
+    if (object.kind != JINJA_STRING || !object.is_markup) {
+        return;
+    }
+    *out = jinja_markup_like(object, *out);
+    for (uint32_t i = 0; jinja_is_list(*out) && i < out->as.list->count; i++) {
+        out->as.list->items[i] = jinja_markup_like(object, out->as.list->items[i]);
+    }
+}
+
 weft_status jinja_eval_call(jinja_run *run, const jinja_node *n, const jinja_value *caller,
                             jinja_value *out) {
     const jinja_node *callee = n->as.call.callee;
@@ -44,9 +55,7 @@ weft_status jinja_eval_call(jinja_run *run, const jinja_node *n, const jinja_val
         return jinja_call_value(run, target, &g.call, out);
     }
     JINJA_TRY(jinja_call_builtin(run, method, target, &g.call, out));
-    if (target.kind == JINJA_STRING) {
-        *out = jinja_markup_like(target, *out);
-    }
+    mark_like(target, out);
     return WEFT_OK;
 }
 

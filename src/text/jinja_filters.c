@@ -1,8 +1,7 @@
 /* jinja_filters.c - filters on single values, and where filters are looked up.
  *
  * Names, parameters and defaults are jinja2's. Filters on lists are in jinja_filters_seq.c,
- * filters on text in jinja_filters_text.c. What makes no sense in a prompt (random, urlize,
- * pprint) is known and refused by name.
+ * filters on text in jinja_filters_text.c.
  */
 #include <math.h>
 #include <stdio.h>
@@ -76,39 +75,51 @@ static weft_status filter_string(jinja_run *run, jinja_value self, const jinja_v
     return WEFT_OK;
 }
 
-/* int(value): numbers are cut towards zero. False when there is no such integer. */
-static bool to_integer(double d, int64_t *out) {
-    if (!(d > -9.3e18 && d < 9.3e18) || d >= 9223372036854775808.0 || d < -9223372036854775808.0) {
-        return false;
+static weft_status overflow(jinja_run *run) {
+    return jinja_run_fail(run, WEFT_INVALID, "the integer does not fit in 64 bits");
+}
+
+/* int(value): numbers are cut towards zero; what is not finite is no number. */
+static weft_status to_integer(jinja_run *run, double d, int64_t *out, bool *is_number) {
+    *is_number = isfinite(d);
+    if (!*is_number) {
+        return WEFT_OK;
+    }
+    if (d >= 9223372036854775808.0 || d < -9223372036854775808.0) {
+        return overflow(run);
     }
     *out = (int64_t)d;
-    return true;
+    return WEFT_OK;
+}
+
+static weft_status text_to_integer(jinja_run *run, str s, jinja_value base_arg, int64_t *out,
+                                   bool *is_number) {
+    double d;
+    bool is_overflow = false;
+    const int64_t base = base_arg.kind == JINJA_MISSING ? 10
+                         : jinja_is_integral(base_arg)  ? jinja_as_integer(base_arg)
+                                                        : -1;
+    const bool is_base = base == 0 || (base >= 2 && base <= 36); /* else no digits are its */
+    *is_number = is_base && jinja_str_to_int(s, base, out, &is_overflow);
+    if (is_overflow) {
+        return overflow(run);
+    }
+    if (!*is_number && jinja_str_to_float(s, &d)) { /* "42.23" is 42 */
+        return to_integer(run, d, out, is_number);
+    }
+    return WEFT_OK;
 }
 
 static weft_status filter_int(jinja_run *run, jinja_value self, const jinja_value *args,
                               jinja_value *out) {
-    int64_t base;
     int64_t i = 0;
-    JINJA_TRY(jinja_arg_int(run, args[1], "int: base", 10, &base));
-    if (base != 0 && (base < 2 || base > 36)) {
-        return jinja_run_fail(run, WEFT_INVALID, "int: base must be 0 or 2 to 36");
-    }
-    bool is_number = false;
-    if (jinja_is_integral(self)) {
+    bool is_number = jinja_is_integral(self);
+    if (is_number) {
         i = jinja_as_integer(self);
-        is_number = true;
     } else if (self.kind == JINJA_FLOAT) {
-        is_number = to_integer(self.as.real, &i);
+        JINJA_TRY(to_integer(run, self.as.real, &i, &is_number));
     } else if (self.kind == JINJA_STRING) {
-        bool is_overflow;
-        double d;
-        is_number = jinja_str_to_int(jinja_text(self), base, &i, &is_overflow);
-        if (is_overflow) {
-            return jinja_run_fail(run, WEFT_INVALID, "the integer does not fit in 64 bits");
-        }
-        if (!is_number && jinja_str_to_float(jinja_text(self), &d)) { /* "42.23" is 42 */
-            is_number = to_integer(d, &i);
-        }
+        JINJA_TRY(text_to_integer(run, jinja_text(self), args[1], &i, &is_number));
     } else if (self.kind == JINJA_UNDEFINED) {
         return jinja_undefined_fail(run, self);
     }
@@ -169,7 +180,7 @@ static weft_status filter_round(jinja_run *run, jinja_value self, const jinja_va
                                 jinja_value *out) {
     int64_t precision;
     str method = STR_LIT("common");
-    JINJA_TRY(jinja_arg_int(run, args[0], "round: precision", 0, &precision));
+    JINJA_TRY(jinja_arg_int_or_none(run, args[0], "round: precision", 0, &precision));
     if (args[1].kind != JINJA_MISSING) {
         JINJA_TRY(jinja_arg_str(run, args[1], "round: method", &method));
     }
@@ -189,11 +200,18 @@ static weft_status filter_round(jinja_run *run, jinja_value self, const jinja_va
             return round_integer(run, jinja_as_integer(self), precision, out);
         }
         *out = jinja_float(round_common(self.as.real, precision));
+        if (args[0].kind == JINJA_NONE) { /* Python's round(x, None) is an integer */
+            const jinja_value no_args[JINJA_PARAMS_MAX] = {{0}};
+            return filter_int(run, *out, no_args, out);
+        }
         return WEFT_OK;
     }
     const double scale = pow(10.0, (double)precision);
     const double scaled = jinja_as_real(self) * scale;
-    *out = jinja_float((is_ceil ? ceil(scaled) : floor(scaled)) / scale);
+    if (!isfinite(scaled)) {
+        return jinja_run_fail(run, WEFT_INVALID, "a number that is not finite cannot be rounded");
+    }
+    *out = jinja_float(((is_ceil ? ceil(scaled) : floor(scaled)) + 0.0) / scale); /* -0 is 0 */
     return WEFT_OK;
 }
 
@@ -204,23 +222,28 @@ static weft_status filter_filesizeformat(jinja_run *run, jinja_value self, const
         {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
     const bool is_binary = jinja_arg_bool(args[0], false);
     const double base = is_binary ? 1024.0 : 1000.0;
-    jinja_value number;
-    const jinja_value no_default[JINJA_PARAMS_MAX] = {{0}};
-    JINJA_TRY(filter_float(run, self, no_default, &number));
-    double size = number.as.real;
+    double size = jinja_is_number(self) ? jinja_as_real(self) : 0.0;
     char text[400];
+    if (!jinja_is_number(self) &&
+        (self.kind != JINJA_STRING || !jinja_str_to_float(jinja_text(self), &size))) {
+        return jinja_run_fail(run, WEFT_INVALID, "filesizeformat needs a number, not '%s'",
+                              jinja_type_name(self));
+    }
     if (size == 1.0) {
         snprintf(text, sizeof(text), "1 Byte");
     } else if (size < base) {
-        snprintf(text, sizeof(text), "%.0f Bytes", trunc(size));
+        if (!isfinite(size)) {
+            return jinja_run_fail(run, WEFT_INVALID, "filesizeformat needs a finite number");
+        }
+        snprintf(text, sizeof(text), "%.0f Bytes", trunc(size) + 0.0); /* -0 is 0 */
     } else {
         size_t i = 0;
-        size /= base;
-        while (i < 7 && size >= base) {
-            size /= base;
+        double unit = base * base;
+        while (i < 7 && size >= unit) {
             i++;
+            unit = pow(base, (double)i + 2);
         }
-        snprintf(text, sizeof(text), "%.1f %s", size, names[is_binary][i]);
+        snprintf(text, sizeof(text), "%.1f %s", base * size / unit, names[is_binary][i]);
     }
     jinja_writer w;
     jinja_writer_init(&w, run);
@@ -229,9 +252,25 @@ static weft_status filter_filesizeformat(jinja_run *run, jinja_value self, const
     return WEFT_OK;
 }
 
-static weft_status refuse(jinja_run *run, jinja_value self, const jinja_call *call,
-                          jinja_value *out) {
-    return jinja_run_fail(run, WEFT_UNSUPPORTED, "this filter is not supported");
+/* Not at random: the same request must give the same prompt. Each call of a render picks another
+ * item, the same ones in every render (splitmix64 from zero). */
+static weft_status filter_random(jinja_run *run, jinja_value self, const jinja_value *args,
+                                 jinja_value *out) {
+    int64_t count;
+    if (!jinja_length(self, &count) || self.kind == JINJA_DICT || self.kind == JINJA_VIEW) {
+        return jinja_run_fail(run, WEFT_INVALID, "random needs a sequence, not '%s'",
+                              jinja_type_name(self));
+    }
+    if (count == 0) {
+        *out = jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("No random item, sequence was empty."));
+        return WEFT_OK;
+    }
+    run->random_state += 0x9E3779B97F4A7C15u;
+    uint64_t bits = run->random_state;
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9u;
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EBu;
+    bits ^= bits >> 31;
+    return jinja_get_item(run, self, jinja_int((int64_t)(bits % (uint64_t)count)), out);
 }
 
 const jinja_builtin jinja_value_filters[] = {
@@ -247,8 +286,7 @@ const jinja_builtin jinja_value_filters[] = {
     {.name = "round", .fn = filter_round, .params = {"precision", "method"}},
     {.name = "attr", .fn = filter_attr, .n_required = 1, .params = {"name"}},
     {.name = "filesizeformat", .fn = filter_filesizeformat, .params = {"binary"}},
-    {.name = "random", .raw = refuse},
-    {.name = "urlize", .raw = refuse},
-    {.name = "pprint", .raw = refuse},
+    {.name = "random", .fn = filter_random},
+    {.name = "pprint", .fn = jinja_pprint},
     {.name = NULL},
 };

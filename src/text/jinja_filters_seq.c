@@ -43,7 +43,7 @@ static weft_status filter_last(jinja_run *run, jinja_value self, const jinja_val
     }
     JINJA_TRY(jinja_iterate(run, self, &items));
     *out = items.count > 0
-               ? items.items[items.count - 1]
+               ? jinja_markup_like(self, items.items[items.count - 1])
                : jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("No last item, sequence was empty."));
     return WEFT_OK;
 }
@@ -81,7 +81,7 @@ static weft_status filter_reverse(jinja_run *run, jinja_value self, const jinja_
         for (uint32_t i = 0; i < reversed.count; i++) {
             JINJA_TRY(jinja_write(&w, jinja_text(reversed.items[i])));
         }
-        *out = jinja_writer_value(&w);
+        *out = jinja_markup_like(self, jinja_writer_value(&w));
         return WEFT_OK;
     }
     if (!is_reversible(self)) {
@@ -147,36 +147,42 @@ static weft_status fold_key(jinja_run *run, bool is_case_sensitive, jinja_value 
                : WEFT_OK;
 }
 
-/* The key of one item: its attribute, or a list of several ("age,name"). */
-static weft_status sort_key(jinja_run *run, jinja_value item, jinja_value attribute,
+static weft_status plain_key(jinja_run *run, jinja_value item, jinja_value attribute,
+                             bool is_case_sensitive, jinja_value *out) {
+    JINJA_TRY(jinja_get_path(run, item, attribute, jinja_missing(), out));
+    return fold_key(run, is_case_sensitive, out);
+}
+
+/* The key of one item: a list of its attributes ("age,name"), though there be only one, because
+ * lists compare by their first difference and so take what has no order but is equal. */
+static weft_status list_key(jinja_run *run, jinja_value item, jinja_value attribute,
                             bool is_case_sensitive, jinja_value *out) {
-    if (attribute.kind != JINJA_STRING ||
-        str_find(jinja_text(attribute), STR_LIT(","), 0) == SIZE_MAX) {
-        JINJA_TRY(jinja_get_path(run, item, attribute, jinja_missing(), out));
-        return fold_key(run, is_case_sensitive, out);
-    }
-    const str names = jinja_text(attribute);
+    const str names = attribute.kind == JINJA_STRING ? jinja_text(attribute) : (str){0};
     jinja_list keys;
-    JINJA_TRY(jinja_list_init(run, &keys, 0));
+    JINJA_TRY(jinja_list_init(run, &keys, 1));
     for (size_t from = 0; from <= names.len;) {
-        size_t to = str_find(names, STR_LIT(","), from);
+        size_t to = jinja_str_find(names, STR_LIT(","), from);
         to = to == SIZE_MAX ? names.len : to;
-        jinja_value key;
-        JINJA_TRY(jinja_get_path(run, item, jinja_string(str_slice(names, from, to)),
-                                 jinja_missing(), &key));
-        JINJA_TRY(fold_key(run, is_case_sensitive, &key));
+        jinja_value key = attribute;
+        if (attribute.kind == JINJA_STRING) {
+            key = jinja_string(str_slice(names, from, to));
+        }
+        JINJA_TRY(plain_key(run, item, key, is_case_sensitive, &key));
         JINJA_TRY(jinja_list_push(run, &keys, key));
         from = to + 1;
     }
     return jinja_list_value(run, JINJA_LIST, &keys, out);
 }
 
-static weft_status keys_of(jinja_run *run, const jinja_list *items, jinja_value attribute,
-                           bool is_case_sensitive, jinja_list *out) {
+typedef weft_status key_fn(jinja_run *run, jinja_value item, jinja_value attribute,
+                           bool is_case_sensitive, jinja_value *out);
+
+static weft_status keys_of(jinja_run *run, const jinja_list *items, key_fn *key_of,
+                           jinja_value attribute, bool is_case_sensitive, jinja_list *out) {
     JINJA_TRY(jinja_list_init(run, out, items->count));
     for (uint32_t i = 0; i < items->count; i++) {
         jinja_value key;
-        JINJA_TRY(sort_key(run, items->items[i], attribute, is_case_sensitive, &key));
+        JINJA_TRY(key_of(run, items->items[i], attribute, is_case_sensitive, &key));
         JINJA_TRY(jinja_list_push(run, out, key));
     }
     return WEFT_OK;
@@ -198,9 +204,11 @@ static weft_status filter_sort(jinja_run *run, jinja_value self, const jinja_val
                                jinja_value *out) {
     jinja_list items;
     jinja_list keys;
+    bool is_reverse;
     JINJA_TRY(jinja_iterate(run, self, &items));
-    JINJA_TRY(keys_of(run, &items, args[2], jinja_arg_bool(args[1], false), &keys));
-    return in_order(run, &items, &keys, jinja_arg_bool(args[0], false), out);
+    JINJA_TRY(jinja_arg_flag(run, args[0], &is_reverse));
+    JINJA_TRY(keys_of(run, &items, list_key, args[2], jinja_arg_bool(args[1], false), &keys));
+    return in_order(run, &items, &keys, is_reverse, out);
 }
 
 static weft_status filter_dictsort(jinja_run *run, jinja_value self, const jinja_value *args,
@@ -224,9 +232,12 @@ static weft_status filter_dictsort(jinja_run *run, jinja_value self, const jinja
     jinja_view view = {.dict = self.as.dict, .kind = JINJA_VIEW_ITEMS};
     jinja_list items;
     jinja_list keys;
+    bool is_reverse;
     JINJA_TRY(jinja_iterate(run, (jinja_value){.kind = JINJA_VIEW, .as.view = &view}, &items));
-    JINJA_TRY(keys_of(run, &items, jinja_int(by_value), jinja_arg_bool(args[0], false), &keys));
-    return in_order(run, &items, &keys, jinja_arg_bool(args[2], false), out);
+    JINJA_TRY(keys_of(run, &items, plain_key, jinja_int(by_value), jinja_arg_bool(args[0], false),
+                      &keys));
+    JINJA_TRY(jinja_arg_flag(run, args[2], &is_reverse));
+    return in_order(run, &items, &keys, is_reverse, out);
 }
 
 static weft_status min_or_max(jinja_run *run, jinja_value self, const jinja_value *args,
@@ -239,7 +250,7 @@ static weft_status min_or_max(jinja_run *run, jinja_value self, const jinja_valu
             jinja_undefined(JINJA_ABSENT_HINT, STR_LIT("No aggregated item, sequence was empty."));
         return WEFT_OK;
     }
-    JINJA_TRY(keys_of(run, &items, args[1], jinja_arg_bool(args[0], false), &keys));
+    JINJA_TRY(keys_of(run, &items, plain_key, args[1], jinja_arg_bool(args[0], false), &keys));
     uint32_t best = 0;
     for (uint32_t i = 1; i < items.count; i++) {
         bool is_better;
@@ -342,7 +353,10 @@ static weft_status filter_batch(jinja_run *run, jinja_value self, const jinja_va
     jinja_list items;
     jinja_list batches;
     jinja_list batch = {0};
-    JINJA_TRY(jinja_arg_int(run, args[0], "batch: linecount", 0, &size));
+    /* No number of items equals what is no number, so that all go into one batch. */
+    const bool has_size = jinja_is_integral(args[0]) || jinja_is_given(args[1]);
+    JINJA_TRY(
+        jinja_arg_int(run, has_size ? args[0] : jinja_missing(), "batch: linecount", -1, &size));
     JINJA_TRY(jinja_iterate(run, self, &items));
     JINJA_TRY(jinja_list_init(run, &batches, 0));
     for (uint32_t i = 0; i < items.count; i++) {

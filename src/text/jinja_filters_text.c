@@ -5,6 +5,7 @@
  * result is escaped; so strings remember whether they are markup.
  */
 #include "text/jinja_args.h"
+#include "text/utf8.h"
 
 static weft_status filter_upper(jinja_run *run, jinja_value self, const jinja_value *args,
                                 jinja_value *out) {
@@ -80,7 +81,9 @@ static weft_status filter_center(jinja_run *run, jinja_value self, const jinja_v
     int64_t width;
     JINJA_TRY(jinja_to_str(run, self, &s));
     JINJA_TRY(jinja_arg_int(run, args[0], "center: width", 80, &width));
-    return jinja_str_pad(run, s, width, STR_LIT(" "), 0, out);
+    JINJA_TRY(jinja_str_pad(run, s, width, STR_LIT(" "), 0, out));
+    *out = jinja_markup_like(self, *out);
+    return WEFT_OK;
 }
 
 static weft_status filter_replace(jinja_run *run, jinja_value self, const jinja_value *args,
@@ -92,7 +95,7 @@ static weft_status filter_replace(jinja_run *run, jinja_value self, const jinja_
     JINJA_TRY(jinja_to_str(run, self, &s));
     JINJA_TRY(jinja_to_str(run, args[0], &old));
     JINJA_TRY(jinja_to_str(run, args[1], &with));
-    JINJA_TRY(jinja_arg_int(run, args[2], "replace: count", -1, &count));
+    JINJA_TRY(jinja_arg_int_or_none(run, args[2], "replace: count", -1, &count));
     return jinja_str_replace(run, s, old, with, count, out);
 }
 
@@ -100,6 +103,7 @@ static weft_status filter_format(jinja_run *run, jinja_value self, const jinja_c
                                  jinja_value *out) {
     str s;
     JINJA_TRY(jinja_to_str(run, self, &s));
+    const jinja_value self_text = jinja_markup_like(self, jinja_string(s));
     if (call->n_args > 0 && call->n_keywords > 0) {
         return jinja_run_fail(run, WEFT_INVALID,
                               "can't handle positional and keyword arguments at the same time");
@@ -111,7 +115,7 @@ static weft_status filter_format(jinja_run *run, jinja_value self, const jinja_c
             JINJA_TRY(jinja_dict_set(run, d, jinja_string(call->keywords[i].name),
                                      call->keywords[i].value));
         }
-        return jinja_percent(run, s, jinja_dict_value(d), out);
+        return jinja_percent(run, self_text, jinja_dict_value(d), out);
     }
     jinja_list args;
     jinja_value tuple;
@@ -120,7 +124,7 @@ static weft_status filter_format(jinja_run *run, jinja_value self, const jinja_c
         JINJA_TRY(jinja_list_push(run, &args, call->args[i]));
     }
     JINJA_TRY(jinja_list_value(run, JINJA_TUPLE, &args, &tuple));
-    return jinja_percent(run, s, tuple, out);
+    return jinja_percent(run, self_text, tuple, out);
 }
 
 static weft_status filter_escape(jinja_run *run, jinja_value self, const jinja_value *args,
@@ -179,7 +183,7 @@ static weft_status filter_indent(jinja_run *run, jinja_value self, const jinja_v
             JINJA_TRY(jinja_write(&w, indents_blank ? by : (str){0}));
         }
     }
-    *out = jinja_writer_value(&w);
+    *out = jinja_markup_like(self, jinja_writer_value(&w));
     return WEFT_OK;
 }
 
@@ -189,22 +193,26 @@ static weft_status filter_truncate(jinja_run *run, jinja_value self, const jinja
     str end = STR_LIT("...");
     int64_t length;
     int64_t leeway;
-    JINJA_TRY(jinja_arg_str(run, self, "truncate: value", &s));
     JINJA_TRY(jinja_arg_int(run, args[0], "truncate: length", 255, &length));
     if (args[2].kind != JINJA_MISSING) {
         JINJA_TRY(jinja_arg_str(run, args[2], "truncate: end", &end));
     }
-    JINJA_TRY(jinja_arg_int(run, args[3], "truncate: leeway", 5, &leeway));
+    JINJA_TRY(jinja_arg_int_or_none(run, args[3], "truncate: leeway", 5, &leeway));
     const int64_t end_chars = (int64_t)jinja_str_chars(end);
     if (length < end_chars || leeway < 0) {
         return jinja_run_fail(run, WEFT_INVALID, "expected length >= %lld and leeway >= 0",
                               (long long)end_chars);
     }
-    const int64_t n_chars = (int64_t)jinja_str_chars(s);
+    int64_t n_chars;
+    if (!jinja_length(self, &n_chars)) {
+        return jinja_run_fail(run, WEFT_INVALID, "object of type '%s' has no len()",
+                              jinja_type_name(self));
+    }
     if (n_chars <= length || n_chars - length <= leeway) {
-        *out = jinja_string(s);
+        *out = self; /* whatever it is: it is short enough */
         return WEFT_OK;
     }
+    JINJA_TRY(jinja_arg_str(run, self, "truncate: value", &s));
     str kept = str_slice(s, 0, jinja_str_offset(s, (size_t)(length - end_chars)));
     if (!jinja_arg_bool(args[1], false)) { /* back to the last space, if there is one */
         for (size_t i = kept.len; i > 0; i--) {
@@ -239,11 +247,84 @@ static weft_status filter_wordcount(jinja_run *run, jinja_value self, const jinj
     return WEFT_OK;
 }
 
+/* The character that the digits of a numeric reference stand for, by HTML's rules; the reference
+ * is s[0..*len). UTF8_INVALID when there are no digits, 0 when it stands for nothing. */
+static uint32_t numeric_reference(str s, size_t *len) {
+    static const uint16_t windows_1252[32] = {
+        0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
+        0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
+        0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D,   0x017E, 0x0178};
+    const bool is_hex = s.len > 2 && (s.data[2] | 0x20) == 'x';
+    size_t at = is_hex ? 3 : 2;
+    const size_t begin = at;
+    uint32_t cp = 0;
+    for (; at < s.len; at++) {
+        const char c = s.data[at];
+        const int digit = c >= '0' && c <= '9'                               ? c - '0'
+                          : is_hex && (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                                             : -1;
+        if (digit < 0) {
+            break;
+        }
+        cp = cp > 0x10FFFF ? cp : cp * (is_hex ? 16 : 10) + (uint32_t)digit;
+    }
+    if (at == begin) {
+        return UTF8_INVALID;
+    }
+    *len = at + (at < s.len && s.data[at] == ';');
+    if (cp >= 0x80 && cp < 0xA0) {
+        return windows_1252[cp - 0x80];
+    }
+    if (cp == 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000)) {
+        return 0xFFFD;
+    }
+    const bool is_nothing = (cp < 0x20 && cp != '\t' && cp != '\n' && cp != '\f' && cp != '\r') ||
+                            cp == 0x7F || (cp >= 0xFDD0 && cp <= 0xFDEF) || (cp & 0xFFFE) == 0xFFFE;
+    return is_nothing ? 0 : cp;
+}
+
+/* The references of escape() and numeric ones back to characters; other names stay. */
+static weft_status unescape_html(jinja_run *run, str s, jinja_value *out) {
+    static const struct {
+        const char *name;
+        const char *text;
+    } names[] = {{"&lt;", "<"},    {"&gt;", ">"},   {"&amp;", "&"},
+                 {"&quot;", "\""}, {"&apos;", "'"}, {"&nbsp;", "\xC2\xA0"}};
+    jinja_writer w;
+    jinja_writer_init(&w, run);
+    for (size_t at = 0; at < s.len;) {
+        size_t next = str_find(s, STR_LIT("&"), at);
+        next = next == SIZE_MAX ? s.len : next;
+        JINJA_TRY(jinja_write(&w, str_slice(s, at, next)));
+        const str rest = str_slice(s, next, s.len);
+        size_t len = rest.len > 0 ? 1 : 0;
+        str text = str_slice(rest, 0, len);
+        for (size_t i = 0; i < WEFT_LEN(names); i++) {
+            if (str_starts_with(rest, str_from_cstr(names[i].name))) {
+                len = strlen(names[i].name);
+                text = str_from_cstr(names[i].text);
+            }
+        }
+        if (rest.len > 1 && rest.data[1] == '#') {
+            const uint32_t cp = numeric_reference(rest, &len);
+            if (cp != UTF8_INVALID) {
+                text = (str){0};
+                if (cp != 0) {
+                    JINJA_TRY(jinja_write_cp(&w, cp));
+                }
+            }
+        }
+        JINJA_TRY(jinja_write(&w, text));
+        at = next + len;
+    }
+    *out = jinja_writer_value(&w);
+    return WEFT_OK;
+}
+
 /* Without <!-- comments --> and <tags>, white space runs made single spaces. */
 static weft_status filter_striptags(jinja_run *run, jinja_value self, const jinja_value *args,
                                     jinja_value *out) {
     str s;
-    jinja_value v;
     JINJA_TRY(jinja_to_str(run, self, &s));
     for (int pass = 0; pass < 2; pass++) {
         const str open = pass == 0 ? STR_LIT("<!--") : STR_LIT("<");
@@ -273,9 +354,7 @@ static weft_status filter_striptags(jinja_run *run, jinja_value self, const jinj
         JINJA_TRY(jinja_write(&words, str_slice(s, 0, end)));
         s = str_slice(s, end, s.len);
     }
-    v = jinja_writer_value(&words);
-    *out = v;
-    return WEFT_OK;
+    return unescape_html(run, jinja_text(jinja_writer_value(&words)), out);
 }
 
 static weft_status write_quoted(jinja_writer *w, jinja_value v, bool is_query) {
@@ -303,7 +382,10 @@ static weft_status filter_urlencode(jinja_run *run, jinja_value self, const jinj
                                     jinja_value *out) {
     jinja_writer w;
     jinja_writer_init(&w, run);
-    if (self.kind != JINJA_DICT && !jinja_is_list(self) && self.kind != JINJA_ITER) {
+    const bool is_pairs = self.kind == JINJA_DICT || jinja_is_list(self) ||
+                          self.kind == JINJA_ITER || self.kind == JINJA_VIEW ||
+                          self.kind == JINJA_RANGE || self.kind == JINJA_LOOP;
+    if (!is_pairs) {
         JINJA_TRY(write_quoted(&w, self, false));
         *out = jinja_writer_value(&w);
         return WEFT_OK;
@@ -395,6 +477,9 @@ const jinja_builtin jinja_text_filters[] = {
     {.name = "forceescape", .fn = filter_forceescape},
     {.name = "safe", .fn = filter_safe},
     {.name = "urlencode", .fn = filter_urlencode},
+    {.name = "urlize",
+     .fn = jinja_urlize,
+     .params = {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"}},
     {.name = "xmlattr", .fn = filter_xmlattr, .params = {"autospace"}},
     {.name = NULL},
 };

@@ -173,7 +173,13 @@ static weft_status write_container(jinja_writer *w, jinja_value v) {
 
 weft_status jinja_write_repr(jinja_writer *w, jinja_value v) {
     switch ((jinja_kind)v.kind) {
-    case JINJA_STRING: return write_string_repr(w, jinja_text(v));
+    case JINJA_STRING:
+        if (v.is_markup) {
+            JINJA_TRY(jinja_write(w, STR_LIT("Markup(")));
+            JINJA_TRY(write_string_repr(w, jinja_text(v)));
+            return jinja_write_char(w, ')');
+        }
+        return write_string_repr(w, jinja_text(v));
     case JINJA_INT: return write_integer(w, v.as.integer);
     case JINJA_FLOAT: return write_float(w, v.as.real);
     case JINJA_BOOL: return jinja_write(w, v.as.boolean ? STR_LIT("True") : STR_LIT("False"));
@@ -203,6 +209,21 @@ weft_status jinja_to_str(jinja_run *run, jinja_value v, str *out) {
     jinja_writer w;
     jinja_writer_init(&w, run);
     JINJA_TRY(jinja_write_str(&w, v));
+    *out = jinja_text(jinja_writer_value(&w));
+    return WEFT_OK;
+}
+
+weft_status jinja_ascii(jinja_run *run, jinja_value v, str *out) {
+    str s;
+    jinja_writer w;
+    jinja_writer_init(&w, run);
+    JINJA_TRY(jinja_repr(run, v, &s));
+    for (size_t at = 0; at < s.len;) {
+        size_t n;
+        const uint32_t cp = jinja_cp_at(s, at, &n);
+        JINJA_TRY(cp < 0x80 ? jinja_write_char(&w, (char)cp) : write_escaped(&w, cp));
+        at += n;
+    }
     *out = jinja_text(jinja_writer_value(&w));
     return WEFT_OK;
 }

@@ -195,4 +195,10 @@ static const jinja_builtin functions[] = {
     {.name = NULL},
 };
 
+const jinja_builtin *jinja_function_field(const jinja_builtin *function, str name) {
+    return function->raw == function_dict && str_eq_cstr(name, "fromkeys")
+               ? jinja_dict_method_find(name)
+               : NULL;
+}
+
 const jinja_builtin *jinja_function_find(str name) { return jinja_builtin_find(functions, name); }

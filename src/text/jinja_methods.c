@@ -206,8 +206,8 @@ static weft_status search_bounds(jinja_run *run, str s, const jinja_value *args,
     const int64_t count = (int64_t)jinja_str_chars(s);
     int64_t start;
     int64_t end;
-    JINJA_TRY(jinja_arg_int(run, args[0], "start", 0, &start));
-    JINJA_TRY(jinja_arg_int(run, args[1], "end", INT64_MAX, &end));
+    JINJA_TRY(jinja_arg_int_or_none(run, args[0], "start", 0, &start));
+    JINJA_TRY(jinja_arg_int_or_none(run, args[1], "end", INT64_MAX, &end));
     start = start < 0 ? (start + count < 0 ? 0 : start + count) : start;
     end = end < 0 ? (end + count < 0 ? 0 : end + count) : end > count ? count : end;
     *is_valid = start <= end && start <= count;
@@ -477,8 +477,9 @@ CASE_METHOD(method_rpartition, partition(run, self, args[0], true, out))
 static weft_status method_splitlines(jinja_run *run, jinja_value self, const jinja_value *args,
                                      jinja_value *out) {
     const str s = jinja_text(self);
-    const bool keeps_ends = jinja_arg_bool(args[0], false);
+    bool keeps_ends;
     jinja_list lines;
+    JINJA_TRY(jinja_arg_flag(run, args[0], &keeps_ends));
     JINJA_TRY(jinja_list_init(run, &lines, 0));
     for (size_t at = 0; at < s.len;) {
         size_t next;
@@ -496,7 +497,9 @@ static weft_status method_join(jinja_run *run, jinja_value self, const jinja_val
     jinja_writer_init(&w, run);
     JINJA_TRY(jinja_iterate(run, args[0], &items));
     for (uint32_t i = 0; i < items.count; i++) {
-        if (items.items[i].kind != JINJA_STRING) {
+        if (self.is_markup) {
+            JINJA_TRY(jinja_escape(run, items.items[i], &items.items[i]));
+        } else if (items.items[i].kind != JINJA_STRING) {
             return jinja_run_fail(run, WEFT_INVALID,
                                   "sequence item %u: expected str instance, %s found", i,
                                   jinja_type_name(items.items[i]));
@@ -588,6 +591,9 @@ static const jinja_builtin string_methods[] = {
     {.name = "join", .fn = method_join, .n_required = 1, .params = {"iterable"}},
     {.name = "expandtabs", .fn = method_expandtabs, .params = {"tabsize"}},
     {.name = "format", .raw = jinja_str_format},
+    {.name = "format_map", .fn = jinja_str_format_map, .n_required = 1, .params = {"mapping"}},
+    {.name = "maketrans", .fn = jinja_str_maketrans, .n_required = 1, .params = {"x", "y", "z"}},
+    {.name = "translate", .fn = jinja_str_translate, .n_required = 1, .params = {"table"}},
     {.name = NULL},
 };
 

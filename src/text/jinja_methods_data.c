@@ -87,6 +87,20 @@ static weft_status dict_copy(jinja_run *run, jinja_value self, const jinja_value
     return WEFT_OK;
 }
 
+static weft_status dict_fromkeys(jinja_run *run, jinja_value self, const jinja_value *args,
+                                 jinja_value *out) {
+    jinja_list keys;
+    jinja_dict *d;
+    const jinja_value value = args[1].kind == JINJA_MISSING ? jinja_none() : args[1];
+    JINJA_TRY(jinja_iterate(run, args[0], &keys));
+    JINJA_TRY(jinja_dict_create(run, 0, &d));
+    for (uint32_t i = 0; i < keys.count; i++) {
+        JINJA_TRY(jinja_dict_set(run, d, keys.items[i], value));
+    }
+    *out = jinja_dict_value(d);
+    return WEFT_OK;
+}
+
 static const jinja_builtin list_methods[] = {
     {.name = "index", .fn = list_index, .n_required = 1, .params = {"value", "start", "stop"}},
     {.name = "count", .fn = list_count, .n_required = 1, .params = {"value"}},
@@ -100,6 +114,7 @@ static const jinja_builtin dict_methods[] = {
     {.name = "keys", .fn = dict_keys},
     {.name = "values", .fn = dict_values},
     {.name = "copy", .fn = dict_copy},
+    {.name = "fromkeys", .fn = dict_fromkeys, .n_required = 1, .params = {"iterable", "value"}},
     {.name = NULL},
 };
 

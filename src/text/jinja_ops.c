@@ -36,6 +36,24 @@ static bool ranges_equal(const jinja_range *a, const jinja_range *b) {
            (a->count == 0 || (a->start == b->start && (a->count == 1 || a->step == b->step)));
 }
 
+/* Keys and items are sets to Python; values are equal to themselves alone. */
+static weft_status views_equal(jinja_run *run, jinja_value a, jinja_value b, bool *out) {
+    const jinja_dict *x = a.as.view->dict;
+    const jinja_dict *y = b.as.view->dict;
+    *out = a.as.view == b.as.view;
+    if (a.as.view->kind == JINJA_VIEW_VALUES || a.as.view->kind != b.as.view->kind) {
+        return WEFT_OK;
+    }
+    if (a.as.view->kind == JINJA_VIEW_ITEMS) {
+        return dicts_equal(run, x, y, out);
+    }
+    *out = x->count == y->count;
+    for (uint32_t i = 0; i < x->count && *out; i++) {
+        *out = jinja_dict_find_key(y, x->entries[i].key) != NULL;
+    }
+    return jinja_run_step(run, x->count);
+}
+
 weft_status jinja_equal(jinja_run *run, jinja_value a, jinja_value b, bool *out) {
     if (a.kind != b.kind || jinja_is_number(a) || a.kind == JINJA_STRING) {
         *out = jinja_key_equal(a, b);
@@ -47,6 +65,7 @@ weft_status jinja_equal(jinja_run *run, jinja_value a, jinja_value b, bool *out)
     case JINJA_TUPLE: JINJA_TRY(lists_equal(run, a.as.list, b.as.list, out)); break;
     case JINJA_DICT: JINJA_TRY(dicts_equal(run, a.as.dict, b.as.dict, out)); break;
     case JINJA_RANGE: *out = ranges_equal(a.as.range, b.as.range); break;
+    case JINJA_VIEW: JINJA_TRY(views_equal(run, a, b, out)); break;
     default: *out = jinja_key_equal(a, b); break;
     }
     jinja_run_leave(run);
@@ -163,11 +182,17 @@ weft_status jinja_contains(jinja_run *run, jinja_value container, jinja_value it
         }
         *out = jinja_dict_find_key(container.as.dict, item) != NULL;
         return WEFT_OK;
+    case JINJA_VIEW:
+        if (container.as.view->kind == JINJA_VIEW_KEYS) {
+            return jinja_contains(
+                run, (jinja_value){.kind = JINJA_DICT, .as.dict = container.as.view->dict}, item,
+                out);
+        }
+        break;
     case JINJA_RANGE: *out = range_contains(container.as.range, item); return WEFT_OK;
     case JINJA_UNDEFINED:
     case JINJA_LIST:
     case JINJA_TUPLE:
-    case JINJA_VIEW:
     case JINJA_ITER:
     case JINJA_LOOP: break;
     default:
@@ -375,8 +400,8 @@ weft_status jinja_binary(jinja_run *run, jinja_op op, jinja_value a, jinja_value
     if (op == JINJA_OP_MUL && is_sequence(b) && jinja_is_integral(a)) {
         return repeat(run, b, jinja_as_integer(a), out);
     }
-    if (op == JINJA_OP_MOD && a.kind == JINJA_STRING && b.kind != JINJA_UNDEFINED) {
-        return jinja_percent(run, jinja_text(a), b, out);
+    if (op == JINJA_OP_MOD && a.kind == JINJA_STRING) {
+        return jinja_percent(run, a, b, out);
     }
     return unsupported(run, op, a, b);
 }

@@ -145,7 +145,17 @@ static weft_status write_real(jinja_writer *w, const field *f, double d) {
 typedef struct percent_args {
     jinja_value all;
     uint32_t next;
+    bool escapes; /* the format is markup: what comes into it as text is escaped */
 } percent_args;
+
+static weft_status escape_into(jinja_run *run, bool escapes, jinja_value v, str *s) {
+    if (escapes && !(v.kind == JINJA_STRING && v.is_markup)) {
+        jinja_value escaped;
+        JINJA_TRY(jinja_escape(run, jinja_string(*s), &escaped));
+        *s = jinja_text(escaped);
+    }
+    return WEFT_OK;
+}
 
 static weft_status next_arg(jinja_run *run, percent_args *a, jinja_value *out) {
     const bool is_tuple = a->all.kind == JINJA_TUPLE;
@@ -216,13 +226,19 @@ static weft_status write_character(jinja_writer *w, const field *f, jinja_value 
     return write_text(w, f, s);
 }
 
-static weft_status write_conversion(jinja_writer *w, field *f, jinja_value v) {
+static weft_status write_conversion(jinja_writer *w, field *f, bool escapes, jinja_value v) {
     str s;
     JINJA_TRY(check_precision(w->run, f));
     switch (f->type) {
-    case 's': JINJA_TRY(jinja_to_str(w->run, v, &s)); return write_text(w, f, s);
+    case 's':
+        JINJA_TRY(jinja_to_str(w->run, v, &s));
+        JINJA_TRY(escape_into(w->run, escapes, v, &s));
+        return write_text(w, f, s);
     case 'r':
-    case 'a': JINJA_TRY(jinja_repr(w->run, v, &s)); return write_text(w, f, s);
+    case 'a':
+        JINJA_TRY(f->type == 'r' ? jinja_repr(w->run, v, &s) : jinja_ascii(w->run, v, &s));
+        JINJA_TRY(escape_into(w->run, escapes, jinja_none(), &s));
+        return write_text(w, f, s);
     case 'c': return write_character(w, f, v);
     case 'd':
     case 'i':
@@ -307,11 +323,12 @@ static weft_status percent_one(jinja_writer *w, str format, size_t *at, percent_
         f.fill = STR_LIT("0");
         f.align = '=';
     }
-    return write_conversion(w, &f, v);
+    return write_conversion(w, &f, a->escapes, v);
 }
 
-weft_status jinja_percent(jinja_run *run, str format, jinja_value args, jinja_value *out) {
-    percent_args a = {.all = args};
+weft_status jinja_percent(jinja_run *run, jinja_value self, jinja_value args, jinja_value *out) {
+    const str format = jinja_text(self);
+    percent_args a = {.all = args, .escapes = self.is_markup};
     jinja_writer w;
     jinja_writer_init(&w, run);
     for (size_t at = 0; at < format.len;) {
@@ -323,14 +340,15 @@ weft_status jinja_percent(jinja_run *run, str format, jinja_value args, jinja_va
             JINJA_TRY(percent_one(&w, format, &at, &a));
         }
     }
-    const bool is_left_over = args.kind == JINJA_TUPLE ? a.next < args.as.list->count
-                                                       : a.next == 0 && args.kind != JINJA_DICT &&
-                                                             args.kind != JINJA_LIST;
+    const bool may_be_left = args.kind == JINJA_DICT || args.kind == JINJA_LIST ||
+                             args.kind == JINJA_RANGE || args.kind == JINJA_UNDEFINED;
+    const bool is_left_over =
+        args.kind == JINJA_TUPLE ? a.next < args.as.list->count : a.next == 0 && !may_be_left;
     if (is_left_over) {
         return jinja_run_fail(run, WEFT_INVALID,
                               "not all arguments converted during string formatting");
     }
-    *out = jinja_writer_value(&w);
+    *out = jinja_markup_like(self, jinja_writer_value(&w));
     return WEFT_OK;
 }
 
@@ -419,7 +437,10 @@ static weft_status write_formatted(jinja_writer *w, jinja_value v, str spec) {
     if (f.type != '\0' && f.type != 's') {
         return unknown_code(run, &f, v);
     }
-    if (v.kind != JINJA_STRING && v.kind != JINJA_UNDEFINED && spec.len > 0) {
+    if (f.group != '\0') {
+        return jinja_run_fail(run, WEFT_INVALID, "Cannot specify '%c' with 's'.", f.group);
+    }
+    if (v.kind != JINJA_STRING && spec.len > 0) {
         return jinja_run_fail(run, WEFT_INVALID,
                               "unsupported format string passed to %s.__format__",
                               jinja_type_name(v));
@@ -431,6 +452,8 @@ static weft_status write_formatted(jinja_writer *w, jinja_value v, str spec) {
 /* Fields without a number count up by themselves; both kinds cannot be mixed. */
 typedef struct format_args {
     const jinja_call *call;
+    const jinja_dict *mapping; /* of format_map, which has nothing else */
+    bool escapes;              /* the format is markup */
     uint32_t next;
     bool is_automatic;
     bool is_manual;
@@ -459,6 +482,11 @@ static weft_status first_of_field(jinja_run *run, format_args *a, str name, jinj
             *out = a->call->keywords[i].value;
             return WEFT_OK;
         }
+    }
+    const jinja_value *v = a->mapping != NULL ? jinja_dict_find(a->mapping, name) : NULL;
+    if (v != NULL) {
+        *out = *v;
+        return WEFT_OK;
     }
     return jinja_run_fail(run, WEFT_INVALID, "the format's key '" STR_FMT "' is not there",
                           STR_ARG(name));
@@ -511,10 +539,13 @@ static weft_status format_field(jinja_writer *w, format_args *a, str text, bool 
     JINJA_TRY(resolve_field(run, a, name, &v));
     if (conversion != '\0') {
         str s;
-        if (conversion != 's' && conversion != 'r') {
+        switch (conversion) {
+        case 's': JINJA_TRY(jinja_to_str(run, v, &s)); break;
+        case 'r': JINJA_TRY(jinja_repr(run, v, &s)); break;
+        case 'a': JINJA_TRY(jinja_ascii(run, v, &s)); break;
+        default:
             return jinja_run_fail(run, WEFT_INVALID, "unknown conversion specifier in a format");
         }
-        JINJA_TRY(conversion == 's' ? jinja_to_str(run, v, &s) : jinja_repr(run, v, &s));
         v = jinja_string(s);
     }
     const size_t open = str_find(spec, STR_LIT("{"), 0);
@@ -527,7 +558,15 @@ static weft_status format_field(jinja_writer *w, format_args *a, str text, bool 
         JINJA_TRY(jinja_write(&whole, str_slice(spec, close + 1, spec.len)));
         spec = jinja_text(jinja_writer_value(&whole));
     }
-    return write_formatted(w, v, spec);
+    if (!a->escapes) {
+        return write_formatted(w, v, spec);
+    }
+    jinja_writer part;
+    jinja_writer_init(&part, run);
+    JINJA_TRY(write_formatted(&part, v, spec));
+    str s = jinja_text(jinja_writer_value(&part));
+    JINJA_TRY(escape_into(run, true, v, &s));
+    return jinja_write(w, s);
 }
 
 /* The '}' that ends the field whose '{' stands before `at`. */
@@ -543,11 +582,10 @@ static size_t field_end(str format, size_t at) {
     return SIZE_MAX;
 }
 
-weft_status jinja_str_format(jinja_run *run, jinja_value self, const jinja_call *call,
-                             jinja_value *out) {
+static weft_status format_all(jinja_run *run, jinja_value self, format_args *a, jinja_value *out) {
     const str format = jinja_text(self);
-    format_args a = {.call = call};
     jinja_writer w;
+    a->escapes = self.is_markup;
     jinja_writer_init(&w, run);
     for (size_t at = 0; at < format.len;) {
         const char c = format.data[at];
@@ -561,9 +599,26 @@ weft_status jinja_str_format(jinja_run *run, jinja_value self, const jinja_call 
         if (end == SIZE_MAX) {
             return jinja_run_fail(run, WEFT_INVALID, "Single '%c' encountered in format string", c);
         }
-        JINJA_TRY(format_field(&w, &a, str_slice(format, at + 1, end), false));
+        JINJA_TRY(format_field(&w, a, str_slice(format, at + 1, end), false));
         at = end + 1;
     }
-    *out = jinja_writer_value(&w);
+    *out = jinja_markup_like(self, jinja_writer_value(&w));
     return WEFT_OK;
+}
+
+weft_status jinja_str_format(jinja_run *run, jinja_value self, const jinja_call *call,
+                             jinja_value *out) {
+    format_args a = {.call = call};
+    return format_all(run, self, &a, out);
+}
+
+weft_status jinja_str_format_map(jinja_run *run, jinja_value self, const jinja_value *args,
+                                 jinja_value *out) {
+    const jinja_call nothing = {0};
+    if (args[0].kind != JINJA_DICT) {
+        return jinja_run_fail(run, WEFT_INVALID, "format_map needs a dict, not '%s'",
+                              jinja_type_name(args[0]));
+    }
+    format_args a = {.call = &nothing, .mapping = args[0].as.dict};
+    return format_all(run, self, &a, out);
 }

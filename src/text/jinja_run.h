@@ -58,6 +58,7 @@ struct jinja_run {
     weft_error *err;
     uint64_t n_steps;
     uint64_t steps_max;
+    uint64_t random_state; /* of the filter random */
     uint32_t depth;
     uint32_t at;          /* source offset of what is being evaluated, for messages */
     jinja_value *globals; /* [tree->n_names] */
@@ -173,15 +174,18 @@ weft_status jinja_write_str(jinja_writer *w, jinja_value v) WEFT_NODISCARD;
 weft_status jinja_write_repr(jinja_writer *w, jinja_value v) WEFT_NODISCARD;
 weft_status jinja_to_str(jinja_run *run, jinja_value v, str *out) WEFT_NODISCARD;
 weft_status jinja_repr(jinja_run *run, jinja_value v, str *out) WEFT_NODISCARD;
+weft_status jinja_ascii(jinja_run *run, jinja_value v, str *out) WEFT_NODISCARD; /* repr, ASCII */
 #define JINJA_FLOAT_TEXT_MAX 32
 /* Python's repr of a float: the shortest digits that read back. */
 void jinja_float_format(char out[JINJA_FLOAT_TEXT_MAX], double d);
 
 /* jinja_printf.c: "format" % args and "format".format(args) */
-weft_status jinja_percent(jinja_run *run, str format, jinja_value args,
+weft_status jinja_percent(jinja_run *run, jinja_value format, jinja_value args,
                           jinja_value *out) WEFT_NODISCARD;
 weft_status jinja_str_format(jinja_run *run, jinja_value self, const jinja_call *call,
                              jinja_value *out) WEFT_NODISCARD;
+weft_status jinja_str_format_map(jinja_run *run, jinja_value self, const jinja_value *args,
+                                 jinja_value *out) WEFT_NODISCARD;
 
 /* jinja_json.c. Texts without escapes stay views of the JSON, which must outlive the run. */
 weft_status jinja_read_value(jinja_run *run, json_reader *r, json_event event,

@@ -38,8 +38,25 @@ KIND_TEST(test_iterable, self.kind == JINJA_STRING || jinja_is_list(self) ||
                              self.kind == JINJA_DICT || self.kind == JINJA_RANGE ||
                              self.kind == JINJA_UNDEFINED || self.kind == JINJA_VIEW ||
                              self.kind == JINJA_ITER || self.kind == JINJA_LOOP)
-KIND_TEST(test_filter, self.kind == JINJA_STRING && jinja_filter_find(jinja_text(self)) != NULL)
-KIND_TEST(test_test, self.kind == JINJA_STRING && jinja_test_find(jinja_text(self)) != NULL)
+
+/* A name is looked up as a key of a dict: one that cannot be a key is an error. */
+static weft_status is_named(jinja_run *run, jinja_value name,
+                            const jinja_builtin *(*find)(str name), jinja_value *out) {
+    if (!jinja_is_hashable(name)) {
+        return jinja_run_fail(run, WEFT_INVALID, "unhashable type: '%s'", jinja_type_name(name));
+    }
+    return answer(out, name.kind == JINJA_STRING && find(jinja_text(name)) != NULL);
+}
+
+static weft_status test_filter(jinja_run *run, jinja_value self, const jinja_value *args,
+                               jinja_value *out) {
+    return is_named(run, self, jinja_filter_find, out);
+}
+
+static weft_status test_test(jinja_run *run, jinja_value self, const jinja_value *args,
+                             jinja_value *out) {
+    return is_named(run, self, jinja_test_find, out);
+}
 
 static weft_status remainder_is(jinja_run *run, jinja_value self, jinja_value divisor,
                                 int64_t wanted, jinja_value *out) {

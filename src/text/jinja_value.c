@@ -112,7 +112,8 @@ static bool key_equal(jinja_value a, jinja_value b, uint32_t depth) {
 bool jinja_key_equal(jinja_value a, jinja_value b) { return key_equal(a, b, 0); }
 
 static bool is_hashable(jinja_value key, uint32_t depth) {
-    if (key.kind == JINJA_LIST || key.kind == JINJA_DICT || key.kind == JINJA_VIEW) {
+    if (key.kind == JINJA_LIST || key.kind == JINJA_DICT ||
+        (key.kind == JINJA_VIEW && key.as.view->kind != JINJA_VIEW_VALUES)) {
         return false;
     }
     if (key.kind == JINJA_TUPLE) {

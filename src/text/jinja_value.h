@@ -103,7 +103,7 @@ typedef enum jinja_view_kind {
 } jinja_view_kind;
 
 typedef struct jinja_view {
-    const jinja_dict *dict;
+    jinja_dict *dict;
     jinja_view_kind kind;
 } jinja_view;
 

@@ -87,8 +87,8 @@ static size_t chunk_end(const wrapper *wr, str s, size_t at) {
     return i;
 }
 
-static weft_status write_line(wrapper *wr, str line) {
-    while (line.len > 0 && is_blank(line.data[line.len - 1])) {
+static weft_status write_line(wrapper *wr, str line, bool drops_blanks) {
+    while (drops_blanks && line.len > 0 && is_blank(line.data[line.len - 1])) {
         line.len--;
     }
     if (line.len == 0) {
@@ -97,6 +97,22 @@ static weft_status write_line(wrapper *wr, str line) {
     JINJA_TRY(jinja_write(wr->out, wr->has_lines ? wr->separator : (str){0}));
     wr->has_lines = true;
     return jinja_write(wr->out, line);
+}
+
+/* How many bytes of a word that is too long fit into `room` characters: up to the last hyphen that
+ * has something else in front of it, if there is one. */
+static size_t cut_of(const wrapper *wr, str chunk, int64_t room) {
+    const size_t end = jinja_str_offset(chunk, (size_t)room);
+    for (size_t i = end; wr->breaks_hyphens && i > 1; i--) {
+        if (chunk.data[i - 1] == '-') {
+            size_t plain = 0;
+            while (plain < i - 1 && chunk.data[plain] == '-') {
+                plain++;
+            }
+            return plain < i - 1 ? i : end;
+        }
+    }
+    return end;
 }
 
 /* Chunks are adjacent in the text, so a line under construction is just a part of it. */
@@ -114,22 +130,24 @@ static weft_status wrap_line(wrapper *wr, str s) {
         } else if (chars + chunk_chars <= wr->width) {
             chars += chunk_chars;
             at = end;
-        } else if (chunk_chars > wr->width && wr->breaks_words && wr->width > chars) {
-            at += jinja_str_offset(chunk, (size_t)(wr->width - chars));
-            JINJA_TRY(write_line(wr, str_slice(s, begin, at)));
+        } else if (chunk_chars > wr->width && wr->breaks_words) {
+            const size_t cut = cut_of(wr, chunk, wr->width - chars);
+            at += cut;
+            /* Python cuts no character off a word, and then keeps the blanks in front of it. */
+            JINJA_TRY(write_line(wr, str_slice(s, begin, at), cut > 0));
             begin = at;
             chars = 0;
         } else if (begin == at) { /* too long, and not to be broken */
             at = end;
-            JINJA_TRY(write_line(wr, str_slice(s, begin, at)));
+            JINJA_TRY(write_line(wr, str_slice(s, begin, at), true));
             begin = at;
         } else {
-            JINJA_TRY(write_line(wr, str_slice(s, begin, at)));
+            JINJA_TRY(write_line(wr, str_slice(s, begin, at), true));
             begin = at;
             chars = 0;
         }
     }
-    return write_line(wr, str_slice(s, begin, s.len));
+    return write_line(wr, str_slice(s, begin, s.len), true);
 }
 
 weft_status jinja_wordwrap(jinja_run *run, jinja_value self, const jinja_value *args,

@@ -132,6 +132,25 @@ static const example documented[] = {
     {"{%- for row in [1, 2, 3, 4, 5]|batch(3, '&nbsp;') %}{{ row }}{% endfor %}",
      "[1, 2, 3][4, 5, '&nbsp;']"},
     {"{% if false is sameas false %}the False singleton{% endif %}", "the False singleton"},
+    {"{{ {'b': 1, 'A': 2}|dictsort(true) }} {{ {'b': 1, 'A': 2}|dictsort(false, 'value') }} "
+     "{{ {'b': 1, 'A': 2}|dictsort(reverse=true) }}",
+     "[('A', 2), ('b', 1)] [('b', 1), ('A', 2)] [('b', 1), ('A', 2)]"},
+    {"{% for key, value in {'a': 1, 'b': 2}|items %}{{ key }}{{ value }}{% endfor %}"
+     "{% for k, v in nothing|items %}{% else %} none{% endfor %}",
+     "a1b2 none"},
+    {"{% for u in users|sort(attribute='city,age') %}{{ u.name }} {% endfor %}", "Cy Ann Bob "},
+    {"{% for mail, m in users|groupby('mail', default='?') %}{{ mail }}: {{ m|length }}; "
+     "{% endfor %}",
+     "?: 2; a@x: 1; "},
+    {"{{ 'see http://example.com/a_long_path, please'|urlize(18, true) }}",
+     "see <a href=\"http://example.com/a_long_path\" rel=\"nofollow noopener\">"
+     "http://example.com...</a>, please"},
+    {"{{ 'www.example.com'|urlize(target='_blank') }}",
+     "<a href=\"https://www.example.com\" rel=\"noopener\" target=\"_blank\">www.example.com</a>"},
+    {"{{ {'b': 1, 'a': [1, 2]}|pprint }}", "{'a': [1, 2], 'b': 1}"},
+    {"{% if 'upper' is filter %}{{ 'x'|upper }}{% endif %}{% if 'markdown' is filter %}y{% endif %}"
+     "{% if 'loud' is test %}z{% endif %}",
+     "X"},
     {"{{ 7 is divisibleby 3 }} {{ 'a' is in ['a'] }} {{ x is undefined }}", "False True True"},
 };
 
@@ -143,6 +162,15 @@ static void documented_examples_hold(void **state) {
                " \"age\": 25, \"city\": \"Oslo\"}]}",
                WEFT_OK, documented[i].want);
     }
+}
+
+/* Where jinja2 picks any item, a prompt must come out the same every time. */
+static void random_picks_the_same_in_every_render(void **state) {
+    static const char source[] = "{% for i in range(12) %}{{ 'abcdef'|random }}{% endfor %}";
+    expect(source, "{}", WEFT_OK, "babebafcfcbe");
+    expect("{{ []|random }}{{ (1,)|random }}{{ range(9, 10)|random }}", "{}", WEFT_OK, "19");
+    expect("{{ {'a': 1}|random }}", "{}", WEFT_INVALID,
+           "t: line 1, column 13: random needs a sequence, not 'dict'");
 }
 
 static void messages_point_at_line_and_column(void **state) {
@@ -157,8 +185,16 @@ static void messages_point_at_line_and_column(void **state) {
            "t: line 1, column 19: no 1");
     expect("{% include 'x' %}", "{}", WEFT_UNSUPPORTED,
            "t: line 1, column 4: the tag 'include' is not supported");
-    expect("{{ [1]|random }}", "{}", WEFT_UNSUPPORTED,
-           "t: line 1, column 8: this filter is not supported");
+    expect("a\n{% autoescape true %}{% endautoescape %}", "{}", WEFT_UNSUPPORTED,
+           "t: line 2, column 4: the tag 'autoescape' is not supported");
+    expect("{{ lipsum() }}", "{}", WEFT_UNSUPPORTED,
+           "t: line 1, column 10: the function lipsum is not supported");
+    expect("{{ 9223372036854775807 + n }}", "{\"n\": 1}", WEFT_INVALID,
+           "t: line 1, column 24: the integer result does not fit in 64 bits");
+    expect("{{ 1e19 | int }}", "{}", WEFT_INVALID,
+           "t: line 1, column 11: the integer does not fit in 64 bits");
+    expect("{{ 9223372036854775808 }}", "{}", WEFT_FORMAT,
+           "t: line 1, column 4: the integer does not fit in 64 bits");
 }
 
 static void variables_must_be_an_object(void **state) {
@@ -293,6 +329,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_golden_case_renders_as_jinja2_does),
         cmocka_unit_test(documented_examples_hold),
+        cmocka_unit_test(random_picks_the_same_in_every_render),
         cmocka_unit_test(messages_point_at_line_and_column),
         cmocka_unit_test(variables_must_be_an_object),
         cmocka_unit_test(source_must_be_utf8),

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import warnings
@@ -24,16 +25,19 @@ import make_cases  # noqa: E402
 
 def compare(build, seeds):
     """(how many equal, how many refused by both, [(source, wanted, error, got, message)])"""
+    data = json.dumps(make_cases.DATA)
     sources = [expressions.source(seed) for seed in seeds]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as variables:
-        json.dump(make_cases.DATA, variables)
+        variables.write(data)
         variables.flush()
         answers = compare_templates.render_lines(build, variables.name, sources, "--sources")
     n_equal, n_refused, different = 0, 0, []
     warnings.simplefilter("ignore", SyntaxWarning)  # of Python, about what jinja2 compiles to
     for source, (got, message) in zip(sources, answers, strict=True):
-        want, error = jinja_reference.render_or_error(source, make_cases.DATA)
-        if want is not None and (" at 0x" in want or "<built-in" in want):
+        fresh = json.loads(data)  # some of jinja2's filters change lists
+        want, error = jinja_reference.render_or_error(source, fresh)
+        letters = re.sub("[^a-z]", "", (want or "").lower())
+        if any(name in letters for name in ("generatorobject", "iteratorobject", "builtin", "reversedobject", "boundmethod")):
             continue
         if want != got:
             different.append((source, want, error, got, message))

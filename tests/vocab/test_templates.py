@@ -13,12 +13,16 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import compare_expressions  # noqa: E402
 import compare_templates  # noqa: E402
 import conversations  # noqa: E402
+import jinja2.defaults  # noqa: E402
 import jinja_reference  # noqa: E402
+import make_cases  # noqa: E402
 
 TEMPLATES = sorted((compare_templates.ROOT / "tests" / "golden" / "jinja" / "templates").glob("*.jinja"))
 N_CONVERSATIONS = 300
+N_EXPRESSIONS = 3000
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: p.stem)
@@ -27,6 +31,24 @@ def test_same_bytes_as_jinja2(path):
     n_rendered, _, different = compare_templates.compare(build, path, N_CONVERSATIONS)
     assert not different, different[0]
     assert n_rendered > N_CONVERSATIONS // 2
+
+
+def test_expressions_give_the_same_bytes():
+    build = compare_templates.ROOT / os.environ.get("WEFT_BUILD", "build")
+    n_equal, _, different = compare_expressions.compare(build, range(N_EXPRESSIONS))
+    assert n_equal > N_EXPRESSIONS // 2
+    assert not different, different[0]
+
+
+@pytest.mark.parametrize("name", sorted({*jinja2.defaults.DEFAULT_FILTERS} - {"random"}))
+def test_every_filter_has_a_case(name):
+    assert any(f"| {name}" in s or f"'{name}'" in s for s in make_cases.FILTERS), name
+
+
+@pytest.mark.parametrize("name", sorted(jinja2.defaults.DEFAULT_TESTS))
+def test_every_test_has_a_case(name):
+    cases = make_cases.EXPRESSIONS + make_cases.FILTERS
+    assert any(f"is {name}" in s or f"is not {name}" in s or f"'{name}'" in s for s in cases), name
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -78,6 +78,7 @@ EXPRESSIONS = r"""
 {{ {'a': 1}.get('a') }} {{ {'a': 1}.get('b') }} {{ {'a': 1}.get('b', 'z') }} {{ d.get('nope', [])|length }}
 {{ f is float }} {{ n is integer }} {{ yes is integer }} {{ yes is number }} {{ s is string }} {{ d is mapping }} {{ list is sequence }} {{ d is sequence }} {{ s is iterable }} {{ n is iterable }} {{ yes is boolean }} {{ yes is true }} {{ no is false }} {{ 1 is true }}
 {{ 3 is odd }} {{ 4 is even }} {{ 9 is divisibleby 3 }} {{ 9 is divisibleby(2) }} {{ 'a' is lower }} {{ 'A' is upper }} {{ 'A1' is upper }} {{ '1' is upper }} {{ 1 is eq 1 }} {{ 1 is equalto 1.0 }} {{ 1 is ne 2 }} {{ 2 is gt 1 }} {{ 2 is ge 2 }} {{ 2 is lt 1 }} {{ 2 is le 2 }} {{ 2 is greaterthan 1 }} {{ 1 is lessthan 2 }} {{ 'a' is in 'abc' }} {{ 1 is in [1] }}
+{{ [1, 2, 3] | select('==', 2) | list }} {{ [1, 2, 3] | select('!=', 2) | list }} {{ [1, 2, 3] | select('>', 2) | list }} {{ [1, 2, 3] | select('>=', 2) | list }} {{ [1, 2, 3] | select('<', 2) | list }} {{ [1, 2, 3] | select('<=', 2) | list }}
 {{ true is sameas true }} {{ 1 is sameas true }} {{ none is sameas none }} {{ 'upper' is filter }} {{ 'nope' is filter }} {{ 'odd' is test }} {{ range is callable }} {{ 'x' is callable }} {{ 'x'|safe is escaped }} {{ 'x' is escaped }}
 {{ loop is defined }} {{ range is defined }}
 {{ nope.a is defined }}
@@ -242,6 +243,24 @@ FILTERS = r"""
 {{ long | wordwrap(20) }} {{ 'abcdefghij klm' | wordwrap(4) }} {{ 'a well-known fact' | wordwrap(7) }} {{ long | wordwrap(30, wrapstring='|') }} {{ 'ab\n\ncd ef' | wordwrap(4) }} {{ 'abcdefghij kl' | wordwrap(4, break_long_words=false) }} {{ 'one--two three' | wordwrap(6) }}
 {{ {'class': 'my_list', 'missing': none, 'id': 'list-%d' | format(42)} | xmlattr }} {{ {'a': '<'} | xmlattr(false) }} {{ {} | xmlattr }}|
 {{ {'a b': 1} | xmlattr }}
+{{ 'see http://a.example/b?c=d, www.x.org/y (or https://z.de).' | urlize }} {{ 'me@x.org mailto:a@b.com @no x@y' | urlize }} {{ html | urlize }}
+{{ 'http://1.2.3.4:80/ http://[::1]/a example.com a.museum HTTPS://UP.NET' | urlize }} {{ '(www.a.com/b(c)) <www.d.com> &lt;' | urlize }}
+{{ 'http://example.com/long/path' | urlize(12, true, '_blank', 'me nofollow') }} {{ 'tel:123 x-y:z' | urlize(extra_schemes=['tel:', 'x-y:']) }} {{ 'www.a.com' | urlize(trim_url_limit=-3) }}
+{{ 'tel:1' | urlize(extra_schemes=['te l:']) }}
+{{ [1, 'a', {'b': none}] | pprint }} {{ {2: 1, 'x': 2, none: 3, 1.5: 4} | pprint }} {{ missing | pprint }} {{ (1,) | pprint }} {{ {} | pprint }}
+{{ users | pprint }} {{ big | pprint }} {{ tree | pprint }}
+{{ long | pprint }} {{ (long ~ ' ' ~ long) | pprint }} {{ [long ~ '\n' ~ long, 'x' * 90] | pprint }} {{ {'k': long ~ '  ' ~ long, 'l': [long, long]} | pprint }} {{ ('ab ' * 40) | pprint }}
+{{ [1.5e3, 1e300, 12345, 999999] | map('filesizeformat') | list }} {{ -0.0 | filesizeformat }} {{ '1e6' | filesizeformat(true) }}
+{{ 'x' | filesizeformat }}
+{{ '&lt;p&gt; &#65;&#x42;&#128; &#0; &#1; &amp;amp; &nope; &#x110000; &#;' | striptags }}
+{{ [[2, none], [1, 3]] | sort }} {{ [{'a': 1}, {}] | sort(attribute='b') | list }}
+{{ [1, 2] | sort(reverse='x') }}
+{{ [('x<' | safe), 'y'] }} {{ ('a<' | safe) ~ '<' }} {{ [('a,b' | safe).split(',')] }} {{ ('%s %d %r' | safe) % ('<', 2, '"') }} {{ '%s' | safe | format('<') }} {{ ('{} {!r:>8}' | safe).format('<', '&') }} {{ [('ab' | safe) | reverse, ('ab' | safe) | last] }}
+{{ [1, 2] | truncate }} {{ 'Hello World' | wordwrap(3) }} {{ 'ab-cd1-2-efg --x--' | wordwrap(5) }} {{ 'one two  three' | wordwrap(3, wrapstring='|') }}
+{{ range(5) | urlencode }}
+{{ d.items() | urlencode }} {{ d.keys() == d.copy().keys() }} {{ d.items() == dict(d).items() }} {{ d.values() == d.values() }} {{ 'a' in d.keys() }} {{ ('a', 2) in d.items() }} {{ 2 in d.values() }}
+{{ '42' | int(base=99) }} {{ 'z' | int(7, 1) }}
+{{ [] is filter }}
 {{ users | groupby('city') }}
 {{ users | groupby('admin', default='none') | map('first') | list }}
 {{ users | groupby('city', case_sensitive=true) | map(attribute='grouper') | list }}
@@ -271,6 +290,17 @@ METHODS = r"""
 {{ d.copy() }} {{ d.get('b') }} {{ d.items() | list }} {{ d.keys() | list }} {{ d.values() | sum }} {{ d.values() | list }} {{ d.keys() | length }}
 {{ {'items': 1}.items }} {{ {'items': 1}['items'] }} {{ {'get': 5}['get'] }} {{ {'x': 5}['get']('x') }}
 {{ s['upper']() }} {{ s | attr('lower') }}
+{{ 'abc'.translate({97: 'x', 98: none, 99: 100}) }} {{ 'hello'.translate('abc'.maketrans('el', 'ip', 'o')) }} {{ ''.maketrans({'a': 1, 98: 'c'}) }} {{ 'aé🎉'.translate({233: 'e', 127881: '!'}) }}
+{{ 'ab'.maketrans('ab', 'c') }}
+{{ '{a} {b[0]} {c.x!r:>5}'.format_map({'a': 1, 'b': [2], 'c': {'x': 'y'}}) }} {{ '{!a}|{:>3}'.format('é🎉', 5) }} {{ '%a' % 'ü' }}
+{{ '{x}'.format_map({}) }}
+{{ '{:,}'.format('a') }}
+{{ dict.fromkeys(['a', 'b']) }} {{ dict.fromkeys('ab', 0) }} {{ {}.fromkeys((1, 2), []) }}
+{{ range(1, 10, 3)[1:] }} {{ range(5)[::-1] }} {{ range(5).start }}{{ range(1, 7, 2).stop }}{{ range(1, 7, 2).step }} {{ range(0)[2:] }}
+{{ n[1:] }}
+{{ d[1:] }}
+{{ 'x' % missing }}| {{ 'x'.zfill(3) }}
+{{ 'x'.center(none) }}
 {{ 'a'.upper }}
 {{ 'abc'.nope() }}
 {{ d.keys()[0] }}|
