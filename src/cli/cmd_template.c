@@ -1,7 +1,8 @@
 /* cmd_template.c - a chat request on standard input to the prompt text the model would see.
  *
- * With a model, its own template and tokens are used and the request has OpenAI's shape. With a
- * bare .jinja file every top-level key of the JSON is a template variable, as given.
+ * With a model or a Hugging Face folder, its own template and tokens are used and the request has
+ * OpenAI's shape. With a bare .jinja file every top-level key of the JSON is a template variable,
+ * as given.
  */
 #include <stdio.h>
 
@@ -61,6 +62,16 @@ static weft_status render_model(const char *path, str request, buf *out, weft_er
     return status;
 }
 
+static weft_status render_folder(const char *path, str request, buf *out, weft_error *err) {
+    chat *c = NULL;
+    weft_status status = chat_create_from_folder(&c, path, err);
+    if (status == WEFT_OK) {
+        status = chat_apply(c, request, out, err);
+    }
+    chat_destroy(&c);
+    return status;
+}
+
 static weft_status run(const char *path, weft_error *err) {
     buf request, out;
     buf_init(&request, MEM_CLI, REQUEST_BYTES_MAX);
@@ -69,7 +80,9 @@ static weft_status run(const char *path, weft_error *err) {
     if (status == WEFT_OK) {
         const bool is_bare = str_ends_with(str_from_cstr(path), STR_LIT(".jinja")) ||
                              str_ends_with(str_from_cstr(path), STR_LIT(".j2"));
-        status = (is_bare ? render_file : render_model)(path, buf_view(&request), &out, err);
+        status = (is_bare                 ? render_file
+                  : os_is_directory(path) ? render_folder
+                                          : render_model)(path, buf_view(&request), &out, err);
     }
     if (status == WEFT_OK && fwrite(buf_cstr(&out), 1, out.len, stdout) != out.len) {
         status = weft_fail(err, WEFT_IO, "standard output: cannot write %zu bytes", out.len);
@@ -82,7 +95,7 @@ static weft_status run(const char *path, weft_error *err) {
 int cmd_template(int argc, char **argv) {
     const args_command command = {
         .name = "template",
-        .synopsis = "MODEL|FILE.jinja < REQUEST.json",
+        .synopsis = "MODEL|FOLDER|FILE.jinja < REQUEST.json",
         .summary = "Renders a chat request with a model's template, or any variables with a bare "
                    "template file.",
         .example = "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' |\n"

@@ -17,6 +17,8 @@ typedef struct chat chat;
 /* bos and eos are the token texts ("" when there is none); copied. */
 weft_status chat_create(chat **out, str template_source, str bos_text, str eos_text,
                         weft_error *err) WEFT_NODISCARD;
+/* The template and tokens of a Hugging Face folder: chat_template.jinja, tokenizer_config.json. */
+weft_status chat_create_from_folder(chat **out, const char *path, weft_error *err) WEFT_NODISCARD;
 void chat_destroy(chat **c);
 
 /* request_json: an object in OpenAI's shape: "messages" (required, non-empty array), "tools",

@@ -119,6 +119,28 @@ def test_tokenize_recognises_special_tokens(run, smollm2, gemma3):
     assert with_bos == [2, *without]
 
 
+def test_template_of_a_hugging_face_folder(run, tmp_path):
+    request = '{"messages": [{"role": "user", "content": "Hi"}]}'
+    config = tmp_path / "tokenizer_config.json"
+    assert "no chat_template.jinja" in run("template", tmp_path, input=request, code=1).stderr
+    source = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    rest = '"added_tokens_decoder": {"0": {"content": "x", "list": [1, {}]}}, "chat_template": '
+    for template, want in [(source, "<s>Hi</s>"), (None, None), (3, None), ([], None), (
+            [7, {"template": source + "!", "name": "default", "x": [1]},
+             {"name": "tool_use", "template": "?"}], "<s>Hi</s>!")]:
+        config.write_text('{"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", '
+                          + rest + json.dumps(template) + ', "pad_token": null}')
+        ran = run("template", tmp_path, input=request, code=0 if want else 1)
+        assert ran.stdout == (want or "")
+    (tmp_path / "chat_template.jinja").write_text("file {{ bos_token }}")
+    assert run("template", tmp_path, input=request).stdout == "file <s>"
+    config.write_text('{"bos_token": ')
+    assert "tokenizer_config.json: line 1, column 15" in run(
+        "template", tmp_path, input=request, code=1).stderr
+    config.unlink()
+    assert run("template", tmp_path, input=request).stdout == "file "
+
+
 def test_template_with_model_and_with_file(run, smollm2, tmp_path):
     request = json.dumps({"messages": [{"role": "user", "content": "Hi"}]})
     text = run("template", smollm2, input=request).stdout
