@@ -41,12 +41,14 @@ typedef struct weft_request weft_request;
 typedef bool weft_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
 typedef struct weft_engine_options {
-    uint32_t ctx;          /* positions of one request; 0 = min(the model's maximum, 8192) */
-    uint32_t seqs;         /* requests running at once; 0 = 1 */
-    uint32_t queue;        /* requests waiting at once; 0 = 256 */
-    uint32_t batch_rows;   /* tokens of one forward; 0 = 512 */
-    weft_dtype kv_type;    /* F16 (default), F32, Q8_0, Q4_0 */
-    uint64_t kv_mem_bytes; /* for all KV pools; 0 = `seqs` full contexts */
+    uint32_t ctx;           /* positions of one request; 0 = min(the model's maximum, 8192) */
+    uint32_t seqs;          /* requests running at once; 0 = 1 */
+    uint32_t queue;         /* requests waiting at once; 0 = 256 */
+    uint32_t queue_tokens;  /* their prompts' tokens together; 0 = a million */
+    uint32_t batch_rows;    /* tokens of one forward; 0 = 512 */
+    uint32_t itl_target_ms; /* longest step while answers run; 0 = twice one without prompts */
+    weft_dtype kv_type;     /* F16 (default), F32, Q8_0, Q4_0 */
+    uint64_t kv_mem_bytes;  /* for all KV pools; 0 = `seqs` full contexts */
     /* A folder where packed weights are kept between starts (docs/memory.md), and the most bytes
      * that all files there may have together. NULL or 0: none are kept. */
     const char *pack_cache_dir;
@@ -81,6 +83,10 @@ WEFT_API weft_engine_info weft_engine_info_now(const weft_engine *en);
 
 /* Requests running and waiting at this moment. */
 WEFT_API void weft_engine_load(const weft_engine *en, uint32_t *running, uint32_t *waiting);
+
+/* How long a refused caller should wait before it tries again: until half of the queue will have
+ * been served at the rate measured lately. 1000 to 60000. Any thread. */
+WEFT_API uint32_t weft_engine_retry_after_ms(const weft_engine *en);
 
 /* ---- text and tokens ---- */
 
@@ -123,6 +129,8 @@ typedef struct weft_logit_bias {
     float bias;
 } weft_logit_bias;
 
+#define WEFT_PRIORITY_MIN (-8)
+#define WEFT_PRIORITY_MAX 8
 #define WEFT_STOP_MAX 16u
 #define WEFT_STOP_BYTES_MAX 1024u
 #define WEFT_TOP_LOGPROBS_MAX 20u
@@ -142,6 +150,9 @@ typedef struct weft_request_options {
     bool shows_special;      /* control tokens appear in the text */
     uint32_t n_top_logprobs; /* 0..20, with has_logprobs */
     uint32_t choice;         /* index among the choices of one request: part of the random key */
+    uint64_t client;         /* whose fair share it comes out of: a hash of API key or address */
+    int32_t priority;        /* WEFT_PRIORITY_MIN to _MAX; higher goes first, 0 is everybody's */
+    uint32_t deadline_ms;    /* from submit to the last token; 0 = none */
     const weft_logit_bias *bias; /* copied */
     size_t n_bias;
     const char *const *stop; /* copied; the text ends before the first that appears */
@@ -159,8 +170,10 @@ typedef enum weft_finish {
     WEFT_FINISH_STOP,   /* an end token or a stop string */
     WEFT_FINISH_LENGTH, /* max_tokens, or the context is full */
     WEFT_FINISH_CANCELLED,
-    WEFT_FINISH_ERROR, /* weft_request_error says which */
+    WEFT_FINISH_ERROR,    /* weft_request_error says which */
+    WEFT_FINISH_DEADLINE, /* deadline_ms passed, waiting or running; what there is was handed out */
 } weft_finish;
+#define WEFT_FINISH_COUNT 6u
 
 typedef struct weft_logprob {
     int32_t token;
@@ -183,14 +196,27 @@ typedef struct weft_event {
     weft_finish finish;
 } weft_event;
 
+/* Why the cache had no more of a prompt than cached_tokens. */
+typedef enum weft_miss {
+    WEFT_MISS_NEW,      /* nothing known goes on from there */
+    WEFT_MISS_DIVERGED, /* a known text is the same up to position miss_at and then another */
+    WEFT_MISS_EVICTED,  /* it was known and has made room for others */
+    WEFT_MISS_PARTIAL,  /* what is left is less than a page: a hit cannot be longer */
+} weft_miss;
+#define WEFT_MISS_COUNT 4u
+
 typedef struct weft_usage {
     uint32_t prompt_tokens, completion_tokens, cached_tokens;
+    weft_miss miss;       /* meaningful once it has started */
+    uint32_t miss_at;     /* the first position that was not known, at least cached_tokens */
+    uint32_t preemptions; /* times it gave its pages up and came back */
     uint64_t seed;
     uint64_t queued_ns, prefill_ns, decode_ns; /* so far */
 } weft_usage;
 
-/* WEFT_AGAIN when the queue is full; WEFT_LIMIT when prompt and answer can never fit the context
- * (the message has the numbers); WEFT_INVALID names the option. */
+/* WEFT_AGAIN when the queue is full (weft_engine_retry_after_ms says for how long); WEFT_LIMIT when
+ * prompt and answer can never fit the context or the cache (the message has the numbers);
+ * WEFT_INVALID names the option. */
 WEFT_API weft_status weft_request_submit(weft_request **out, weft_engine *en,
                                          const weft_request_options *options, weft_error *err);
 

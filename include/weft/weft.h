@@ -1,4 +1,5 @@
-/* weft.h - all of libweft: runtime.h (process), engine.h (models and requests), dtype.h, status.h.
+/* weft.h - all of libweft: runtime.h (process), engine.h (models and requests),
+ * stats.h (what an engine has done), dtype.h, status.h.
  */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
@@ -6,6 +7,7 @@
 #include "weft/dtype.h"
 #include "weft/engine.h"
 #include "weft/runtime.h"
+#include "weft/stats.h"
 #include "weft/status.h"
 
 #endif /* WEFT_WEFT_H */

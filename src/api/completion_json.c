@@ -24,7 +24,8 @@ void completion_head_init(completion_head *h, bool is_chat, const char *model) {
 static const char *finish_name(weft_finish finish) {
     switch (finish) {
     case WEFT_FINISH_STOP: return "stop";
-    case WEFT_FINISH_LENGTH: return "length";
+    case WEFT_FINISH_LENGTH:
+    case WEFT_FINISH_DEADLINE: return "length";
     case WEFT_FINISH_NONE:
     case WEFT_FINISH_CANCELLED:
     case WEFT_FINISH_ERROR: break;

@@ -1,62 +1,20 @@
-/* engine.c - one loaded model and the thread that runs it.
+/* engine.c - one loaded model: opening and closing it, taking requests in, telling how it does.
  *
- *   inbox (guarded by lock) ─► live list (engine's thread) ─► sched ─► executor ─► sampler
- *
- * The thread sleeps while there is nothing to do. Each turn of its loop takes new requests in,
- * drops cancelled ones, asks the scheduler for a step, runs it and publishes the tokens. While a
- * step runs no lock is held but the runtime's turn, and nothing is allocated: requests brought
- * their own storage, the executor has its own.
+ * Opening plans first, then allocates exactly that. What the engine's thread does with requests is
+ * in engine_loop.c.
  */
 #include <pthread.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine_impl.h"
-#include "engine/request_impl.h"
-#include "engine/runtime_impl.h"
-#include "sched/sched.h"
 
 #define QUEUE_DEFAULT 256u
 #define QUEUE_MAX 65536u
 #define PACK_CACHE_BYTES_MIN (16u << 20) /* less is packed as fast as it is read */
-#define ENDS_MAX 64u                     /* tokens that end an answer */
-
-struct weft_engine {
-    weft_runtime *rt;
-    char *path;
-    vocab *vocab;
-    chat *chat; /* NULL without a template */
-    executor *exec;
-    sched *sched;
-    geometry geo;
-    plan plan;
-    uint64_t file_bytes;
-    uint32_t queue_max;
-    int32_t ends[ENDS_MAX];
-    uint32_t n_ends;
-
-    pthread_t thread;
-    bool has_budget; /* runtime_mem_take was granted */
-    pthread_mutex_t lock;
-    pthread_cond_t work;
-    weft_request *inbox;           /* guarded by lock, newest first */
-    uint32_t n_inbox;              /* guarded by lock */
-    bool is_closing;               /* guarded by lock */
-    uint32_t n_running, n_waiting; /* guarded by lock, copies for others to read */
-
-    /* engine's thread */
-    weft_request *live;
-    executor_item *items;    /* [seqs] */
-    weft_request **sampled;  /* [seqs] whose row i of the logits is */
-    sampler_result *results; /* [seqs] */
-    char *sampler_scratch;   /* [threads] of sampler_scratch_bytes, padded */
-    size_t sampler_scratch_stride;
-};
-
-static void *engine_main(void *arg);
+#define QUEUE_TOKENS_DEFAULT 1048576u
 
 /* ---- open ---- */
 
@@ -89,7 +47,7 @@ static weft_status load_text(weft_engine *en, const weights *w, weft_error *err)
         return weft_fail(err, WEFT_FORMAT, "%s: %u tokens in the vocabulary, but the model has %u",
                          en->path, vocab_size(en->vocab), en->geo.n_vocab);
     }
-    for (uint32_t id = 0; id < vocab_size(en->vocab) && en->n_ends < ENDS_MAX; id++) {
+    for (uint32_t id = 0; id < vocab_size(en->vocab) && en->n_ends < ENGINE_ENDS_MAX; id++) {
         if (vocab_is_end(en->vocab, (int32_t)id)) {
             en->ends[en->n_ends++] = (int32_t)id;
         }
@@ -164,6 +122,7 @@ static void free_engine(weft_engine *en) {
     }
     pthread_mutex_destroy(&en->lock);
     pthread_cond_destroy(&en->work);
+    meter_deinit(&en->meter);
     mem_free(en->items);
     mem_free(en->sampled);
     mem_free(en->results);
@@ -185,8 +144,10 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
     }
     en->rt = rt;
     en->queue_max = o.queue != 0 ? o.queue : QUEUE_DEFAULT;
+    en->queue_tokens_max = o.queue_tokens != 0 ? o.queue_tokens : QUEUE_TOKENS_DEFAULT;
     pthread_mutex_init(&en->lock, NULL);
     pthread_cond_init(&en->work, NULL);
+    meter_init(&en->meter);
     en->path = mem_strndup(MEM_ENGINE, path, strlen(path));
     weft_status status = en->path == NULL
                              ? weft_fail(err, WEFT_NOMEM, "out of memory for an engine")
@@ -217,192 +178,39 @@ void weft_engine_close(weft_engine **out) {
     *out = NULL;
 }
 
-/* ---- the thread ---- */
-
-static sched_id id_of(const weft_request *rq) { return (sched_id)(uintptr_t)rq; }
-
-static weft_request *request_of(sched_id id) { return (weft_request *)(uintptr_t)id; }
-
-/* Waits for something to do; takes the inbox. False when the engine is closing. */
-static bool take_inbox(weft_engine *en, weft_request **inbox) {
-    pthread_mutex_lock(&en->lock);
-    en->n_running = sched_running(en->sched);
-    en->n_waiting = sched_waiting(en->sched);
-    while (en->inbox == NULL && en->live == NULL && !en->is_closing) {
-        pthread_cond_wait(&en->work, &en->lock);
-    }
-    *inbox = en->inbox;
-    en->inbox = NULL;
-    en->n_waiting += en->n_inbox;
-    en->n_inbox = 0;
-    const bool is_closing = en->is_closing;
-    pthread_mutex_unlock(&en->lock);
-    return !is_closing;
-}
-
-/* Oldest first into the scheduler; the inbox is newest first. */
-static void admit_inbox(weft_engine *en, weft_request *inbox) {
-    weft_request *oldest = NULL;
-    while (inbox != NULL) {
-        weft_request *next = inbox->next;
-        inbox->next = oldest;
-        oldest = inbox;
-        inbox = next;
-    }
-    while (oldest != NULL) {
-        weft_request *next = oldest->next;
-        const bool is_queued =
-            sched_try_submit(en->sched, id_of(oldest), oldest->units, oldest->n_prompt,
-                             oldest->n_prompt + oldest->max_tokens - 1);
-        WEFT_ASSERT(is_queued); /* submit counted the places */
-        oldest->next = en->live;
-        en->live = oldest;
-        oldest = next;
-    }
-}
-
-/* Takes the request at *link off the engine's books: its pages are free before its caller hears. */
-static weft_request *forget(weft_engine *en, weft_request **link) {
-    weft_request *rq = *link;
-    *link = rq->next;
-    const bool was_known = sched_finish(en->sched, executor_kv(en->exec), id_of(rq));
-    WEFT_ASSERT(was_known);
-    return rq;
-}
-
-/* Ends every live request that nobody wants any more. */
-static void sweep(weft_engine *en, bool is_closing) {
-    weft_request **link = &en->live;
-    while (*link != NULL) {
-        if (is_closing || request_is_cancelled(*link)) {
-            request_finish(forget(en, link), WEFT_FINISH_CANCELLED, NULL);
-        } else {
-            link = &(*link)->next;
-        }
-    }
-}
-
-static weft_request **link_to(weft_engine *en, const weft_request *rq) {
-    weft_request **link = &en->live;
-    while (*link != rq) {
-        link = &(*link)->next;
-    }
-    return link;
-}
-
-/* The scheduler's items with their tokens. Returns how many rows are sampled. */
-static uint32_t fill_items(weft_engine *en, const sched_step *step) {
-    const uint64_t now = clock_now_ns();
-    uint32_t n_sampled = 0;
-    for (uint32_t i = 0; i < step->n_items; i++) {
-        const sched_item *item = &step->items[i];
-        weft_request *rq = request_of(item->id);
-        request_mark_started(rq, item->n_cached, now);
-        en->items[i] = (executor_item){.seq = item->seq,
-                                       .from = item->from,
-                                       .n_tokens = item->n_rows,
-                                       .tokens = rq->tokens + item->from,
-                                       .n_out = item->is_sampled ? 1 : 0};
-        if (item->is_sampled) {
-            en->sampled[n_sampled++] = rq;
-        }
-    }
-    return n_sampled;
-}
-
-static void sample_task(void *arg, uint32_t i, uint32_t thread) {
-    weft_engine *en = arg;
-    weft_request *rq = en->sampled[i];
-    sampler_pick(&en->results[i], executor_logits(en->exec, i), vocab_size(en->vocab), &rq->params,
-                 rq->history_storage != NULL ? &rq->history : NULL, rq->n_prompt + rq->n_new,
-                 rq->n_top, en->ends, rq->ignore_eos ? en->n_ends : 0,
-                 en->sampler_scratch + thread * en->sampler_scratch_stride);
-}
-
-static weft_finish finish_of(const weft_engine *en, const weft_request *rq, int32_t token) {
-    if (!rq->ignore_eos && vocab_is_end(en->vocab, token)) {
-        return WEFT_FINISH_STOP;
-    }
-    return rq->n_new + 1 == rq->max_tokens ? WEFT_FINISH_LENGTH : WEFT_FINISH_NONE;
-}
-
-static void publish_step(weft_engine *en, uint32_t n_sampled) {
-    const uint64_t now = clock_now_ns();
-    for (uint32_t i = 0; i < n_sampled; i++) {
-        weft_request *rq = en->sampled[i];
-        const int32_t token = en->results[i].token;
-        if (rq->history_storage != NULL) {
-            sampler_history_add(&rq->history, token, true);
-        }
-        const weft_finish finish = finish_of(en, rq, token);
-        if (finish != WEFT_FINISH_NONE) {
-            forget(en, link_to(en, rq));
-        }
-        request_publish(rq, &en->results[i], finish, now);
-    }
-}
-
-/* What was admitted makes room in the queue at once, not after the step. */
-static void publish_load(weft_engine *en) {
-    pthread_mutex_lock(&en->lock);
-    en->n_running = sched_running(en->sched);
-    en->n_waiting = sched_waiting(en->sched);
-    pthread_mutex_unlock(&en->lock);
-}
-
-static void run_step(weft_engine *en) {
-    weft_error err;
-    const sched_step step = sched_next(en->sched, executor_kv(en->exec));
-    publish_load(en);
-    if (step.n_items == 0) {
-        return;
-    }
-    const uint32_t n_sampled = fill_items(en, &step);
-    runtime_turn_take(en->rt);
-    const weft_status status = executor_run(en->exec, en->items, step.n_items, &err);
-    if (status == WEFT_OK) {
-        pool_run(en->rt->pool, sample_task, en, n_sampled);
-    }
-    runtime_turn_give(en->rt);
-    if (status != WEFT_OK) {
-        for (uint32_t i = 0; i < step.n_items; i++) {
-            weft_request *rq = request_of(step.items[i].id);
-            request_finish(forget(en, link_to(en, rq)), WEFT_FINISH_ERROR, err.message);
-        }
-        return;
-    }
-    sched_advance(en->sched, executor_kv(en->exec));
-    publish_step(en, n_sampled);
-}
-
-static void *engine_main(void *arg) {
-    weft_engine *en = arg;
-    weft_request *inbox = NULL;
-    os_thread_name("weft-engine");
-    while (take_inbox(en, &inbox)) {
-        admit_inbox(en, inbox);
-        sweep(en, false);
-        run_step(en);
-    }
-    admit_inbox(en, inbox);
-    sweep(en, true);
-    return NULL;
-}
-
 /* ---- requests ---- */
+
+/* Room for one more in the queue; the lock is held. A prompt that is longer than the queue's tokens
+ * may still wait alone. */
+static weft_status check_queue(weft_engine *en, uint32_t n_prompt, weft_error *err) {
+    const uint32_t n_waiting = en->n_waiting + en->n_inbox;
+    if (n_waiting >= en->queue_max) {
+        meter_reject(&en->meter, WEFT_REJECT_QUEUE);
+        return weft_fail(err, WEFT_AGAIN, "%u requests are waiting, the queue holds no more",
+                         n_waiting);
+    }
+    if (n_waiting > 0 && en->waiting_tokens + n_prompt > en->queue_tokens_max) {
+        meter_reject(&en->meter, WEFT_REJECT_QUEUE_TOKENS);
+        return weft_fail(err, WEFT_AGAIN,
+                         "prompts of %llu tokens are waiting and this one has %u, the queue holds "
+                         "%u",
+                         (unsigned long long)en->waiting_tokens, n_prompt, en->queue_tokens_max);
+    }
+    return WEFT_OK;
+}
 
 weft_status weft_request_submit(weft_request **out, weft_engine *en,
                                 const weft_request_options *options, weft_error *err) {
     weft_request *rq = NULL;
     weft_status status = request_create(&rq, en, en->vocab, en->plan.ctx, options, err);
     if (status != WEFT_OK) {
+        meter_reject(&en->meter, status == WEFT_LIMIT ? WEFT_REJECT_TOO_LONG : WEFT_REJECT_INVALID);
         return status;
     }
     pthread_mutex_lock(&en->lock);
-    if (en->n_waiting + en->n_inbox >= en->queue_max) {
-        status = weft_fail(err, WEFT_AGAIN, "%u requests are waiting, the queue holds no more",
-                           en->n_waiting + en->n_inbox);
-    } else {
+    status = check_queue(en, rq->n_prompt, err);
+    if (status == WEFT_OK) {
+        en->waiting_tokens += rq->n_prompt;
         rq->n_holders = 2;
         rq->next = en->inbox;
         en->inbox = rq;
@@ -483,6 +291,26 @@ void weft_engine_load(const weft_engine *engine, uint32_t *running, uint32_t *wa
     pthread_mutex_lock(&en->lock);
     *running = en->n_running;
     *waiting = en->n_waiting + en->n_inbox;
+    pthread_mutex_unlock(&en->lock);
+}
+
+uint32_t weft_engine_retry_after_ms(const weft_engine *engine) {
+    weft_engine *en = (weft_engine *)(uintptr_t)engine;
+    pthread_mutex_lock(&en->lock);
+    const uint32_t ms = en->retry_ms > 0 ? en->retry_ms : DRAIN_RETRY_MS_MIN;
+    pthread_mutex_unlock(&en->lock);
+    return ms;
+}
+
+void weft_engine_stats_now(const weft_engine *engine, weft_engine_stats *out) {
+    weft_engine *en = (weft_engine *)(uintptr_t)engine;
+    meter_read(&en->meter, out);
+    pthread_mutex_lock(&en->lock);
+    out->running = en->n_running;
+    out->waiting = en->n_waiting + en->n_inbox;
+    out->waiting_tokens = en->waiting_tokens;
+    out->n_groups = en->plan.n_groups;
+    memcpy(out->pages, en->pages, sizeof out->pages);
     pthread_mutex_unlock(&en->lock);
 }
 

@@ -74,6 +74,14 @@ static weft_status check_stops(const weft_request_options *o, weft_error *err) {
     return WEFT_OK;
 }
 
+static weft_status check_priority(const weft_request_options *o, weft_error *err) {
+    if (o->priority < WEFT_PRIORITY_MIN || o->priority > WEFT_PRIORITY_MAX) {
+        return weft_fail(err, WEFT_INVALID, "priority is %d, wanted %d to %d", o->priority,
+                         WEFT_PRIORITY_MIN, WEFT_PRIORITY_MAX);
+    }
+    return WEFT_OK;
+}
+
 static bool has_penalty(const sampler_params *p) {
     return p->repetition_penalty != 1.0f || p->presence_penalty != 0.0f ||
            p->frequency_penalty != 0.0f;
@@ -91,6 +99,9 @@ static void fill_params(weft_request *rq, const weft_request_options *o) {
     rq->params.seed = o->has_seed ? o->seed : os_random_u64() >> (64 - SEED_BITS);
     rq->params.choice = o->choice;
     rq->ignore_eos = o->ignore_eos;
+    rq->client = o->client;
+    rq->priority = o->priority;
+    rq->deadline_ns = o->deadline_ms != 0 ? rq->submit_ns + o->deadline_ms * UINT64_C(1000000) : 0;
     rq->has_logprobs = o->has_logprobs;
     rq->n_top = o->has_logprobs ? o->n_top_logprobs : SAMPLER_NO_LOGPROBS;
     rq->on_ready = o->on_ready;
@@ -157,6 +168,9 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
     weft_status status = check_tokens(o, vocab_size(v), ctx, err);
     if (status == WEFT_OK) {
         status = check_stops(o, err);
+    }
+    if (status == WEFT_OK) {
+        status = check_priority(o, err);
     }
     if (status == WEFT_OK && o->n_bias > SAMPLER_BIAS_MAX) {
         status = weft_fail(err, WEFT_INVALID, "logit_bias names %zu tokens, at most %u are taken",
@@ -231,12 +245,10 @@ static void notify(weft_request *rq) {
     }
 }
 
-void request_mark_started(weft_request *rq, uint32_t n_cached, uint64_t now_ns) {
+void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t now_ns) {
     pthread_mutex_lock(&rq->lock);
-    if (rq->start_ns == 0) {
-        rq->start_ns = now_ns;
-        rq->n_cached = n_cached;
-    }
+    rq->start_ns = now_ns;
+    rq->prefix = *prefix;
     pthread_mutex_unlock(&rq->lock);
 }
 
@@ -416,7 +428,10 @@ weft_usage weft_request_usage(const weft_request *request) {
     const uint64_t first = rq->first_ns != 0 ? rq->first_ns : now;
     /* After a stop string the engine may have run on for a token or two that nobody saw. */
     const weft_usage u = {.prompt_tokens = rq->n_prompt,
-                          .cached_tokens = rq->n_cached,
+                          .cached_tokens = rq->prefix.n_tokens,
+                          .miss = (weft_miss)rq->prefix.miss,
+                          .miss_at = rq->prefix.miss_at,
+                          .preemptions = rq->n_preempted,
                           .completion_tokens = rq->is_over ? rq->n_read : rq->n_new,
                           .seed = rq->params.seed,
                           .queued_ns = start - rq->submit_ns,

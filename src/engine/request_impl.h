@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "base/buf.h"
+#include "kv/kv_seqs.h"
 #include "sample/sampler.h"
 #include "vocab/vocab.h"
 #include "weft/engine.h"
@@ -24,6 +25,9 @@ struct weft_request {
     uint32_t n_prompt, max_tokens;
     bool ignore_eos, has_logprobs;
     uint32_t n_top;
+    uint64_t client;
+    int32_t priority;
+    uint64_t deadline_ns; /* 0 = none */
     sampler_params params;
     sampler_bias *bias;           /* [params.n_bias] */
     void *history_storage;        /* NULL without penalties */
@@ -37,7 +41,8 @@ struct weft_request {
     int32_t *tokens;               /* [n_prompt + max_tokens]; the prompt never changes */
     uint64_t *units;               /* the same as the cache's keys; engine's thread */
     weft_token_logprobs *logprobs; /* [max_tokens] or NULL */
-    uint32_t n_new, n_cached;
+    uint32_t n_new, n_preempted;
+    kv_prefix prefix; /* what the cache knew, once started */
     weft_finish finish;
     bool is_cancelled;
     bool is_armed; /* the caller has seen everything: the next change calls on_ready */
@@ -61,7 +66,7 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
 
 /* The engine's side; each takes the request's lock. With the finish the engine gives up its hold,
  * before the caller can hear of it: afterwards the request is not the engine's to touch. */
-void request_mark_started(weft_request *rq, uint32_t n_cached, uint64_t now_ns);
+void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t now_ns);
 bool request_is_cancelled(weft_request *rq);
 void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
                      uint64_t now_ns);

@@ -12,8 +12,10 @@ struct kv_pool {
     uint32_t count;
     uint32_t n_free;
     uint32_t n_reserved; /* of n_free */
+    uint32_t n_idle;     /* held by the keeper alone */
     uint32_t *free;      /* [count], the first n_free are free pages */
-    uint32_t *holders;   /* [count] */
+    uint32_t *holders;   /* [count], the keeper included */
+    bool *is_kept;       /* [count] */
 };
 
 weft_status kv_pool_create(kv_pool **out, uint32_t count, weft_error *err) {
@@ -25,11 +27,13 @@ weft_status kv_pool_create(kv_pool **out, uint32_t count, weft_error *err) {
         pool->count = pool->n_free = count;
         pool->free = mem_array(MEM_KV, count, sizeof *pool->free);
         pool->holders = mem_zalloc(MEM_KV, count, sizeof *pool->holders);
+        pool->is_kept = mem_zalloc(MEM_KV, count, sizeof *pool->is_kept);
     }
-    if (pool == NULL || pool->free == NULL || pool->holders == NULL) {
+    if (pool == NULL || pool->free == NULL || pool->holders == NULL || pool->is_kept == NULL) {
         if (pool != NULL) {
             mem_free(pool->free);
             mem_free(pool->holders);
+            mem_free(pool->is_kept);
             mem_free(pool);
         }
         return weft_fail(err, WEFT_NOMEM, "out of memory for a table of %u KV pages", count);
@@ -49,6 +53,7 @@ void kv_pool_destroy(kv_pool **pool) {
     WEFT_ASSERT((*pool)->n_reserved == 0);
     mem_free((*pool)->free);
     mem_free((*pool)->holders);
+    mem_free((*pool)->is_kept);
     mem_free(*pool);
     *pool = NULL;
 }
@@ -85,6 +90,7 @@ kv_page kv_pool_take(kv_pool *pool) {
 void kv_pool_retain(kv_pool *pool, kv_page page) {
     WEFT_ASSERT(page < pool->count);
     WEFT_ASSERT(pool->holders[page] > 0);
+    pool->n_idle -= kv_pool_is_idle(pool, page);
     pool->holders[page]++;
 }
 
@@ -92,11 +98,32 @@ bool kv_pool_release(kv_pool *pool, kv_page page) {
     WEFT_ASSERT(page < pool->count);
     WEFT_ASSERT(pool->holders[page] > 0);
     if (--pool->holders[page] > 0) {
+        pool->n_idle += kv_pool_is_idle(pool, page);
         return false;
     }
+    WEFT_ASSERT(!pool->is_kept[page]);
     pool->free[pool->n_free++] = page;
     return true;
 }
+
+void kv_pool_keep(kv_pool *pool, kv_page page) {
+    kv_pool_retain(pool, page);
+    WEFT_ASSERT(!pool->is_kept[page]);
+    pool->is_kept[page] = true;
+}
+
+void kv_pool_unkeep(kv_pool *pool, kv_page page) {
+    WEFT_ASSERT(pool->is_kept[page]);
+    pool->n_idle -= kv_pool_is_idle(pool, page);
+    pool->is_kept[page] = false;
+    kv_pool_release(pool, page);
+}
+
+bool kv_pool_is_idle(const kv_pool *pool, kv_page page) {
+    return pool->is_kept[page] && pool->holders[page] == 1;
+}
+
+uint32_t kv_pool_idle(const kv_pool *pool) { return pool->n_idle; }
 
 uint32_t kv_pool_holders(const kv_pool *pool, kv_page page) {
     WEFT_ASSERT(page < pool->count);
@@ -110,10 +137,13 @@ void kv_pool_check(const kv_pool *pool) {
         WEFT_ASSERT(pool->free[i] < pool->count);
         WEFT_ASSERT(pool->holders[pool->free[i]] == 0);
     }
-    uint32_t n_held = 0;
+    uint32_t n_held = 0, n_idle = 0;
     for (uint32_t i = 0; i < pool->count; i++) {
+        WEFT_ASSERT(!pool->is_kept[i] || pool->holders[i] > 0);
         n_held += pool->holders[i] > 0;
+        n_idle += kv_pool_is_idle(pool, i);
     }
+    WEFT_ASSERT(n_idle == pool->n_idle);
     WEFT_ASSERT(n_held == pool->count - pool->n_free);
 }
 

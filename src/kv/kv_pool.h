@@ -1,10 +1,14 @@
 /* kv_pool.h - fixed set of cache pages, handed out and taken back.
  *
  * A page is a number in [0, count). The pool never touches the memory behind it: the engine maps
- * page numbers to device addresses. A page is free or held by one or more holders.
+ * page numbers to device addresses. A page is free or held by one or more holders. One of them may
+ * be its keeper, the prefix tree; a page that only its keeper holds is idle.
  *
  *       take                 release, last holder
  * free ------> held (1..n) -----------------------> free
+ *                │  ▲ retain
+ *           keep ▼  │ release, all but the keeper
+ *                idle ──── unkeep ────────────────> free
  *
  * Reservations: an admission sets pages aside without naming them, so that taking them later
  * cannot fail:  free pages not reserved = kv_pool_available.
@@ -44,6 +48,12 @@ void kv_pool_retain(kv_pool *pool, kv_page page);
 /* True when that was the last holder and the page is free again. */
 bool kv_pool_release(kv_pool *pool, kv_page page);
 uint32_t kv_pool_holders(const kv_pool *pool, kv_page page);
+
+/* Becomes the keeper of a held page without one, as one more holder; gives that up again. */
+void kv_pool_keep(kv_pool *pool, kv_page page);
+void kv_pool_unkeep(kv_pool *pool, kv_page page);
+bool kv_pool_is_idle(const kv_pool *pool, kv_page page);
+uint32_t kv_pool_idle(const kv_pool *pool); /* pages that only their keeper holds */
 
 /* Every page is free or held, once; the counts agree. Ends the program when not. */
 void kv_pool_check(const kv_pool *pool);

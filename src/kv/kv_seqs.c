@@ -1,8 +1,8 @@
 /* kv_seqs.c - block tables over the pools of each KV group.
  *
- * For every open sequence and group:  pages held + pages still reserved = what was promised at
- * open. Growing moves pages from reserved to held; a page that slides out of the window moves back.
- * So growing cannot fail and closing returns exactly the promise.
+ * For every open sequence and group:  pages held + pages still reserved = what was promised.
+ * Growing moves pages from reserved to held; a page that slides out of the window moves back. So
+ * growing cannot fail and closing returns exactly the promise.
  *
  *   table:  -  -  31  8  5  -  -        held are [first, end)
  *                 ^first    ^end = pages of n_tokens
@@ -128,7 +128,7 @@ static seq_slot *slot_of(const kv_seqs *kv, kv_seq seq) {
 /* Sets n pages aside, evicting what only the tree holds when it must and when that helps. */
 static bool try_reserve_pages(kv_seqs *kv, uint32_t g, uint32_t n) {
     const uint32_t available = kv_pool_available(kv->pools[g]);
-    if (n > available && n - available > kv_tree_unshared(kv->tree, g)) {
+    if (n > available && n - available > kv_pool_idle(kv->pools[g])) {
         return false;
     }
     while (!kv_pool_try_reserve(kv->pools[g], n)) {
@@ -280,6 +280,55 @@ kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max) {
     return kv_seq_try_open_prompt(kv, NULL, 0, n_tokens_max);
 }
 
+static uint32_t pages_promised(const kv_seqs *kv, uint32_t g, uint32_t n_tokens_max) {
+    return page_count_group(kv->config.groups[g].window, n_tokens_max, kv->config.chunk_max);
+}
+
+bool kv_seq_try_promise(kv_seqs *kv, kv_seq seq, uint32_t n_tokens_max) {
+    seq_slot *slot = slot_of(kv, seq);
+    uint32_t more[KV_GROUPS_MAX];
+    WEFT_ASSERT(n_tokens_max >= slot->n_tokens_max);
+    WEFT_ASSERT(n_tokens_max <= kv->config.ctx_max);
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        more[g] = pages_promised(kv, g, n_tokens_max) - pages_promised(kv, g, slot->n_tokens_max);
+        if (!try_reserve_pages(kv, g, more[g])) {
+            while (g-- > 0) {
+                kv_pool_unreserve(kv->pools[g], more[g]);
+            }
+            return false;
+        }
+    }
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        slot->groups[g].n_reserved += more[g];
+    }
+    slot->n_tokens_max = n_tokens_max;
+    return true;
+}
+
+uint32_t kv_seq_promised(const kv_seqs *kv, kv_seq seq) { return slot_of(kv, seq)->n_tokens_max; }
+
+kv_prefix kv_seqs_explain(const kv_seqs *kv, const kv_unit *units, uint32_t n_prompt) {
+    const uint32_t n_pages_max = (n_prompt - 1) / PAGE_TOKENS;
+    uint32_t n_pages = 0;
+    kv_node node = find_prefix(kv, units, n_pages_max, &n_pages);
+    kv_prefix prefix = {.n_tokens = n_pages * PAGE_TOKENS, .miss_at = n_pages * PAGE_TOKENS};
+    if (n_pages == n_pages_max) {
+        prefix.miss = KV_MISS_PARTIAL;
+        return prefix;
+    }
+    const kv_unit *rest = units + prefix.n_tokens;
+    if (kv_tree_child(kv->tree, node, rest) != KV_NODE_NONE ||
+        kv_tree_was_evicted(kv->tree, node, rest)) {
+        prefix.miss = KV_MISS_EVICTED; /* the node, or a page that its window needs */
+        return prefix;
+    }
+    const uint32_t alike = kv_tree_alike(kv->tree, node, rest, PAGE_TOKENS);
+    const bool is_known = alike > 0 || (n_pages > 0 && !kv_tree_is_leaf(kv->tree, node));
+    prefix.miss = is_known ? KV_MISS_DIVERGED : KV_MISS_NEW;
+    prefix.miss_at += alike;
+    return prefix;
+}
+
 /* Offers page i of every group to its node. */
 static void publish_page(kv_seqs *kv, seq_slot *slot, kv_node node, uint32_t i) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
@@ -397,6 +446,10 @@ const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group) {
 const kv_tree *kv_seqs_tree(const kv_seqs *kv) { return kv->tree; }
 
 uint32_t kv_seqs_open_count(const kv_seqs *kv) { return kv->n_open; }
+
+uint32_t kv_seqs_spare(const kv_seqs *kv, uint32_t group) {
+    return kv_pool_available(kv_seqs_pool(kv, group)) + kv_pool_idle(kv->pools[group]);
+}
 
 void kv_seqs_forget(kv_seqs *kv) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {

@@ -3,9 +3,10 @@
  *   sequence 3, group 0 (full)      positions 0..15 16..31 32..47      table: 17  4 92
  *   sequence 3, group 1 (sliding)   only the window is kept            table:  -  - 31
  *
- * A sequence is a slot in [0, seqs_max) with one block table per KV group. Its pages for the whole
- * of its agreed length are reserved when it is opened (page_count_group of layout/page.h), so that
- * growing never fails. Sliding groups give back the pages that fall out of the window.
+ * A sequence is a slot in [0, seqs_max) with one block table per KV group. It is promised a length
+ * when it is opened, and its pages are reserved (page_count_group of layout/page.h): growing within
+ * the promise never fails, a longer promise may be refused. Sliding groups give back the pages that
+ * fall out of the window.
  *
  * Whole pages can be published: they enter the prefix tree (kv_tree.h), and a sequence that begins
  * with the same units is opened on them. What only the tree holds is evicted when pages are short.
@@ -43,13 +44,32 @@ typedef uint32_t kv_seq;
 weft_status kv_seqs_create(kv_seqs **out, const kv_config *config, weft_error *err) WEFT_NODISCARD;
 void kv_seqs_destroy(kv_seqs **kv);
 
-/* Opens a sequence that will hold at most n_tokens_max positions, or refuses (KV_SEQ_NONE) when a
- * slot or the pages are missing. */
+/* Opens a sequence and promises it n_tokens_max positions, or refuses (KV_SEQ_NONE) when a slot or
+ * the pages are missing. */
 kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max);
 /* The same, on the longest published prefix of the prompt that leaves at least one position to
  * run; kv_seq_tokens tells its length. units: [n_prompt], read now only. */
 kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
                               uint32_t n_tokens_max);
+/* Promises it n_tokens_max positions, not fewer than now, or leaves the promise as it is. */
+bool kv_seq_try_promise(kv_seqs *kv, kv_seq seq, uint32_t n_tokens_max);
+uint32_t kv_seq_promised(const kv_seqs *kv, kv_seq seq);
+
+/* What the cache knows of a prompt, and why it knows no more. */
+typedef enum kv_miss {
+    KV_MISS_NEW,      /* nothing known goes on from there */
+    KV_MISS_DIVERGED, /* a known text is the same up to miss_at and then another */
+    KV_MISS_EVICTED,  /* it was known, and has made room for others */
+    KV_MISS_PARTIAL,  /* less than a page is left */
+} kv_miss;
+
+typedef struct kv_prefix {
+    uint32_t n_tokens; /* what kv_seq_try_open_prompt would begin after, space permitting */
+    uint32_t miss_at;  /* the first position not known, at least n_tokens */
+    kv_miss miss;
+} kv_prefix;
+kv_prefix kv_seqs_explain(const kv_seqs *kv, const kv_unit *units, uint32_t n_prompt);
+
 /* Publishes the whole pages of the first n_tokens positions, all of which were run. units:
  * [n_tokens], the same at every call. What is published can no longer be cut. */
 void kv_seq_publish(kv_seqs *kv, kv_seq seq, const kv_unit *units, uint32_t n_tokens);
@@ -72,6 +92,8 @@ const kv_page *kv_seq_pages(const kv_seqs *kv, kv_seq seq, uint32_t group);
 const kv_pool *kv_seqs_pool(const kv_seqs *kv, uint32_t group);
 const kv_tree *kv_seqs_tree(const kv_seqs *kv);
 uint32_t kv_seqs_open_count(const kv_seqs *kv);
+/* Pages of a group that can still be promised: free, or the tree's alone. */
+uint32_t kv_seqs_spare(const kv_seqs *kv, uint32_t group);
 /* Evicts everything that only the tree holds. */
 void kv_seqs_forget(kv_seqs *kv);
 

@@ -14,7 +14,10 @@
  *
  * Eviction, when a pool is short: the least recently used first; in a full group only leaves, in a
  * sliding one any node's page, never a page that somebody else holds. A node is touched with its
- * ancestors, so children are never younger than their parents.
+ * ancestors, so children are never younger than their parents. A page found in use on the way is
+ * moved to the newest, so that a walk does not pass it again.
+ *
+ * What was evicted leaves its name behind for a while, so that a miss can be explained.
  *
  * Threads: engine thread only.   Errors: kv_tree_create only.
  */
@@ -53,6 +56,14 @@ kv_node kv_tree_child(const kv_tree *tree, kv_node parent, const kv_unit *units)
 kv_node kv_tree_add(kv_tree *tree, kv_node parent, const kv_unit *units);
 kv_node kv_tree_parent(const kv_tree *tree, kv_node node);
 
+/* Why there is no such child. */
+bool kv_tree_was_evicted(const kv_tree *tree, kv_node parent, const kv_unit *units);
+/* The most units, of n_units (at most PAGE_TOKENS), that a child of parent begins with alike. Looks
+ * at the KV_TREE_LOOKED_AT children that came last. */
+#define KV_TREE_LOOKED_AT 256u
+uint32_t kv_tree_alike(const kv_tree *tree, kv_node parent, const kv_unit *units, uint32_t n_units);
+bool kv_tree_is_leaf(const kv_tree *tree, kv_node node);
+
 kv_page kv_tree_page(const kv_tree *tree, kv_node node, uint32_t group);
 /* The tree becomes a holder of a page that its caller holds; the node had none in this group. */
 void kv_tree_keep(kv_tree *tree, kv_node node, uint32_t group, kv_page page);
@@ -65,9 +76,6 @@ void kv_tree_touch(kv_tree *tree, kv_node node);
 
 /* Frees one page of the group. False when everything left is in use. */
 bool kv_tree_try_evict(kv_tree *tree, uint32_t group);
-
-/* Pages of the group that only the tree holds: at most so many can be evicted. Walks. */
-uint32_t kv_tree_unshared(const kv_tree *tree, uint32_t group);
 
 uint32_t kv_tree_count(const kv_tree *tree);                 /* nodes */
 uint32_t kv_tree_pages(const kv_tree *tree, uint32_t group); /* pages held */

@@ -23,7 +23,7 @@
 #define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */
 #define PROCESS_TOKEN_BYTES 48u
 #define PROCESS_MERGE_BYTES 56u
-#define PROCESS_NODE_BYTES 200u /* of the prefix tree, with its share of the hash table */
+#define PROCESS_NODE_BYTES 232u /* of the prefix tree, with its share of the hash tables */
 
 #define PLAN_PAGES_MAX (1u << 30)
 #define PLAN_POOLS_BYTES_MAX ((uint64_t)1 << 60)
@@ -104,7 +104,7 @@ static uint64_t table_bytes(const plan *p) {
     uint64_t n = 5 * (uint64_t)p->seqs * p->n_groups * page_count(p->ctx);
     uint64_t n_nodes = 0;
     for (uint32_t i = 0; i < p->n_groups; i++) {
-        n += 8 * (uint64_t)p->groups[i].n_pages;
+        n += 9 * (uint64_t)p->groups[i].n_pages;
         n_nodes = max_u64(n_nodes, p->groups[i].n_pages);
     }
     return n + n_nodes * PROCESS_NODE_BYTES;

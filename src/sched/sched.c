@@ -20,8 +20,8 @@ typedef struct entry {
     const kv_unit *units; /* borrowed; NULL = shares nothing */
     uint32_t n_prompt, n_max;
     uint32_t n_done, n_total;
-    uint32_t n_cached; /* of n_done, found in the cache */
-    bool is_parked;    /* waits for another to run the pages that both begin with */
+    kv_prefix prefix; /* found in the cache; n_tokens are of n_done */
+    bool is_parked;   /* waits for another to run the pages that both begin with */
 } entry;
 
 struct sched {
@@ -91,11 +91,15 @@ static void remove_entry(entry *entries, uint32_t *n, uint32_t i) {
 
 /* Opens the entry's sequence on what the cache has of its prompt. */
 static bool try_open(entry *e, kv_seqs *kv) {
+    e->prefix = e->units != NULL ? kv_seqs_explain(kv, e->units, e->n_prompt) : (kv_prefix){0};
     e->seq = kv_seq_try_open_prompt(kv, e->units, e->units != NULL ? e->n_prompt : 0, e->n_max);
     if (e->seq == KV_SEQ_NONE) {
         return false;
     }
-    e->n_cached = e->n_done = kv_seq_tokens(kv, e->seq);
+    e->n_done = kv_seq_tokens(kv, e->seq);
+    if (e->prefix.n_tokens != e->n_done) { /* a shared window that did not fit, or made room */
+        e->prefix = (kv_prefix){e->n_done, e->n_done, KV_MISS_EVICTED};
+    }
     return true;
 }
 
@@ -142,7 +146,7 @@ static bool must_wait(const sched *s, uint32_t i) {
  * fail. */
 static bool stays_parked(sched *s, kv_seqs *kv, uint32_t i) {
     entry *e = &s->running[i];
-    if (e->n_done > e->n_cached) {
+    if (e->n_done > e->prefix.n_tokens) {
         return false;
     }
     const bool was_parked = e->is_parked;
@@ -162,7 +166,7 @@ static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
                              .seq = e->seq,
                              .from = e->n_done,
                              .n_rows = n_rows,
-                             .n_cached = e->n_cached,
+                             .prefix = e->prefix,
                              .is_sampled = e->n_done + n_rows == e->n_total};
     s->items[s->step.n_items++] = item;
     s->step.n_rows += n_rows;

@@ -38,8 +38,8 @@ typedef struct sched_item {
     sched_id id;
     kv_seq seq;
     uint32_t from, n_rows;
-    uint32_t n_cached; /* positions found in the cache when it was admitted */
-    bool is_sampled;   /* the last row's logits give the next token */
+    kv_prefix prefix; /* found in the cache when it was admitted */
+    bool is_sampled;  /* the last row's logits give the next token */
 } sched_item;
 
 typedef struct sched_step {

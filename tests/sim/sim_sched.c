@@ -213,9 +213,9 @@ static void check_item(world *w, const sched_item *item, bool *is_prefill_seen) 
     WEFT_ASSERT(r != NULL);
     WEFT_ASSERT(item->n_rows > 0);
     if (r->n_run == 0) {
-        WEFT_ASSERT(item->n_cached < r->n_prompt);
-        r->n_run = item->n_cached;
-        total.n_cached += item->n_cached;
+        WEFT_ASSERT(item->prefix.n_tokens < r->n_prompt);
+        r->n_run = item->prefix.n_tokens;
+        total.n_cached += item->prefix.n_tokens;
     }
     WEFT_ASSERT(item->from == r->n_run); /* contiguous, and none twice */
     WEFT_ASSERT(item->from + item->n_rows <= r->n_max);

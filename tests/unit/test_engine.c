@@ -379,6 +379,114 @@ static void a_prompt_that_arrives_often_is_run_once(void **state) {
     gate_deinit(&g);
 }
 
+/* ---- what it tells ---- */
+
+static uint64_t sum_of(const uint64_t *counts, uint32_t n) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += counts[i];
+    }
+    return sum;
+}
+
+static void misses_are_explained(void **state) {
+    (void)state;
+    int32_t tokens[100];
+    answer_engine e;
+    answer_open(&e, gemma3, 2, 8);
+    for (int32_t i = 0; i < 100; i++) {
+        tokens[i] = 5 + i * 7 % 200;
+    }
+    weft_request_options o = answer_options(tokens, 100, 3);
+    weft_usage u = answer_ask(&e, &o).usage;
+    assert_int_equal(u.miss, WEFT_MISS_NEW);
+    assert_int_equal(u.miss_at, 0);
+    u = answer_ask(&e, &o).usage;
+    assert_int_equal(u.cached_tokens, 96);
+    assert_int_equal(u.miss, WEFT_MISS_PARTIAL);
+    tokens[37]++;
+    u = answer_ask(&e, &o).usage;
+    assert_int_equal(u.cached_tokens, 32);
+    assert_int_equal(u.miss, WEFT_MISS_DIVERGED);
+    assert_int_equal(u.miss_at, 37);
+    tokens[0]++;
+    u = answer_ask(&e, &o).usage;
+    assert_int_equal(u.miss, WEFT_MISS_NEW);
+    answer_close(&e);
+}
+
+static void statistics_add_up(void **state) {
+    (void)state;
+    weft_engine_stats s;
+    weft_error err = {0};
+    weft_request *refused = NULL;
+    answer_engine e;
+    answer_open(&e, llama, 2, 8);
+    weft_request_options o = answer_options(prompt, 4, 10);
+    for (int i = 0; i < 5; i++) {
+        answer_ask(&e, &o);
+    }
+    o.priority = WEFT_PRIORITY_MAX + 1;
+    assert_int_equal(weft_request_submit(&refused, e.en, &o, &err), WEFT_INVALID);
+    assert_string_equal(err.message, "priority is 9, wanted -8 to 8");
+    o = answer_options(prompt, 4, 1000);
+    assert_int_equal(weft_request_submit(&refused, e.en, &o, &err), WEFT_LIMIT);
+    answer_settle(&e);
+    weft_engine_stats_now(e.en, &s);
+    assert_int_equal(s.prompt_tokens, 20);
+    assert_int_equal(s.generated_tokens, 50);
+    assert_int_equal(s.prefix_queries, 20);
+    assert_int_equal(s.prefix_hits + sum_of(s.prefix_misses, WEFT_MISS_COUNT), 20);
+    assert_int_equal(s.steps, 50);
+    assert_int_equal(s.finished[WEFT_FINISH_LENGTH], 5);
+    assert_int_equal(s.rejected[WEFT_REJECT_INVALID], 1);
+    assert_int_equal(s.rejected[WEFT_REJECT_TOO_LONG], 1);
+    assert_int_equal(s.first_token_s.count, 5);
+    assert_int_equal(s.inter_token_s.count, 45);
+    assert_int_equal(s.end_to_end_s.count, 5);
+    assert_int_equal(sum_of(s.step_rows.counts, WEFT_HISTOGRAM_BUCKETS + 1), 50);
+    assert_true(s.first_token_s.bounds[0] > 0);
+    assert_true(weft_histogram_quantile(&s.end_to_end_s, 0.5) >=
+                weft_histogram_quantile(&s.first_token_s, 0.5));
+    assert_true(s.tokens_per_s > 0);
+    assert_int_equal(s.running + s.waiting, 0);
+    assert_int_equal(s.waiting_tokens, 0);
+    assert_int_equal(s.n_groups, 1);
+    assert_true(s.pages[0].total > 0);
+    assert_int_equal(s.pages[0].used, 0);
+    assert_int_equal(weft_engine_retry_after_ms(e.en), 1000);
+    answer_close(&e);
+}
+
+static void prompts_that_wait_are_counted_in_tokens(void **state) {
+    (void)state;
+    gate g;
+    weft_error err = {0};
+    weft_request *refused = NULL;
+    weft_engine_options eo = weft_engine_options_default();
+    answer_engine e = {0};
+    eo.queue_tokens = 10;
+    assert_int_equal(weft_runtime_create(&e.rt, NULL, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&e.en, e.rt, llama, &eo, &err), WEFT_OK);
+    weft_request *first = submit_gate(&e, &g);
+    static int32_t long_prompt[20];
+    const weft_request_options o = answer_options(long_prompt, 20, 3);
+    weft_request *second = answer_submit(&e, &o); /* longer than the limit, but alone */
+    assert_int_equal(weft_request_submit(&refused, e.en, &o, &err), WEFT_AGAIN);
+    assert_string_equal(err.message, "prompts of 20 tokens are waiting and this one has 20, the "
+                                     "queue holds 10");
+    gate_open(&g);
+    assert_int_equal(answer_collect(second).finish, WEFT_FINISH_LENGTH);
+    weft_engine_stats s;
+    answer_settle(&e);
+    weft_engine_stats_now(e.en, &s);
+    assert_int_equal(s.rejected[WEFT_REJECT_QUEUE_TOKENS], 1);
+    weft_request_release(&first);
+    weft_request_release(&second);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
 /* ---- memory ---- */
 
 static void note_allocs(void *user) {
@@ -549,6 +657,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cached_prompt_gives_the_same_bits),
         cmocka_unit_test(a_prompt_that_arrives_often_is_run_once),
+        cmocka_unit_test(misses_are_explained),
+        cmocka_unit_test(statistics_add_up),
+        cmocka_unit_test(prompts_that_wait_are_counted_in_tokens),
         cmocka_unit_test(sixteen_clients_get_their_own_answers),
         cmocka_unit_test(a_queued_request_can_be_cancelled),
         cmocka_unit_test(a_prompt_can_be_cancelled_half_way),

@@ -221,7 +221,7 @@ static void creation_survives_every_failing_allocation(void **state) {
         const weft_status status = kv_seqs_create(&kv, &config, &err);
         mem_fail_after(-1);
         if (status == WEFT_OK) {
-            assert_int_equal(nth, 4 + 2 * 3 + 3); /* tables, two pools, the tree */
+            assert_int_equal(nth, 4 + 2 * 4 + 4); /* tables, two pools, the tree */
             kv_seqs_destroy(&kv);
             break;
         }
@@ -380,6 +380,72 @@ static void a_random_walk_keeps_the_books(void **state) {
     kv_seqs_destroy(&kv);
 }
 
+static void a_promise_can_grow_or_is_refused_whole(void **state) {
+    (void)state;
+    kv_seqs *kv = make();
+    const kv_seq a = kv_seq_try_open(kv, 16);
+    assert_int_equal(kv_seq_promised(kv, a), 16);
+    assert_int_equal(kv_seqs_spare(kv, 1), 99);
+    assert_true(kv_seq_try_promise(kv, a, 33));
+    assert_int_equal(kv_seq_promised(kv, a), 33);
+    assert_int_equal(kv_seqs_spare(kv, 0), 57);
+    assert_int_equal(kv_seqs_spare(kv, 1), 97);
+    kv_seqs_check(kv);
+    for (uint32_t i = 0; i < 3; i++) { /* 75 pages of group 1, 15 of group 0 */
+        assert_int_not_equal(kv_seq_try_open(kv, CTX), KV_SEQ_NONE);
+    }
+    const kv_seq last = kv_seq_try_open(kv, 21 * PAGE_TOKENS);
+    assert_int_equal(kv_seqs_spare(kv, 1), 1);
+    assert_true(kv_seq_try_promise(kv, a, 64));
+    const uint32_t before = available(kv, 0);
+    assert_false(kv_seq_try_promise(kv, a, 65)); /* group 0 has the page, group 1 has not */
+    assert_int_equal(kv_seq_promised(kv, a), 64);
+    assert_int_equal(available(kv, 0), before);
+    kv_seqs_check(kv);
+    for (uint32_t n = 0; n < 64; n += 16) {
+        kv_seq_grow(kv, a, n, n + 16); /* cannot fail */
+    }
+    for (kv_seq seq = 0; seq <= last; seq++) {
+        kv_seq_close(kv, seq);
+    }
+    kv_seqs_check(kv);
+    kv_seqs_destroy(&kv);
+}
+
+static void expect_prefix(const kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
+                          uint32_t n_tokens, kv_miss miss, uint32_t miss_at) {
+    const kv_prefix prefix = kv_seqs_explain(kv, units, n_prompt);
+    assert_int_equal(prefix.n_tokens, n_tokens);
+    assert_int_equal(prefix.miss, miss);
+    assert_int_equal(prefix.miss_at, miss_at);
+}
+
+static void a_miss_is_explained(void **state) {
+    (void)state;
+    kv_unit units[CTX];
+    kv_seqs *kv = make();
+    fill_units(units, CTX, 7);
+    expect_prefix(kv, units, 16, 0, KV_MISS_PARTIAL, 0); /* no whole page and a row to run */
+    expect_prefix(kv, units, 100, 0, KV_MISS_NEW, 0);
+    const kv_seq seq = kv_seq_try_open_prompt(kv, units, 100, 100);
+    run(kv, seq, units, 100);
+    kv_seq_close(kv, seq);
+    expect_prefix(kv, units, 100, 96, KV_MISS_PARTIAL, 96);
+    expect_prefix(kv, units, 200, 96, KV_MISS_NEW, 96); /* goes on where the known text ends */
+    units[77]++;
+    expect_prefix(kv, units, 100, 64, KV_MISS_DIVERGED, 77);
+    units[77]--;
+    units[80]++; /* with the first unit of a page */
+    expect_prefix(kv, units, 100, 80, KV_MISS_DIVERGED, 80);
+    units[80]--;
+    units[0]++;
+    expect_prefix(kv, units, 100, 0, KV_MISS_NEW, 0);
+    units[0]--;
+    kv_seqs_forget(kv);
+    expect_prefix(kv, units, 100, 0, KV_MISS_EVICTED, 0);
+    kv_seqs_destroy(&kv);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_known_beginning_is_opened_on_its_pages),
@@ -391,6 +457,8 @@ int main(void) {
         cmocka_unit_test(a_cut_forgets_positions_and_their_pages),
         cmocka_unit_test(sequences_never_share_a_page),
         cmocka_unit_test(senseless_configurations_are_refused),
+        cmocka_unit_test(a_promise_can_grow_or_is_refused_whole),
+        cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(creation_survives_every_failing_allocation),
         cmocka_unit_test(a_random_walk_keeps_the_books),
     };

@@ -114,7 +114,7 @@ static void pages_in_use_and_pinned_leaves_stay(void **state) {
     const kv_node a = add(&f, KV_NODE_ROOT, 1);
     const kv_page page = kv_tree_page(f.tree, a, 0);
     kv_pool_retain(f.pools[0], page);
-    assert_int_equal(kv_tree_unshared(f.tree, 0), 0);
+    assert_int_equal(kv_pool_idle(f.pools[0]), 0);
     assert_false(kv_tree_try_evict(f.tree, 0));
     kv_pool_release(f.pools[0], page);
     kv_tree_pin(f.tree, a);

@@ -1,0 +1,235 @@
+/* engine_loop.c - the engine's thread: what one turn of its loop does.
+ *
+ *   inbox (guarded by lock) ─► live list (engine's thread) ─► sched ─► executor ─► sampler
+ *
+ * The thread sleeps while there is nothing to do. Each turn of its loop takes new requests in,
+ * drops cancelled ones, asks the scheduler for a step, runs it and publishes the tokens. While a
+ * step runs no lock is held but the runtime's turn, and nothing is allocated: requests brought
+ * their own storage, the executor has its own.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/os.h"
+#include "engine/engine_impl.h"
+
+static sched_id id_of(const weft_request *rq) { return (sched_id)(uintptr_t)rq; }
+
+static weft_request *request_of(sched_id id) { return (weft_request *)(uintptr_t)id; }
+
+/* What the scheduler and the cache hold now, for others to read. The lock is held. */
+static void publish_load(weft_engine *en) {
+    kv_seqs *kv = executor_kv(en->exec);
+    en->n_running = sched_running(en->sched);
+    en->n_waiting = sched_waiting(en->sched);
+    en->retry_ms = drain_retry_ms(&en->drain, en->n_waiting + en->n_inbox);
+    for (uint32_t g = 0; g < en->plan.n_groups; g++) {
+        const kv_pool *pages = kv_seqs_pool(kv, g);
+        const uint32_t n_idle = kv_pool_idle(pages);
+        en->pages[g] = (weft_pages){.window = en->plan.groups[g].window,
+                                    .total = kv_pool_count(pages),
+                                    .used = kv_pool_held(pages) - n_idle,
+                                    .cached = n_idle};
+    }
+}
+
+/* Waits for something to do; takes the inbox. False when the engine is closing. */
+static bool take_inbox(weft_engine *en, weft_request **inbox) {
+    pthread_mutex_lock(&en->lock);
+    publish_load(en);
+    while (en->inbox == NULL && en->live == NULL && !en->is_closing) {
+        pthread_cond_wait(&en->work, &en->lock);
+    }
+    *inbox = en->inbox;
+    en->inbox = NULL;
+    en->n_waiting += en->n_inbox;
+    en->n_inbox = 0;
+    const bool is_closing = en->is_closing;
+    pthread_mutex_unlock(&en->lock);
+    return !is_closing;
+}
+
+/* Oldest first into the scheduler; the inbox is newest first. */
+static void admit_inbox(weft_engine *en, weft_request *inbox) {
+    weft_request *oldest = NULL;
+    while (inbox != NULL) {
+        weft_request *next = inbox->next;
+        inbox->next = oldest;
+        oldest = inbox;
+        inbox = next;
+    }
+    while (oldest != NULL) {
+        weft_request *next = oldest->next;
+        const bool is_queued =
+            sched_try_submit(en->sched, id_of(oldest), oldest->units, oldest->n_prompt,
+                             oldest->n_prompt + oldest->max_tokens - 1);
+        WEFT_ASSERT(is_queued); /* submit counted the places */
+        oldest->next = en->live;
+        en->live = oldest;
+        oldest = next;
+    }
+}
+
+/* The request waits no more. */
+static void note_left(weft_engine *en, const weft_request *rq) {
+    pthread_mutex_lock(&en->lock);
+    WEFT_ASSERT(en->waiting_tokens >= rq->n_prompt);
+    en->waiting_tokens -= rq->n_prompt;
+    pthread_mutex_unlock(&en->lock);
+}
+
+/* Takes the request at *link off the engine's books: its pages are free before its caller hears. */
+static weft_request *forget(weft_engine *en, weft_request **link) {
+    weft_request *rq = *link;
+    *link = rq->next;
+    if (rq->start_ns == 0) {
+        note_left(en, rq);
+    }
+    const bool was_known = sched_finish(en->sched, executor_kv(en->exec), id_of(rq));
+    WEFT_ASSERT(was_known);
+    return rq;
+}
+
+static void meter_end(weft_engine *en, const weft_request *rq, weft_finish finish, uint64_t now) {
+    meter_finish(&en->meter, finish, now - rq->submit_ns,
+                 rq->first_ns != 0 ? now - rq->first_ns : 0);
+}
+
+static void end_request(weft_engine *en, weft_request **link, weft_finish finish,
+                        const char *error) {
+    weft_request *rq = forget(en, link);
+    meter_end(en, rq, finish, clock_now_ns());
+    request_finish(rq, finish, error);
+}
+
+/* Ends every live request that nobody wants any more. */
+static void sweep(weft_engine *en, bool is_closing) {
+    weft_request **link = &en->live;
+    while (*link != NULL) {
+        if (is_closing || request_is_cancelled(*link)) {
+            end_request(en, link, WEFT_FINISH_CANCELLED, NULL);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+}
+
+static weft_request **link_to(weft_engine *en, const weft_request *rq) {
+    weft_request **link = &en->live;
+    while (*link != rq) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+/* The scheduler's items with their tokens. Returns how many rows are sampled. */
+static uint32_t fill_items(weft_engine *en, const sched_step *step) {
+    const uint64_t now = clock_now_ns();
+    uint32_t n_sampled = 0;
+    for (uint32_t i = 0; i < step->n_items; i++) {
+        const sched_item *item = &step->items[i];
+        weft_request *rq = request_of(item->id);
+        if (rq->start_ns == 0) {
+            request_mark_started(rq, &item->prefix, now);
+            meter_start(&en->meter, rq->n_prompt, &item->prefix, now - rq->submit_ns);
+            note_left(en, rq);
+        }
+        en->items[i] = (executor_item){.seq = item->seq,
+                                       .from = item->from,
+                                       .n_tokens = item->n_rows,
+                                       .tokens = rq->tokens + item->from,
+                                       .n_out = item->is_sampled ? 1 : 0};
+        if (item->is_sampled) {
+            en->sampled[n_sampled++] = rq;
+        }
+    }
+    return n_sampled;
+}
+
+static void sample_task(void *arg, uint32_t i, uint32_t thread) {
+    weft_engine *en = arg;
+    weft_request *rq = en->sampled[i];
+    sampler_pick(&en->results[i], executor_logits(en->exec, i), vocab_size(en->vocab), &rq->params,
+                 rq->history_storage != NULL ? &rq->history : NULL, rq->n_prompt + rq->n_new,
+                 rq->n_top, en->ends, rq->ignore_eos ? en->n_ends : 0,
+                 en->sampler_scratch + thread * en->sampler_scratch_stride);
+}
+
+static weft_finish finish_of(const weft_engine *en, const weft_request *rq, int32_t token) {
+    if (!rq->ignore_eos && vocab_is_end(en->vocab, token)) {
+        return WEFT_FINISH_STOP;
+    }
+    return rq->n_new + 1 == rq->max_tokens ? WEFT_FINISH_LENGTH : WEFT_FINISH_NONE;
+}
+
+static void meter_answer(weft_engine *en, const weft_request *rq, uint64_t now) {
+    if (rq->first_ns == 0) {
+        meter_first_token(&en->meter, now - rq->submit_ns, now - rq->start_ns);
+    } else {
+        meter_token(&en->meter, now - rq->last_ns);
+    }
+}
+
+static void publish_step(weft_engine *en, uint32_t n_sampled) {
+    const uint64_t now = clock_now_ns();
+    for (uint32_t i = 0; i < n_sampled; i++) {
+        weft_request *rq = en->sampled[i];
+        const int32_t token = en->results[i].token;
+        if (rq->history_storage != NULL) {
+            sampler_history_add(&rq->history, token, true);
+        }
+        const weft_finish finish = finish_of(en, rq, token);
+        meter_answer(en, rq, now);
+        if (finish != WEFT_FINISH_NONE) {
+            forget(en, link_to(en, rq));
+            meter_end(en, rq, finish, now);
+        }
+        request_publish(rq, &en->results[i], finish, now);
+    }
+}
+
+static void run_step(weft_engine *en) {
+    weft_error err;
+    const uint32_t n_waiting = sched_waiting(en->sched);
+    const sched_step step = sched_next(en->sched, executor_kv(en->exec));
+    const uint64_t start = clock_now_ns();
+    drain_observe(&en->drain, n_waiting, n_waiting - sched_waiting(en->sched), start);
+    pthread_mutex_lock(&en->lock);
+    publish_load(en); /* who was admitted makes room in the queue at once, not after the step */
+    pthread_mutex_unlock(&en->lock);
+    if (step.n_items == 0) {
+        return;
+    }
+    const uint32_t n_sampled = fill_items(en, &step);
+    runtime_turn_take(en->rt);
+    const weft_status status = executor_run(en->exec, en->items, step.n_items, &err);
+    if (status == WEFT_OK) {
+        pool_run(en->rt->pool, sample_task, en, n_sampled);
+    }
+    runtime_turn_give(en->rt);
+    if (status != WEFT_OK) {
+        for (uint32_t i = 0; i < step.n_items; i++) {
+            weft_request *rq = request_of(step.items[i].id);
+            end_request(en, link_to(en, rq), WEFT_FINISH_ERROR, err.message);
+        }
+        return;
+    }
+    meter_step(&en->meter, step.n_rows, clock_now_ns() - start);
+    sched_advance(en->sched, executor_kv(en->exec));
+    publish_step(en, n_sampled);
+}
+
+void *engine_main(void *arg) {
+    weft_engine *en = arg;
+    weft_request *inbox = NULL;
+    os_thread_name("weft-engine");
+    while (take_inbox(en, &inbox)) {
+        admit_inbox(en, inbox);
+        sweep(en, false);
+        run_step(en);
+    }
+    admit_inbox(en, inbox);
+    sweep(en, true);
+    return NULL;
+}
