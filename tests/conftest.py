@@ -4,7 +4,7 @@
         assert run("run", smollm2, "Hello", "--temp", "0").stdout
 
     def test_served(server, smollm2):
-        with_openai = server(smollm2, "--seqs", "4").client()
+        with_openai = server(smollm2, "--max-seqs", "4").client()
 """
 import os
 import pathlib
@@ -167,6 +167,6 @@ def server(weft, tmp_path):
 @pytest.fixture(scope="session")
 def smollm2_server(weft, smollm2, tmp_path_factory):
     """One server with SmolLM2 and eight sequences, shared by the tests that only ask."""
-    shared = Server(weft, tmp_path_factory.mktemp("shared") / "serve.log", [smollm2, "--seqs", "8"])
+    shared = Server(weft, tmp_path_factory.mktemp("shared") / "serve.log", [smollm2, "--max-seqs", "8"])
     yield shared
     stop_all([shared])

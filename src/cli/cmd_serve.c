@@ -19,13 +19,14 @@
 #include "cli/cli.h"
 
 #define DRAIN_MS 15000u
-#define SEQS_DEFAULT 16u
+#define SEQS_PER_CORE 32u /* answers beyond that make each other slower and none sooner */
+#define SEQS_DEFAULT_MAX 256u
 #define KV_SHARE 4u /* a quarter of the available memory */
 
 typedef struct serve_options {
     cli_model_options model;
     const char *host, *api_key, *alias;
-    uint32_t port, seqs, queue, batch_rows;
+    uint32_t port, seqs, queue, queue_tokens, batch_rows, itl_target_ms;
     uint64_t kv_mem_bytes;
 } serve_options;
 
@@ -107,6 +108,11 @@ static uint64_t default_kv_mem(const serve_options *o) {
     return (budget != 0 && budget < available ? budget : available) / KV_SHARE;
 }
 
+static uint32_t default_seqs(void) {
+    const uint32_t n = SEQS_PER_CORE * os_cores();
+    return n < SEQS_DEFAULT_MAX ? n : SEQS_DEFAULT_MAX;
+}
+
 static weft_status set_up(serve *s, weft_error *err) {
     const serve_options *o = s->o;
     weft_runtime_options runtime;
@@ -138,9 +144,11 @@ static weft_status set_up(serve *s, weft_error *err) {
         status = http_server_create(&s->server, &http, err);
     }
     s->engine.ctx = o->model.ctx;
-    s->engine.seqs = o->seqs;
+    s->engine.seqs = o->seqs != 0 ? o->seqs : default_seqs();
     s->engine.queue = o->queue;
+    s->engine.queue_tokens = o->queue_tokens;
     s->engine.batch_rows = o->batch_rows;
+    s->engine.itl_target_ms = o->itl_target_ms;
     s->engine.kv_mem_bytes = o->kv_mem_bytes != 0 ? o->kv_mem_bytes : default_kv_mem(o);
     s->engine.progress = keep_loading;
     s->engine.progress_user = s;
@@ -178,7 +186,6 @@ int cmd_serve(int argc, char **argv) {
     serve_options o = {.model = {.kv_type = "f16"},
                        .host = "127.0.0.1",
                        .port = 8080,
-                       .seqs = SEQS_DEFAULT,
                        .queue = 256,
                        .api_key = getenv("WEFT_API_KEY")};
     const args_option options[] = {
@@ -186,9 +193,15 @@ int cmd_serve(int argc, char **argv) {
         {"--port", 'p', ARGS_U32, &o.port, 0, 65535, "P", "port, 0 = a free one (8080)"},
         {"--api-key", 0, ARGS_STRING, &o.api_key, 0, 0, "KEY", "key clients must send"},
         {"--alias", 0, ARGS_STRING, &o.alias, 0, 0, "NAME", "model name clients use (file name)"},
-        {"--seqs", 0, ARGS_U32, &o.seqs, 1, 4096, "N", "requests running at once (16)"},
+        {"--max-seqs", 0, ARGS_U32, &o.seqs, 1, 4096, "N",
+         "requests running at once (32 a core, at most 256)"},
         {"--queue", 0, ARGS_U32, &o.queue, 1, 65536, "N", "requests waiting at once (256)"},
-        {"--batch-rows", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N", "tokens of one step (512)"},
+        {"--queue-tokens", 0, ARGS_U32, &o.queue_tokens, 1, 1e9, "N",
+         "tokens of the prompts waiting (1048576)"},
+        {"--max-batch-tokens", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N",
+         "tokens of one step (512)"},
+        {"--itl-target-ms", 0, ARGS_U32, &o.itl_target_ms, 1, 60000, "N",
+         "longest step while answers run (1.75 times one without prompts)"},
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},
         {"--kv-mem", 0, ARGS_BYTES, &o.kv_mem_bytes, 0, 0, "SIZE",
          "memory for the KV cache (a quarter of what is available)"},

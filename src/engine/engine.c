@@ -74,8 +74,10 @@ static weft_status alloc_step(weft_engine *en, weft_error *err) {
         en->sampler_scratch == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for steps of %u sequences", seqs);
     }
-    const sched_config config = {
-        .seqs_max = seqs, .queue_max = en->queue_max, .batch_rows_max = en->plan.batch_rows};
+    const sched_config config = {.seqs_max = seqs,
+                                 .queue_max = en->queue_max,
+                                 .batch_rows_max = en->plan.batch_rows,
+                                 .itl_target_ns = en->itl_target_ns};
     return sched_create(&en->sched, &config, err);
 }
 
@@ -144,6 +146,7 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
     }
     en->rt = rt;
     en->queue_max = o.queue != 0 ? o.queue : QUEUE_DEFAULT;
+    en->itl_target_ns = o.itl_target_ms * UINT64_C(1000000);
     en->queue_tokens_max = o.queue_tokens != 0 ? o.queue_tokens : QUEUE_TOKENS_DEFAULT;
     pthread_mutex_init(&en->lock, NULL);
     pthread_cond_init(&en->work, NULL);
@@ -180,11 +183,11 @@ void weft_engine_close(weft_engine **out) {
 
 /* ---- requests ---- */
 
-/* Room for one more in the queue; the lock is held. A prompt that is longer than the queue's tokens
- * may still wait alone. */
+/* Room for one more beside those that run and those that wait; the lock is held. A prompt that is
+ * longer than the queue's tokens may still wait alone. */
 static weft_status check_queue(weft_engine *en, uint32_t n_prompt, weft_error *err) {
     const uint32_t n_waiting = en->n_waiting + en->n_inbox;
-    if (n_waiting >= en->queue_max) {
+    if (en->n_running + n_waiting >= en->plan.seqs + en->queue_max) {
         meter_reject(&en->meter, WEFT_REJECT_QUEUE);
         return weft_fail(err, WEFT_AGAIN, "%u requests are waiting, the queue holds no more",
                          n_waiting);
@@ -297,7 +300,7 @@ void weft_engine_load(const weft_engine *engine, uint32_t *running, uint32_t *wa
 uint32_t weft_engine_retry_after_ms(const weft_engine *engine) {
     weft_engine *en = (weft_engine *)(uintptr_t)engine;
     pthread_mutex_lock(&en->lock);
-    const uint32_t ms = en->retry_ms > 0 ? en->retry_ms : DRAIN_RETRY_MS_MIN;
+    const uint32_t ms = en->retry_ms;
     pthread_mutex_unlock(&en->lock);
     return ms;
 }

@@ -12,7 +12,6 @@
 #include "engine/meter.h"
 #include "engine/request_impl.h"
 #include "engine/runtime_impl.h"
-#include "sched/drain.h"
 #include "sched/sched.h"
 #include "vocab/chat.h"
 #include "vocab/vocab.h"
@@ -31,6 +30,7 @@ struct weft_engine {
     plan plan;
     uint64_t file_bytes;
     uint32_t queue_max, queue_tokens_max;
+    uint64_t itl_target_ns;
     int32_t ends[ENGINE_ENDS_MAX];
     uint32_t n_ends;
 
@@ -49,7 +49,6 @@ struct weft_engine {
 
     /* engine's thread */
     weft_request *live;
-    drain drain;
     executor_item *items;    /* [seqs] */
     weft_request **sampled;  /* [seqs] whose row i of the logits is */
     sampler_result *results; /* [seqs] */

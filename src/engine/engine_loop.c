@@ -23,7 +23,7 @@ static void publish_load(weft_engine *en) {
     kv_seqs *kv = executor_kv(en->exec);
     en->n_running = sched_running(en->sched);
     en->n_waiting = sched_waiting(en->sched);
-    en->retry_ms = drain_retry_ms(&en->drain, en->n_waiting + en->n_inbox);
+    en->retry_ms = sched_retry_ms(en->sched);
     for (uint32_t g = 0; g < en->plan.n_groups; g++) {
         const kv_pool *pages = kv_seqs_pool(kv, g);
         const uint32_t n_idle = kv_pool_idle(pages);
@@ -61,9 +61,14 @@ static void admit_inbox(weft_engine *en, weft_request *inbox) {
     }
     while (oldest != NULL) {
         weft_request *next = oldest->next;
-        const bool is_queued =
-            sched_try_submit(en->sched, id_of(oldest), oldest->units, oldest->n_prompt,
-                             oldest->n_prompt + oldest->max_tokens - 1);
+        const sched_request rq = {.id = id_of(oldest),
+                                  .units = oldest->units,
+                                  .n_prompt = oldest->n_prompt,
+                                  .n_max = oldest->n_prompt + oldest->max_tokens - 1,
+                                  .client = oldest->client,
+                                  .priority = oldest->priority,
+                                  .deadline_ns = oldest->deadline_ns};
+        const bool is_queued = sched_try_submit(en->sched, &rq, clock_now_ns());
         WEFT_ASSERT(is_queued); /* submit counted the places */
         oldest->next = en->live;
         en->live = oldest;
@@ -103,8 +108,20 @@ static void end_request(weft_engine *en, weft_request **link, weft_finish finish
     request_finish(rq, finish, error);
 }
 
-/* Ends every live request that nobody wants any more. */
+static weft_request **link_to(weft_engine *en, const weft_request *rq) {
+    weft_request **link = &en->live;
+    while (*link != rq) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+/* Ends every live request that nobody wants any more, and those whose time is over. */
 static void sweep(weft_engine *en, bool is_closing) {
+    sched_id id = 0;
+    while (sched_try_expired(en->sched, clock_now_ns(), &id)) {
+        end_request(en, link_to(en, request_of(id)), WEFT_FINISH_DEADLINE, NULL);
+    }
     weft_request **link = &en->live;
     while (*link != NULL) {
         if (is_closing || request_is_cancelled(*link)) {
@@ -113,14 +130,6 @@ static void sweep(weft_engine *en, bool is_closing) {
             link = &(*link)->next;
         }
     }
-}
-
-static weft_request **link_to(weft_engine *en, const weft_request *rq) {
-    weft_request **link = &en->live;
-    while (*link != rq) {
-        link = &(*link)->next;
-    }
-    return link;
 }
 
 /* The scheduler's items with their tokens. Returns how many rows are sampled. */
@@ -135,6 +144,7 @@ static uint32_t fill_items(weft_engine *en, const sched_step *step) {
             meter_start(&en->meter, rq->n_prompt, &item->prefix, now - rq->submit_ns);
             note_left(en, rq);
         }
+        request_note_preempted(rq, item->n_preempted);
         en->items[i] = (executor_item){.seq = item->seq,
                                        .from = item->from,
                                        .n_tokens = item->n_rows,
@@ -191,10 +201,7 @@ static void publish_step(weft_engine *en, uint32_t n_sampled) {
 
 static void run_step(weft_engine *en) {
     weft_error err;
-    const uint32_t n_waiting = sched_waiting(en->sched);
-    const sched_step step = sched_next(en->sched, executor_kv(en->exec));
-    const uint64_t start = clock_now_ns();
-    drain_observe(&en->drain, n_waiting, n_waiting - sched_waiting(en->sched), start);
+    const sched_step step = sched_next(en->sched, executor_kv(en->exec), clock_now_ns());
     pthread_mutex_lock(&en->lock);
     publish_load(en); /* who was admitted makes room in the queue at once, not after the step */
     pthread_mutex_unlock(&en->lock);
@@ -202,11 +209,14 @@ static void run_step(weft_engine *en) {
         return;
     }
     const uint32_t n_sampled = fill_items(en, &step);
+    meter_preempt(&en->meter, step.n_preempted);
     runtime_turn_take(en->rt);
+    const uint64_t start = clock_now_ns();
     const weft_status status = executor_run(en->exec, en->items, step.n_items, &err);
     if (status == WEFT_OK) {
         pool_run(en->rt->pool, sample_task, en, n_sampled);
     }
+    const uint64_t step_ns = clock_now_ns() - start;
     runtime_turn_give(en->rt);
     if (status != WEFT_OK) {
         for (uint32_t i = 0; i < step.n_items; i++) {
@@ -215,8 +225,8 @@ static void run_step(weft_engine *en) {
         }
         return;
     }
-    meter_step(&en->meter, step.n_rows, clock_now_ns() - start);
-    sched_advance(en->sched, executor_kv(en->exec));
+    meter_step(&en->meter, step.n_rows, step_ns);
+    sched_advance(en->sched, executor_kv(en->exec), step_ns);
     publish_step(en, n_sampled);
 }
 

@@ -252,6 +252,14 @@ void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t no
     pthread_mutex_unlock(&rq->lock);
 }
 
+void request_note_preempted(weft_request *rq, uint32_t n_preempted) {
+    if (rq->n_preempted != n_preempted) {
+        pthread_mutex_lock(&rq->lock);
+        rq->n_preempted = n_preempted;
+        pthread_mutex_unlock(&rq->lock);
+    }
+}
+
 bool request_is_cancelled(weft_request *rq) {
     pthread_mutex_lock(&rq->lock);
     const bool is_cancelled = rq->is_cancelled;

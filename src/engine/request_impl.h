@@ -67,6 +67,7 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
 /* The engine's side; each takes the request's lock. With the finish the engine gives up its hold,
  * before the caller can hear of it: afterwards the request is not the engine's to touch. */
 void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t now_ns);
+void request_note_preempted(weft_request *rq, uint32_t n_preempted); /* so many times so far */
 bool request_is_cancelled(weft_request *rq);
 void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
                      uint64_t now_ns);

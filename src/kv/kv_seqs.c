@@ -127,8 +127,7 @@ static seq_slot *slot_of(const kv_seqs *kv, kv_seq seq) {
 
 /* Sets n pages aside, evicting what only the tree holds when it must and when that helps. */
 static bool try_reserve_pages(kv_seqs *kv, uint32_t g, uint32_t n) {
-    const uint32_t available = kv_pool_available(kv->pools[g]);
-    if (n > available && n - available > kv_pool_idle(kv->pools[g])) {
+    if (n > kv_seqs_spare(kv, g)) {
         return false;
     }
     while (!kv_pool_try_reserve(kv->pools[g], n)) {
@@ -139,19 +138,29 @@ static bool try_reserve_pages(kv_seqs *kv, uint32_t g, uint32_t n) {
     return true;
 }
 
-/* Reserves in every group or in none. */
-static bool try_reserve(kv_seqs *kv, seq_slot *slot, uint32_t n_tokens_max) {
+static uint32_t pages_promised(const kv_seqs *kv, uint32_t g, uint32_t n_tokens_max) {
+    return page_count_group(kv->config.groups[g].window, n_tokens_max, kv->config.chunk_max);
+}
+
+/* Reserves n[g] pages more for the slot in every group, or in none. Nothing is evicted unless all
+ * of them can be had, and n_spare of every full group remain. */
+static bool try_reserve(kv_seqs *kv, seq_slot *slot, const uint32_t n[KV_GROUPS_MAX],
+                        uint32_t n_spare) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        const uint32_t window = kv->config.groups[g].window;
-        const uint32_t n_shared = window == 0 ? slot->groups[g].end : 0;
-        const uint32_t n = page_count_group(window, n_tokens_max, kv->config.chunk_max) - n_shared;
-        if (!try_reserve_pages(kv, g, n)) {
+        const bool is_full = kv->config.groups[g].window == 0;
+        if (n[g] + (is_full ? n_spare : 0) > kv_seqs_spare(kv, g)) {
+            return false;
+        }
+    }
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        if (!try_reserve_pages(kv, g, n[g])) { /* what seemed idle was pinned */
             while (g-- > 0) {
-                kv_pool_unreserve(kv->pools[g], slot->groups[g].n_reserved);
+                kv_pool_unreserve(kv->pools[g], n[g]);
+                slot->groups[g].n_reserved -= n[g];
             }
             return false;
         }
-        slot->groups[g].n_reserved = n;
+        slot->groups[g].n_reserved += n[g];
     }
     return true;
 }
@@ -237,22 +246,24 @@ static void let_go(kv_seqs *kv, seq_slot *slot) {
 }
 
 static bool try_prefix(kv_seqs *kv, seq_slot *slot, const kv_unit *units, uint32_t n_pages_max,
-                       uint32_t n_tokens_max) {
-    uint32_t n_pages = 0;
+                       uint32_t n_tokens_max, uint32_t n_spare) {
+    uint32_t n_pages = 0, n[KV_GROUPS_MAX] = {0};
     const kv_node node = find_prefix(kv, units, n_pages_max, &n_pages);
     share_prefix(kv, slot, node, n_pages);
-    if (try_reserve(kv, slot, n_tokens_max)) {
-        return true;
-    }
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        const uint32_t n_shared = kv->config.groups[g].window == 0 ? slot->groups[g].end : 0;
+        n[g] = pages_promised(kv, g, n_tokens_max) - n_shared;
         slot->groups[g].n_reserved = 0;
+    }
+    if (try_reserve(kv, slot, n, n_spare)) {
+        return true;
     }
     let_go(kv, slot);
     return false;
 }
 
 kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
-                              uint32_t n_tokens_max) {
+                              uint32_t n_tokens_max, uint32_t n_spare) {
     WEFT_ASSERT(n_tokens_max <= kv->config.ctx_max);
     WEFT_ASSERT(n_prompt <= n_tokens_max);
     if (kv->n_open == kv->config.seqs_max) {
@@ -266,8 +277,8 @@ kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prom
     const uint32_t n_pages_max = n_prompt > 0 ? (n_prompt - 1) / PAGE_TOKENS : 0;
     /* The pages shared in a sliding group come on top of the promise; where there is no room for
      * both, the prompt is run from its beginning. */
-    if (!try_prefix(kv, slot, units, n_pages_max, n_tokens_max) &&
-        (n_pages_max == 0 || !try_prefix(kv, slot, units, 0, n_tokens_max))) {
+    if (!try_prefix(kv, slot, units, n_pages_max, n_tokens_max, n_spare) &&
+        (n_pages_max == 0 || !try_prefix(kv, slot, units, 0, n_tokens_max, n_spare))) {
         return KV_SEQ_NONE;
     }
     slot->is_open = true;
@@ -277,29 +288,19 @@ kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prom
 }
 
 kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max) {
-    return kv_seq_try_open_prompt(kv, NULL, 0, n_tokens_max);
-}
-
-static uint32_t pages_promised(const kv_seqs *kv, uint32_t g, uint32_t n_tokens_max) {
-    return page_count_group(kv->config.groups[g].window, n_tokens_max, kv->config.chunk_max);
+    return kv_seq_try_open_prompt(kv, NULL, 0, n_tokens_max, 0);
 }
 
 bool kv_seq_try_promise(kv_seqs *kv, kv_seq seq, uint32_t n_tokens_max) {
     seq_slot *slot = slot_of(kv, seq);
-    uint32_t more[KV_GROUPS_MAX];
+    uint32_t more[KV_GROUPS_MAX] = {0};
     WEFT_ASSERT(n_tokens_max >= slot->n_tokens_max);
     WEFT_ASSERT(n_tokens_max <= kv->config.ctx_max);
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         more[g] = pages_promised(kv, g, n_tokens_max) - pages_promised(kv, g, slot->n_tokens_max);
-        if (!try_reserve_pages(kv, g, more[g])) {
-            while (g-- > 0) {
-                kv_pool_unreserve(kv->pools[g], more[g]);
-            }
-            return false;
-        }
     }
-    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
-        slot->groups[g].n_reserved += more[g];
+    if (!try_reserve(kv, slot, more, 0)) {
+        return false;
     }
     slot->n_tokens_max = n_tokens_max;
     return true;
@@ -329,11 +330,30 @@ kv_prefix kv_seqs_explain(const kv_seqs *kv, const kv_unit *units, uint32_t n_pr
     return prefix;
 }
 
+/* Page i of the table gives way to the tree's own, which somebody else has run. */
+static void adopt_page(kv_seqs *kv, uint32_t g, seq_group *sg, uint32_t i, kv_page page) {
+    const bool is_free = kv_pool_release(kv->pools[g], sg->pages[i]);
+    WEFT_ASSERT(is_free); /* it was owed, and nobody else's */
+    if (kv->config.groups[g].window != 0) {
+        const bool is_reserved = kv_pool_try_reserve(kv->pools[g], 1);
+        WEFT_ASSERT(is_reserved);
+        sg->n_reserved++;
+    }
+    kv_pool_retain(kv->pools[g], page);
+    sg->pages[i] = page;
+    sg->is_shared[i] = true;
+}
+
 /* Offers page i of every group to its node. */
 static void publish_page(kv_seqs *kv, seq_slot *slot, kv_node node, uint32_t i) {
     for (uint32_t g = 0; g < kv->config.n_groups; g++) {
         seq_group *sg = &slot->groups[g];
-        if (kv_tree_page(kv->tree, node, g) != KV_PAGE_NONE || sg->pages[i] == KV_PAGE_NONE) {
+        if (sg->pages[i] == KV_PAGE_NONE) {
+            continue;
+        }
+        const kv_page page = kv_tree_page(kv->tree, node, g);
+        if (page != KV_PAGE_NONE) {
+            adopt_page(kv, g, sg, i, page);
             continue;
         }
         WEFT_ASSERT(!sg->is_shared[i]);

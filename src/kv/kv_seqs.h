@@ -48,9 +48,10 @@ void kv_seqs_destroy(kv_seqs **kv);
  * the pages are missing. */
 kv_seq kv_seq_try_open(kv_seqs *kv, uint32_t n_tokens_max);
 /* The same, on the longest published prefix of the prompt that leaves at least one position to
- * run; kv_seq_tokens tells its length. units: [n_prompt], read now only. */
+ * run; kv_seq_tokens tells its length. Refuses as well where fewer than n_spare pages of a full
+ * group would be left for others. units: [n_prompt], read now only. */
 kv_seq kv_seq_try_open_prompt(kv_seqs *kv, const kv_unit *units, uint32_t n_prompt,
-                              uint32_t n_tokens_max);
+                              uint32_t n_tokens_max, uint32_t n_spare);
 /* Promises it n_tokens_max positions, not fewer than now, or leaves the promise as it is. */
 bool kv_seq_try_promise(kv_seqs *kv, kv_seq seq, uint32_t n_tokens_max);
 uint32_t kv_seq_promised(const kv_seqs *kv, kv_seq seq);

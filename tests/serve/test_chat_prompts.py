@@ -40,7 +40,7 @@ def tool_model(smollm2, tmp_path_factory):
 def tooled(weft, tool_model, smollm2_server, tmp_path_factory):
     """A server of that model, shared by the tests here."""
     log = tmp_path_factory.mktemp("tooled") / "serve.log"
-    one = type(smollm2_server)(weft, log, [tool_model, "--seqs", "4", "--ctx", "2048"])
+    one = type(smollm2_server)(weft, log, [tool_model, "--max-seqs", "4", "--ctx", "2048"])
     yield one
     assert one.stop() == 0, one.log()
 

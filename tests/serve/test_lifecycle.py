@@ -42,7 +42,7 @@ def test_an_idle_server_uses_no_cpu(server, smollm2):
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_client_that_goes_stops_its_work(server, smollm2, stream):
-    one = server(smollm2, "--seqs", "2")
+    one = server(smollm2, "--max-seqs", "2")
     body = {**BODY, "stream": stream, "max_tokens": 7000}
     with pytest.raises(requests.exceptions.Timeout):
         with requests.post(f"{one.url}/v1/chat/completions", json=body, stream=stream,
@@ -131,7 +131,7 @@ def test_a_key_is_wanted_where_one_is_set(server, smollm2):
 
 
 def test_a_full_queue_is_429_with_retry_after(server, smollm2):
-    one = server(smollm2, "--seqs", "1", "--queue", "1")
+    one = server(smollm2, "--max-seqs", "1", "--queue", "1")
     body = {**BODY, "max_tokens": 300}
     codes, lock = [], threading.Lock()
 

@@ -5,17 +5,22 @@
  * There is no model: "running" a row writes a hash of all units up to its position into a fake
  * cache, once for every KV group, at the place that the block table names. Then attention is
  * imitated: every row looks at each page its window reaches and must find the hashes of its own
- * beginning there, and nothing else's. A page given out twice, dropped too early, shared wrongly or
- * written by a stranger is seen at once. Prompts begin alike often, so that pages are shared.
+ * beginning there, and nothing else's. The token that a sampled row gives is made from what it
+ * found. A page given out twice, dropped too early, shared wrongly or written by a stranger is seen
+ * at once. Prompts begin alike often, and are equal now and then, so that pages are shared, those of
+ * answers too.
  *
- * Time is counted in steps. Checked at every step:
+ * Time is virtual: a step takes what its rows cost, with noise. Checked at every step:
  *   - the books of kv and sched (kv_seqs_check, sched_check);
  *   - rows within the budget, decode rows before prompt rows, no request twice in a step;
- *   - a request's rows are contiguous and each position runs exactly once, but for the cached ones;
- *   - requests are admitted in the order they came, so the oldest waiting one is always next;
- * and in the end that every request was finished or cancelled and every page came back.
+ *   - a request's rows are contiguous from what the cache knew, each time it is admitted;
+ *   - the senior, first by priority and arrival, never has to give way;
+ *   - nobody runs past a deadline, and whoever was cancelled is gone at once;
+ *   - while two clients both have requests waiting, they are served alike within a bound;
+ * and in the end that every answer is what its prompt gives alone, that what was left came to an end
+ * within a bound, and that every page came back.
  *
- * Worlds (slots, queue, budget, groups, windows, lengths) are drawn anew every WORLD_STEPS.
+ * Worlds (slots, queue, budget, groups, windows, lengths, clients) are drawn anew every WORLD_STEPS.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,13 +35,27 @@
 #define SEQS_MAX 12u
 #define LIVE_MAX 64u
 #define PAGES_MAX 1024u
+#define CLIENTS_MAX 5u
 
 typedef struct request {
     sched_id id; /* ascending by arrival; 0 = free */
-    uint32_t n_prompt, n_max, n_run;
-    kv_unit units[CTX_MAX];
-    uint64_t hashes[CTX_MAX]; /* of units 0 to i */
+    uint32_t client;
+    int32_t priority;
+    uint64_t deadline_ns;
+    uint32_t n_prompt, n_max;
+    uint32_t n_run;   /* positions in the cache, of this admission */
+    uint32_t n_total; /* tokens known */
+    uint32_t n_preempted;
+    bool has_run, is_running, was_sampled;
+    kv_unit units[CTX_MAX + 1];
+    uint64_t hashes[CTX_MAX + 1]; /* of units 0 to i */
 } request;
+
+/* Of two clients since both began to have requests waiting without a break. */
+typedef struct rivalry {
+    bool is_on;
+    double a, b; /* what each was served since */
+} rivalry;
 
 typedef struct world {
     kv_config kv_config;
@@ -45,13 +64,18 @@ typedef struct world {
     sched *sched;
     request live[LIVE_MAX];
     sched_id id_next; /* of the next to come */
+    uint64_t now_ns;
     uint32_t length_max, arrivals_percent, cancels_permille;
     uint32_t n_beginnings, shares_percent;
+    uint32_t n_clients, priorities, deadlines_percent;
+    bool is_tight; /* a sliding group's pool holds little more than one sequence */
+    rivalry rivalries[CLIENTS_MAX][CLIENTS_MAX];
 } world;
 
 typedef struct tally {
     uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells,
-        n_cached;
+        n_cached, n_preempted, n_expired, n_tokens;
+    double rivalry_max; /* as a share of the bound */
 } tally;
 
 static uint64_t cells[KV_GROUPS_MAX][PAGES_MAX][PAGE_TOKENS];
@@ -72,8 +96,9 @@ static uint32_t random_between(uint32_t low, uint32_t high) {
 static void draw_config(world *w) {
     kv_config *c = &w->kv_config;
     w->sched_config = (sched_config){.seqs_max = random_between(1, SEQS_MAX),
-                                     .queue_max = random_between(1, LIVE_MAX - SEQS_MAX)};
+                                     .queue_max = random_between(1, LIVE_MAX - SEQS_MAX - 1)};
     w->sched_config.batch_rows_max = w->sched_config.seqs_max + random_below(100);
+    w->sched_config.itl_target_ns = random_below(2) * random_between(1, 50) * 1000000;
     c->n_groups = random_between(1, 3);
     c->seqs_max = w->sched_config.seqs_max;
     c->ctx_max = random_between(40, CTX_MAX);
@@ -84,17 +109,21 @@ static void draw_config(world *w) {
         const uint32_t most = one * c->seqs_max;
         c->groups[g] = (kv_group_config){.n_pages = random_between(one, most), .window = window};
         WEFT_ASSERT(c->groups[g].n_pages <= PAGES_MAX);
+        w->is_tight |= window != 0 && c->groups[g].n_pages < one + page_count(window) + 2;
     }
     w->length_max = random_between(2, c->ctx_max);
     w->arrivals_percent = random_between(1, 60);
     w->n_beginnings = random_between(1, 6);
     w->shares_percent = random_below(101);
     w->cancels_permille = random_below(3) * random_below(20);
+    w->n_clients = random_between(1, CLIENTS_MAX);
+    w->priorities = random_below(3) == 0 ? random_between(1, 17) : 1;
+    w->deadlines_percent = random_below(3) == 0 ? random_below(60) : 0;
 }
 
 static void world_init(world *w) {
     weft_error err;
-    *w = (world){.id_next = 1};
+    *w = (world){.id_next = 1, .now_ns = random_below(1000000)};
     draw_config(w);
     const weft_status kv_status = kv_seqs_create(&w->kv, &w->kv_config, &err);
     WEFT_ASSERT(kv_status == WEFT_OK);
@@ -132,28 +161,49 @@ static uint64_t hash_units(uint64_t before, kv_unit unit) {
     return (before ^ (unit + 1)) * 0x9E3779B97F4A7C15u ^ (before >> 29);
 }
 
-/* Units from `from` on: those of a beginning that many have, then the request's own. */
+/* The token after a past with this hash: what the fake model says. */
+static kv_unit unit_after(uint64_t hash) { return hash >> 40; }
+
+static void set_unit(request *r, uint32_t i, kv_unit unit) {
+    r->units[i] = unit;
+    r->hashes[i] = hash_units(i == 0 ? 0 : r->hashes[i - 1], unit);
+}
+
+/* The units of a beginning that many have, then the request's own. */
 static void draw_units(const world *w, request *r) {
     const bool shares = random_below(100) < w->shares_percent;
-    const uint32_t n_shared = shares ? random_below(CTX_MAX) : 0;
+    const uint32_t n_shared = shares ? random_below(2 * CTX_MAX) : 0;
     const kv_unit beginning = 1000 * random_between(1, w->n_beginnings);
-    for (uint32_t i = 0; i < CTX_MAX; i++) {
-        r->units[i] = i < n_shared ? beginning + i : r->id * 1000000 + i;
-        r->hashes[i] = hash_units(i == 0 ? 0 : r->hashes[i - 1], r->units[i]);
+    for (uint32_t i = 0; i < r->n_prompt; i++) {
+        set_unit(r, i, i < n_shared ? beginning + i : r->id * 1000000 + i);
     }
 }
 
 static void arrive(world *w) {
     request *r = find_request(w, 0);
-    WEFT_ASSERT(r != NULL); /* queue and slots together are fewer than LIVE_MAX */
+    WEFT_ASSERT(r != NULL); /* queue and slots together are fewer than LIVE_MAX, always */
     const uint32_t n_max = random_between(1, w->length_max);
-    const uint32_t n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max);
-    const bool has_room = sched_waiting(w->sched) < w->sched_config.queue_max;
-    const bool is_queued = sched_try_submit(
-        w->sched, w->id_next, random_below(8) == 0 ? NULL : r->units, n_prompt, n_max);
+    const bool has_deadline = random_below(100) < w->deadlines_percent;
+    const bool has_room = sched_waiting(w->sched) + sched_running(w->sched) <
+                          w->sched_config.queue_max + w->sched_config.seqs_max;
+    sched_request rq = {
+        .id = w->id_next,
+        .units = random_below(8) == 0 ? NULL : r->units,
+        .n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max),
+        .n_max = n_max,
+        .client = random_below(w->n_clients),
+        .priority = (int32_t)random_below(w->priorities) - (int32_t)(w->priorities / 2),
+        .deadline_ns = has_deadline ? w->now_ns + random_below(2000) * 1000000ull + 1 : 0};
+    const bool is_queued = sched_try_submit(w->sched, &rq, w->now_ns);
     WEFT_ASSERT(is_queued == has_room);
     if (is_queued) {
-        *r = (request){.id = w->id_next++, .n_prompt = n_prompt, .n_max = n_max};
+        *r = (request){.id = w->id_next++,
+                       .client = (uint32_t)rq.client,
+                       .priority = rq.priority,
+                       .deadline_ns = rq.deadline_ns,
+                       .n_prompt = rq.n_prompt,
+                       .n_total = rq.n_prompt,
+                       .n_max = n_max};
         draw_units(w, r);
         total.n_arrived++;
     } else {
@@ -166,6 +216,17 @@ static void end_request(world *w, request *r) {
     WEFT_ASSERT(was_known);
     WEFT_ASSERT(!sched_finish(w->sched, w->kv, r->id));
     r->id = 0;
+}
+
+static void expire_some(world *w) {
+    sched_id id = 0;
+    while (sched_try_expired(w->sched, w->now_ns, &id)) {
+        request *r = find_request(w, id);
+        WEFT_ASSERT(r != NULL);
+        WEFT_ASSERT(r->deadline_ns != 0 && r->deadline_ns <= w->now_ns);
+        end_request(w, r);
+        total.n_expired++;
+    }
 }
 
 static void cancel_some(world *w) {
@@ -208,38 +269,108 @@ static void read_rows(world *w, const sched_item *item) {
     }
 }
 
-static void check_item(world *w, const sched_item *item, bool *is_prefill_seen) {
+/* The next token, from what stands in the cache at the last row, by the last group's table. */
+static void sample(world *w, const sched_item *item) {
+    request *r = find_request(w, item->id);
+    const uint32_t last = item->from + item->n_rows - 1, g = w->kv_config.n_groups - 1;
+    const kv_page page = kv_seq_pages(w->kv, item->seq, g)[last / PAGE_TOKENS];
+    set_unit(r, r->n_total++, unit_after(cells[g][page][last % PAGE_TOKENS]));
+    total.n_tokens++;
+}
+
+/* The answer that the prompt gives without any of this. */
+static void check_answer(const request *r) {
+    for (uint32_t i = r->n_prompt; i < r->n_total; i++) {
+        WEFT_ASSERT(r->units[i] == unit_after(r->hashes[i - 1]));
+        WEFT_ASSERT(r->hashes[i] == hash_units(r->hashes[i - 1], r->units[i]));
+    }
+}
+
+/* A rival's turn: both sides of every rivalry it has. */
+static void serve(world *w, uint32_t client, double rows) {
+    for (uint32_t i = 0; i < w->n_clients; i++) {
+        w->rivalries[client][i].a += rows;
+        w->rivalries[i][client].b += rows;
+    }
+}
+
+/* While both wait, neither may get ahead of the other by more than twice what the slots can hold. */
+static void check_fairness(world *w) {
+    const double bound = 2.0 * w->sched_config.seqs_max * w->length_max * SCHED_DECODE_COST;
+    bool waits[CLIENTS_MAX] = {false};
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        waits[r->client] |= r->id != 0 && !r->is_running;
+    }
+    for (uint32_t a = 0; a < w->n_clients; a++) {
+        for (uint32_t b = 0; b < a; b++) {
+            rivalry *v = &w->rivalries[a][b];
+            if (!waits[a] || !waits[b] || !v->is_on) {
+                *v = (rivalry){.is_on = waits[a] && waits[b]};
+            }
+            const double ahead = v->a > v->b ? v->a - v->b : v->b - v->a;
+            WEFT_ASSERT(w->priorities > 1 || ahead <= bound);
+            if (w->priorities == 1 && ahead / bound > total.rivalry_max) {
+                total.rivalry_max = ahead / bound;
+            }
+        }
+    }
+}
+
+static bool is_senior(const request *a, const request *b) {
+    return a->priority > b->priority || (a->priority == b->priority && a->id < b->id);
+}
+
+/* Of all there are the most senior one, when it decoded a step ago, does so again.
+ * (Where a window's pool has no room for a shared window beside a promise, it may have to let go of
+ * what it shares.) */
+static void check_senior(world *w, const sched_step *step) {
+    const request *senior = NULL;
+    bool has_row = false;
+    if (w->priorities > 1 && w->now_ns > SCHED_AGE_NS) {
+        return; /* waiting may have made somebody senior to it */
+    }
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        if (r->id != 0 && (senior == NULL || is_senior(r, senior))) {
+            senior = r;
+        }
+    }
+    for (uint32_t i = 0; i < step->n_items && senior != NULL; i++) {
+        has_row |= step->items[i].id == senior->id;
+    }
+    WEFT_ASSERT(senior == NULL || !senior->was_sampled || has_row || w->is_tight);
+}
+
+static void check_item(world *w, const sched_item *item) {
     request *r = find_request(w, item->id);
     WEFT_ASSERT(r != NULL);
     WEFT_ASSERT(item->n_rows > 0);
-    if (r->n_run == 0) {
-        WEFT_ASSERT(item->prefix.n_tokens < r->n_prompt);
+    WEFT_ASSERT(r->deadline_ns == 0 || r->deadline_ns > w->now_ns);
+    if (!r->has_run || item->n_preempted != r->n_preempted) { /* admitted, once more */
+        WEFT_ASSERT(item->prefix.n_tokens < r->n_total);
+        WEFT_ASSERT(item->prefix.miss_at >= item->prefix.n_tokens);
+        if (r->has_run) {
+            WEFT_ASSERT(item->n_preempted > r->n_preempted);
+            total.n_preempted++;
+        } else {
+            serve(w, r->client, r->n_prompt - item->prefix.n_tokens);
+        }
         r->n_run = item->prefix.n_tokens;
+        r->n_preempted = item->n_preempted;
+        r->has_run = true;
         total.n_cached += item->prefix.n_tokens;
     }
     WEFT_ASSERT(item->from == r->n_run); /* contiguous, and none twice */
     WEFT_ASSERT(item->from + item->n_rows <= r->n_max);
-    const bool is_decode = item->from >= r->n_prompt;
-    WEFT_ASSERT(!is_decode || item->n_rows == 1);
-    WEFT_ASSERT(!is_decode || !*is_prefill_seen);
-    WEFT_ASSERT(item->is_sampled == (item->from + item->n_rows >= r->n_prompt));
-    *is_prefill_seen |= !is_decode;
+    WEFT_ASSERT(item->from + item->n_rows <= r->n_total);
+    WEFT_ASSERT(item->is_sampled == (item->from + item->n_rows == r->n_total));
+    if (item->is_sampled) {
+        serve(w, r->client, SCHED_DECODE_COST);
+    }
+    r->is_running = true;
+    r->was_sampled = item->is_sampled;
     r->n_run += item->n_rows; /* a second item of the request would not be contiguous */
-}
-
-/* Nobody is admitted before one who came earlier and still waits: whoever is older than the youngest
- * one that ran is admitted too, though it may be parked. */
-static void check_admissions(world *w) {
-    uint32_t n_admitted = 0;
-    sched_id youngest = 0;
-    for (uint32_t i = 0; i < LIVE_MAX; i++) {
-        const request *r = &w->live[i];
-        youngest = r->id != 0 && r->n_run > 0 && r->id > youngest ? r->id : youngest;
-    }
-    for (uint32_t i = 0; i < LIVE_MAX; i++) {
-        n_admitted += w->live[i].id != 0 && w->live[i].id <= youngest;
-    }
-    WEFT_ASSERT(n_admitted <= sched_running(w->sched));
 }
 
 static void finish_some(world *w, const sched_item *items, uint32_t n_items) {
@@ -247,40 +378,68 @@ static void finish_some(world *w, const sched_item *items, uint32_t n_items) {
         request *r = find_request(w, items[i].id);
         /* the last position agreed, or an end token */
         if (items[i].is_sampled && (r->n_run == r->n_max || random_below(60) == 0)) {
+            check_answer(r);
             end_request(w, r);
             total.n_finished++;
         }
     }
 }
 
+/* What a step costs on the machine of this simulation. */
+static uint64_t step_ns(const sched_step *step) {
+    const uint64_t ns =
+        5000000 + 100000 * step->n_decode + 400000ull * (step->n_rows - step->n_decode);
+    return ns + ns * random_below(200) / 1000;
+}
+
+static void check_step(world *w, const sched_step *step) {
+    uint32_t n_rows = 0, n_sampled = 0;
+    WEFT_ASSERT(step->n_rows <= w->sched_config.batch_rows_max);
+    WEFT_ASSERT(step->n_items <= w->sched_config.seqs_max);
+    /* Something waits and nothing runs: then an empty cache must have admitted it. */
+    WEFT_ASSERT(step->n_items > 0 || sched_running(w->sched) + sched_waiting(w->sched) == 0);
+    check_senior(w, step);
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        w->live[i].is_running = w->live[i].was_sampled = false;
+    }
+    for (uint32_t i = 0; i < step->n_items; i++) {
+        WEFT_ASSERT(i >= step->n_decode || step->items[i].n_rows == 1);
+        check_item(w, &step->items[i]);
+        write_rows(w, &step->items[i]);
+        n_rows += step->items[i].n_rows;
+        n_sampled += step->items[i].is_sampled;
+    }
+    WEFT_ASSERT(n_rows == step->n_rows);
+    WEFT_ASSERT(n_sampled == step->n_sampled);
+    for (uint32_t i = 0; i < step->n_items; i++) {
+        read_rows(w,
+                  &step->items[i]); /* after all were written: nobody wrote into another's page */
+    }
+}
+
 static void run_step(world *w) {
     static sched_item items[SEQS_MAX];
-    bool is_prefill_seen = false;
-    const sched_step step = sched_next(w->sched, w->kv);
-    WEFT_ASSERT(step.n_rows <= w->sched_config.batch_rows_max);
-    WEFT_ASSERT(step.n_items <= w->sched_config.seqs_max);
-    /* Something waits and nothing runs: then an empty cache must have admitted it. */
-    WEFT_ASSERT(step.n_items > 0 || sched_running(w->sched) + sched_waiting(w->sched) == 0);
-    uint32_t n_rows = 0, n_sampled = 0;
-    for (uint32_t i = 0; i < step.n_items; i++) {
-        check_item(w, &step.items[i], &is_prefill_seen);
-        write_rows(w, &step.items[i]);
-        n_rows += step.items[i].n_rows;
-        n_sampled += step.items[i].is_sampled;
+    expire_some(w);
+    const sched_step step = sched_next(w->sched, w->kv, w->now_ns);
+    check_step(w, &step);
+    const uint64_t ns = step_ns(&step);
+    const uint32_t n_items = step.n_items;
+    for (uint32_t i = 0; i < n_items; i++) {
         items[i] = step.items[i];
     }
-    WEFT_ASSERT(n_rows == step.n_rows);
-    WEFT_ASSERT(n_sampled == step.n_sampled);
-    for (uint32_t i = 0; i < step.n_items; i++) {
-        read_rows(w, &step.items[i]); /* after all were written: nobody wrote into another's page */
+    total.n_rows += step.n_rows;
+    sched_advance(w->sched, w->kv, ns);
+    for (uint32_t i = 0; i < n_items; i++) {
+        if (items[i].is_sampled) {
+            sample(w, &items[i]);
+        }
     }
-    check_admissions(w);
-    sched_advance(w->sched, w->kv);
-    finish_some(w, items, step.n_items);
+    check_fairness(w);
+    finish_some(w, items, n_items);
     kv_seqs_check(w->kv);
     sched_check(w->sched, w->kv);
-    total.n_rows += n_rows;
-    total.n_idle += step.n_items == 0;
+    w->now_ns += n_items > 0 ? ns : 10000000;
+    total.n_idle += n_items == 0;
     total.n_steps++;
 }
 
@@ -294,7 +453,10 @@ static void run_world(uint64_t n_steps) {
         cancel_some(&w);
         run_step(&w);
     }
-    while (sched_running(w.sched) + sched_waiting(w.sched) > 0) {
+    /* Everything there is, row by row, and once more for every time it may be turned out. */
+    uint64_t n_left = (uint64_t)LIVE_MAX * w.length_max * 4 + 1000;
+    for (; sched_running(w.sched) + sched_waiting(w.sched) > 0; n_left--) {
+        WEFT_ASSERT(n_left > 0);
         run_step(&w);
     }
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
@@ -327,12 +489,14 @@ int main(int argc, char **argv) {
         const uint64_t left = n_steps - total.n_steps;
         run_world(left < WORLD_STEPS ? left : WORLD_STEPS);
     }
-    WEFT_ASSERT(total.n_finished + total.n_cancelled == total.n_arrived);
+    WEFT_ASSERT(total.n_finished + total.n_cancelled + total.n_expired == total.n_arrived);
     printf("%" PRIu64 " steps, %" PRIu64 " idle, %" PRIu64 " rows, %" PRIu64
-           " positions from the tree, %" PRIu64 " cache reads\n"
-           "%" PRIu64 " requests: %" PRIu64 " finished, %" PRIu64 " cancelled; %" PRIu64
-           " refused by a full queue\n",
-           total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells,
-           total.n_arrived, total.n_finished, total.n_cancelled, total.n_refused);
+           " positions from the tree, %" PRIu64 " cache reads, %" PRIu64 " tokens\n"
+           "%" PRIu64 " requests: %" PRIu64 " finished, %" PRIu64 " cancelled, %" PRIu64
+           " past their deadline, %" PRIu64 " refused by a full queue; %" PRIu64 " preemptions\n"
+           "clients at most %.0f %% of the bound apart\n",
+           total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells, total.n_tokens,
+           total.n_arrived, total.n_finished, total.n_cancelled, total.n_expired, total.n_refused,
+           total.n_preempted, 100 * total.rivalry_max);
     return 0;
 }

@@ -379,6 +379,134 @@ static void a_prompt_that_arrives_often_is_run_once(void **state) {
     gate_deinit(&g);
 }
 
+/* ---- giving way ---- */
+
+/* Memory for two whole contexts, shared by several requests that together want more. */
+static void open_short(answer_engine *e, const char *path, uint32_t seqs) {
+    weft_error err = {0};
+    weft_engine_options eo = weft_engine_options_default();
+    weft_runtime_options ro = weft_runtime_options_default();
+    ro.n_threads = 2;
+    eo.batch_rows = 16; /* so that a sliding group's share is small beside the full one's */
+    assert_int_equal(weft_runtime_create(&e->rt, &ro, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&e->en, e->rt, path, &eo, &err), WEFT_OK);
+    eo.kv_mem_bytes = 2 * weft_engine_info_now(e->en).planned.kv_pool_bytes;
+    eo.seqs = seqs;
+    weft_engine_close(&e->en);
+    assert_int_equal(weft_engine_open(&e->en, e->rt, path, &eo, &err), WEFT_OK);
+}
+
+static void who_gave_way_goes_on_with_the_same_bits(void **state) {
+    (void)state;
+    static const char *const models[] = {llama, gemma3};
+    static int32_t prompts[4][100];
+    static answer alone[4], among[4];
+    weft_request *rqs[4];
+    for (size_t m = 0; m < 2; m++) {
+        answer_engine e;
+        weft_engine_stats s;
+        uint32_t n_preempted = 0;
+        open_short(&e, models[m], 4);
+        for (int i = 0; i < 4; i++) {
+            for (int32_t j = 0; j < 100; j++) {
+                prompts[i][j] = 5 + (i + 3) * j * 7 % 200;
+            }
+            weft_request_options o = answer_options(prompts[i], 100, 300);
+            o.temperature = i % 2 == 0 ? 0 : 1;
+            o.frequency_penalty = i == 3 ? 0.5f : 0;
+            o.has_seed = true;
+            o.seed = 7;
+            alone[i] = answer_ask(&e, &o);
+        }
+        for (int i = 0; i < 4; i++) {
+            weft_request_options o = answer_options(prompts[i], 100, 300);
+            o.temperature = i % 2 == 0 ? 0 : 1;
+            o.frequency_penalty = i == 3 ? 0.5f : 0;
+            o.has_seed = true;
+            o.seed = 7;
+            rqs[i] = answer_submit(&e, &o);
+        }
+        for (int i = 0; i < 4; i++) {
+            among[i] = answer_collect(rqs[i]);
+            n_preempted += among[i].usage.preemptions;
+            weft_request_release(&rqs[i]);
+            assert_int_equal(among[i].finish, WEFT_FINISH_LENGTH);
+            expect_same(&alone[i], &among[i]);
+        }
+        weft_engine_stats_now(e.en, &s);
+        assert_true(n_preempted > 0);
+        assert_int_equal(s.preemptions, n_preempted);
+        answer_close(&e);
+    }
+}
+
+static void a_deadline_ends_what_runs_and_what_waits(void **state) {
+    (void)state;
+    gate g;
+    weft_engine_stats s;
+    answer_engine e;
+    answer_open(&e, llama, 1, 8);
+    weft_request *first = submit_gate(&e, &g);
+    weft_request_options o = answer_options(prompt, 4, 500);
+    o.deadline_ms = 1;
+    weft_request *waiting = answer_submit(&e, &o);
+    for (int i = 0; i < 20; i++) {
+        sleep_a_little();
+    }
+    gate_open(&g);
+    const answer a = answer_collect(waiting);
+    assert_int_equal(a.finish, WEFT_FINISH_DEADLINE);
+    assert_int_equal(a.n_ids, 0);
+    assert_int_equal(answer_collect(first).finish, WEFT_FINISH_LENGTH);
+    o = answer_options(prompt, 4, 500);
+    o.on_ready = NULL;
+    o.deadline_ms = 3;
+    weft_request *running = answer_submit(&e, &o);
+    const answer b = answer_collect(running);
+    assert_true(b.finish == WEFT_FINISH_DEADLINE || b.n_ids == 500);
+    answer_settle(&e);
+    weft_engine_stats_now(e.en, &s);
+    assert_true(s.finished[WEFT_FINISH_DEADLINE] >= 1);
+    weft_request_release(&first);
+    weft_request_release(&waiting);
+    weft_request_release(&running);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
+static void choices_of_one_prompt_share_its_pages(void **state) {
+    (void)state;
+    gate g;
+    int32_t long_prompt[200];
+    weft_engine_stats s;
+    weft_request *rqs[4];
+    answer_engine e;
+    answer_open(&e, llama, 5, 8);
+    for (int32_t i = 0; i < 200; i++) {
+        long_prompt[i] = 5 + i * 7 % 200;
+    }
+    weft_request *first = submit_gate(&e, &g);
+    for (uint32_t i = 0; i < 4; i++) {
+        weft_request_options o = answer_options(long_prompt, 200, 20);
+        o.temperature = 1.5f;
+        o.has_seed = true;
+        o.choice = i;
+        rqs[i] = answer_submit(&e, &o);
+    }
+    gate_open(&g);
+    answer answers[4];
+    for (int i = 0; i < 4; i++) {
+        answers[i] = answer_collect(rqs[i]);
+        weft_request_release(&rqs[i]);
+    }
+    assert_memory_not_equal(answers[0].ids, answers[1].ids, 20 * sizeof(int32_t));
+    weft_engine_stats_now(e.en, &s);
+    assert_int_equal(s.prefix_hits, 3 * 192);
+    weft_request_release(&first);
+    answer_close(&e);
+    gate_deinit(&g);
+}
+
 /* ---- what it tells ---- */
 
 static uint64_t sum_of(const uint64_t *counts, uint32_t n) {
@@ -657,6 +785,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cached_prompt_gives_the_same_bits),
         cmocka_unit_test(a_prompt_that_arrives_often_is_run_once),
+        cmocka_unit_test(who_gave_way_goes_on_with_the_same_bits),
+        cmocka_unit_test(a_deadline_ends_what_runs_and_what_waits),
+        cmocka_unit_test(choices_of_one_prompt_share_its_pages),
         cmocka_unit_test(misses_are_explained),
         cmocka_unit_test(statistics_add_up),
         cmocka_unit_test(prompts_that_wait_are_counted_in_tokens),

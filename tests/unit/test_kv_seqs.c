@@ -255,11 +255,11 @@ static void a_known_beginning_is_opened_on_its_pages(void **state) {
     kv_page first_pages[CTX / PAGE_TOKENS];
     kv_seqs *kv = make();
     fill_units(units, CTX, 7);
-    const kv_seq first = kv_seq_try_open_prompt(kv, units, 100, 200);
+    const kv_seq first = kv_seq_try_open_prompt(kv, units, 100, 200, 0);
     assert_int_equal(kv_seq_tokens(kv, first), 0);
     run(kv, first, units, 100);
     memcpy(first_pages, kv_seq_pages(kv, first, 1), sizeof first_pages);
-    const kv_seq second = kv_seq_try_open_prompt(kv, units, 100, 200); /* while the first runs */
+    const kv_seq second = kv_seq_try_open_prompt(kv, units, 100, 200, 0); /* while the first runs */
     kv_seqs_check(kv);
     assert_int_equal(kv_seq_tokens(kv, second), 96);
     assert_memory_equal(kv_seq_pages(kv, second, 1), first_pages, 6 * sizeof *first_pages);
@@ -270,10 +270,10 @@ static void a_known_beginning_is_opened_on_its_pages(void **state) {
     kv_seq_close(kv, first);
     kv_seq_close(kv, second);
     kv_seqs_check(kv);
-    const kv_seq third = kv_seq_try_open_prompt(kv, units, 96, 200); /* one position must run */
+    const kv_seq third = kv_seq_try_open_prompt(kv, units, 96, 200, 0); /* one position must run */
     assert_int_equal(kv_seq_tokens(kv, third), 80);
     units[50]++;
-    const kv_seq fourth = kv_seq_try_open_prompt(kv, units, 200, 200);
+    const kv_seq fourth = kv_seq_try_open_prompt(kv, units, 200, 200, 0);
     assert_int_equal(kv_seq_tokens(kv, fourth), 48);
     kv_seq_close(kv, third);
     kv_seq_close(kv, fourth);
@@ -283,22 +283,49 @@ static void a_known_beginning_is_opened_on_its_pages(void **state) {
     kv_seqs_destroy(&kv);
 }
 
+static void equal_pages_become_one(void **state) {
+    (void)state;
+    kv_unit units[CTX];
+    kv_seqs *kv = make();
+    fill_units(units, CTX, 7);
+    const kv_seq a = kv_seq_try_open_prompt(kv, units, 100, 200, 0);
+    const kv_seq b = kv_seq_try_open_prompt(kv, units, 100, 200, 0); /* neither knows the other */
+    for (uint32_t at = 0; at < 96; at += CHUNK) {
+        kv_seq_grow(kv, a, at, at + CHUNK);
+        kv_seq_grow(kv, b, at, at + CHUNK);
+    }
+    const uint32_t before = kv_pool_held(kv_seqs_pool(kv, 1));
+    assert_int_equal(before, 12);
+    kv_seq_publish(kv, a, units, 96);
+    kv_seq_publish(kv, b, units, 96);
+    kv_seqs_check(kv);
+    assert_int_equal(kv_pool_held(kv_seqs_pool(kv, 1)), 6);
+    assert_memory_equal(kv_seq_pages(kv, a, 1), kv_seq_pages(kv, b, 1), 6 * sizeof(kv_page));
+    run(kv, b, units, 150);
+    kv_seq_close(kv, a);
+    kv_seqs_check(kv);
+    expect_visible(kv, b, 140, 150);
+    kv_seq_close(kv, b);
+    kv_seqs_destroy(&kv);
+}
+
 static void what_is_only_cached_makes_room(void **state) {
     (void)state;
     kv_unit units[CTX];
     kv_seqs *kv = make();
     for (kv_unit i = 0; i < 10; i++) { /* 10 x 25 pages through a pool of 100 */
         fill_units(units, CTX, 1000 * i);
-        const kv_seq seq = kv_seq_try_open_prompt(kv, units, CTX - 1, CTX);
+        const kv_seq seq = kv_seq_try_open_prompt(kv, units, CTX - 1, CTX, 0);
         assert_int_equal(kv_seq_tokens(kv, seq), 0);
         run(kv, seq, units, CTX);
         kv_seq_close(kv, seq);
         kv_seqs_check(kv);
     }
-    const kv_seq last = kv_seq_try_open_prompt(kv, units, CTX, CTX); /* the newest is still there */
+    const kv_seq last =
+        kv_seq_try_open_prompt(kv, units, CTX, CTX, 0); /* the newest is still there */
     assert_int_equal(kv_seq_tokens(kv, last), CTX - PAGE_TOKENS);
     fill_units(units, CTX, 0);
-    const kv_seq oldest = kv_seq_try_open_prompt(kv, units, CTX, CTX);
+    const kv_seq oldest = kv_seq_try_open_prompt(kv, units, CTX, CTX, 0);
     assert_int_equal(kv_seq_tokens(kv, oldest), 0);
     kv_seq_close(kv, last);
     kv_seq_close(kv, oldest);
@@ -427,7 +454,7 @@ static void a_miss_is_explained(void **state) {
     fill_units(units, CTX, 7);
     expect_prefix(kv, units, 16, 0, KV_MISS_PARTIAL, 0); /* no whole page and a row to run */
     expect_prefix(kv, units, 100, 0, KV_MISS_NEW, 0);
-    const kv_seq seq = kv_seq_try_open_prompt(kv, units, 100, 100);
+    const kv_seq seq = kv_seq_try_open_prompt(kv, units, 100, 100, 0);
     run(kv, seq, units, 100);
     kv_seq_close(kv, seq);
     expect_prefix(kv, units, 100, 96, KV_MISS_PARTIAL, 96);
@@ -459,6 +486,7 @@ int main(void) {
         cmocka_unit_test(senseless_configurations_are_refused),
         cmocka_unit_test(a_promise_can_grow_or_is_refused_whole),
         cmocka_unit_test(a_miss_is_explained),
+        cmocka_unit_test(equal_pages_become_one),
         cmocka_unit_test(creation_survives_every_failing_allocation),
         cmocka_unit_test(a_random_walk_keeps_the_books),
     };

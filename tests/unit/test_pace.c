@@ -1,0 +1,127 @@
+/* test_pace.c - on a machine whose steps take a known time, the rows are found that fill the target.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sched/pace.h"
+
+#define MS 1000000.0
+
+/* A step's time: weights, a little for every answer, and prompt rows that get dearer with depth. */
+static double step_ns(uint32_t n_decode, uint32_t n_prompt, uint32_t depth) {
+    return 30 * MS + n_decode * 0.5 * MS + n_prompt * (1 + depth / 4000.0) * MS;
+}
+
+static uint64_t random_state = 1;
+
+static double noise(double percent) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return 1 + percent / 100 * (double)(random_state >> 33) / (double)(UINT64_C(1) << 31);
+}
+
+typedef struct outcome {
+    uint32_t n_steps, n_late; /* mixed steps, and those beyond twice one without prompt rows */
+    double total_ns;
+} outcome;
+
+/* A prompt of 4,000 tokens arrives beside n_decode running answers. */
+static outcome run_prompt(pace *p, uint32_t n_decode, double late_ns) {
+    outcome o = {0};
+    for (int i = 0; i < 20; i++) {
+        pace_observe(p, n_decode, 0, (uint64_t)(step_ns(n_decode, 0, 0) * noise(5)));
+    }
+    for (uint32_t done = 0; done < 4000;) {
+        const uint32_t n = pace_rows(p, n_decode, 512);
+        const double ns = step_ns(n_decode, n, done) * noise(5);
+        pace_observe(p, n_decode, n, (uint64_t)ns);
+        done += n;
+        o.n_steps++;
+        o.n_late += ns > late_ns;
+        o.total_ns += ns;
+    }
+    return o;
+}
+
+static void a_long_prompt_stretches_steps_at_most_twice(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    const outcome o = run_prompt(&p, 8, 2 * step_ns(8, 0, 0));
+    assert_true(o.n_late * 100 <= o.n_steps);
+    double alone_ns = 0;
+    for (uint32_t done = 0; done < 4000; done += 500) {
+        alone_ns += step_ns(0, 500, done);
+    }
+    assert_true(o.total_ns < 3 * alone_ns);
+}
+
+static void an_explicit_target_is_kept(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, (uint64_t)(100 * MS));
+    const outcome o = run_prompt(&p, 8, 110 * MS);
+    assert_true(o.n_late * 50 <= o.n_steps);
+    assert_true(o.n_steps < 130); /* 66 ms a step for prompt rows of 1 to 2 ms */
+}
+
+static void a_target_below_a_bare_step_still_moves_prompts(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 1);
+    pace_observe(&p, 4, 0, (uint64_t)(30 * MS));
+    for (int i = 0; i < 20; i++) {
+        const uint32_t n = pace_rows(&p, 4, 512);
+        assert_int_equal(n, PACE_ROWS_MIN);
+        pace_observe(&p, 4, n, (uint64_t)(46 * MS));
+    }
+    assert_int_equal(pace_rows(&p, 4, 1), 1);
+}
+
+static void without_answers_nothing_is_held_back(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 1);
+    assert_int_equal(pace_rows(&p, 0, 512), 512);
+}
+
+static void a_step_without_is_measured_first_and_again_later(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    assert_int_equal(pace_rows(&p, 3, 512), 0);
+    pace_observe(&p, 3, 0, (uint64_t)(30 * MS));
+    for (uint32_t i = 0; i < PACE_REFRESH; i++) {
+        assert_true(pace_rows(&p, 3, 512) > 0);
+        pace_observe(&p, 3, 16, (uint64_t)(46 * MS));
+    }
+    assert_int_equal(pace_rows(&p, 3, 512), 0);
+    pace_observe(&p, 3, 0, (uint64_t)(30 * MS));
+    assert_true(pace_rows(&p, 3, 512) > 0);
+    assert_true(pace_rows(&p, 100, 512) > 0); /* a size not met yet borrows the nearest */
+}
+
+static void one_wild_measurement_does_not_stop_prompts(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    run_prompt(&p, 8, 0);
+    const uint32_t before = pace_rows(&p, 8, 512);
+    pace_observe(&p, 8, before, (uint64_t)(60000 * MS)); /* the machine slept */
+    assert_true(pace_rows(&p, 8, 512) * 3 > before);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_long_prompt_stretches_steps_at_most_twice),
+        cmocka_unit_test(an_explicit_target_is_kept),
+        cmocka_unit_test(a_target_below_a_bare_step_still_moves_prompts),
+        cmocka_unit_test(without_answers_nothing_is_held_back),
+        cmocka_unit_test(a_step_without_is_measured_first_and_again_later),
+        cmocka_unit_test(one_wild_measurement_does_not_stop_prompts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
