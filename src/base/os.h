@@ -55,6 +55,9 @@ uint64_t os_mem_available_bytes(void); /* that could be had without swapping */
 uint32_t os_cores(void);               /* physical cores this process may use, at least 1 */
 uint64_t os_random_u64(void);          /* from the system's entropy source */
 
+/* Raises the soft limit of open files to the hard one; returns how many may be open. */
+uint64_t os_files_raise(void);
+
 /* Logical processors this process may use, at least 1: more threads than that take turns. */
 uint32_t os_cpus(void);
 

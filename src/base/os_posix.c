@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -371,4 +372,18 @@ int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg) {
     }
     pthread_attr_destroy(&attr);
     return rc;
+}
+
+/* Soft to hard: the usual soft limit is 1,024. */
+uint64_t os_files_raise(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 0;
+    }
+    struct rlimit raised = limit;
+    raised.rlim_cur = limit.rlim_max;
+    if (limit.rlim_cur < limit.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        limit = raised;
+    }
+    return limit.rlim_cur;
 }

@@ -16,6 +16,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_template(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_bench_serve(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 
 /* Prints "weft: message" to stderr, one line; returns the exit code that fits. */

@@ -16,6 +16,7 @@ static const struct {
     {"run", cmd_run, "answer a prompt, or chat"},
     {"serve", cmd_serve, "an OpenAI-compatible server"},
     {"bench", cmd_bench, "speed of the engine, in process"},
+    {"bench-serve", cmd_bench_serve, "load on an OpenAI-compatible server"},
     {"info", cmd_info, "the machine, or a model file"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"template", cmd_template, "chat request on stdin to prompt text"},
@@ -26,7 +27,7 @@ static void print_usage(FILE *out) {
     fprintf(out, "weft %s - run open language models\n\nusage: weft COMMAND [OPTIONS] ...\n\n",
             weft_version());
     for (size_t i = 0; i < WEFT_LEN(commands); i++) {
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
     fprintf(out,
             "\nweft COMMAND --help tells more.\n\nexample:\n  weft run model.gguf \"Why is the "

@@ -22,12 +22,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "http/http_impl.h"
 
 /* A connection's memory holds the headers of request and answer, and one chunk of a stream. */
@@ -272,20 +272,12 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
     s->wants_run = s->wants_run || code == MHD_CONNECTION_NOTIFY_CLOSED;
 }
 
-/* Soft to hard: a thousand streams are a thousand descriptors; the usual soft limit is 1,024. */
+/* A thousand streams are a thousand descriptors. */
 static void raise_file_limit(uint32_t connections_max) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return;
-    }
-    if (limit.rlim_cur < limit.rlim_max) {
-        struct rlimit raised = limit;
-        raised.rlim_cur = limit.rlim_max;
-        limit = setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised : limit;
-    }
-    if (limit.rlim_cur < (rlim_t)connections_max + SPARE_FILES) {
+    const uint64_t files_max = os_files_raise();
+    if (files_max < (uint64_t)connections_max + SPARE_FILES) {
         LOG_WARN("http: only %llu files may be open, too few for %u connections",
-                 (unsigned long long)limit.rlim_cur, connections_max);
+                 (unsigned long long)files_max, connections_max);
     }
 }
 

@@ -7,7 +7,7 @@ import subprocess
 import numpy
 import pytest
 
-COMMANDS = ["run", "serve", "bench", "info", "tokenize", "template", "logits"]
+COMMANDS = ["run", "serve", "bench", "bench-serve", "info", "tokenize", "template", "logits"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
