@@ -6,24 +6,33 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/api_error.h"
 #include "api/api_json.h"
 #include "api/completion.h"
+#include "api/metrics.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "text/utf8.h"
+
+#define METRICS_BYTES_MAX (4u << 20)
 
 struct api {
     char *model_id;
-    char *api_key; /* NULL = none wanted */
+    char *keys[API_KEYS_MAX];
+    size_t n_keys; /* 0 = none wanted */
     int64_t created;
+    journal journal;
+    uint64_t refused_early;
     _Atomic(weft_engine *) en;
 };
 
 typedef void route_fn(api *a, http_exchange *x);
 
-static route_fn get_health, get_models, post_chat, post_text;
+static route_fn get_health, get_metrics, get_models, post_chat, post_text;
 
 static const struct {
     const char *method, *path;
@@ -31,6 +40,7 @@ static const struct {
     route_fn *run;
 } routes[] = {
     {"GET", "/health", false, false, get_health},
+    {"GET", "/metrics", false, false, get_metrics},
     {"GET", "/v1/models", true, true, get_models},
     {"POST", "/v1/chat/completions", true, true, post_chat},
     {"POST", "/v1/completions", true, true, post_text},
@@ -45,11 +55,16 @@ weft_status api_create(api **out, const api_options *options, weft_error *err) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
     }
     a->created = clock_unix_s();
+    a->journal =
+        (journal){.format = options->log_format, .write = options->log, .user = options->log_user};
     a->model_id = mem_strndup(MEM_API, options->model_id, strlen(options->model_id));
-    if (options->api_key != NULL) {
-        a->api_key = mem_strndup(MEM_API, options->api_key, strlen(options->api_key));
+    bool is_fine = a->model_id != NULL;
+    WEFT_ASSERT(options->n_keys <= API_KEYS_MAX);
+    for (size_t i = 0; i < options->n_keys && is_fine; i++) {
+        a->keys[i] = mem_strndup(MEM_API, options->keys[i], strlen(options->keys[i]));
+        a->n_keys += is_fine = a->keys[i] != NULL;
     }
-    if (a->model_id == NULL || (options->api_key != NULL && a->api_key == NULL)) {
+    if (!is_fine) {
         api_destroy(&a);
         return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
     }
@@ -60,7 +75,9 @@ weft_status api_create(api **out, const api_options *options, weft_error *err) {
 void api_destroy(api **a) {
     if (*a != NULL) {
         mem_free((*a)->model_id);
-        mem_free((*a)->api_key);
+        for (size_t i = 0; i < (*a)->n_keys; i++) {
+            mem_free((*a)->keys[i]);
+        }
         mem_free(*a);
         *a = NULL;
     }
@@ -78,17 +95,30 @@ static bool is_same_key(str given, const char *wanted) {
     return difference == 0;
 }
 
+/* All keys are looked at, whichever fits. */
 static bool has_key(const api *a, const http_exchange *x) {
     const str bearer = STR_LIT("Bearer ");
     const str given = http_header(x, "Authorization");
-    return a->api_key == NULL || (str_starts_with(given, bearer) &&
-                                  is_same_key(str_slice(given, bearer.len, given.len), a->api_key));
+    bool is_found = a->n_keys == 0;
+    for (size_t i = 0; i < a->n_keys && str_starts_with(given, bearer); i++) {
+        is_found |= is_same_key(str_slice(given, bearer.len, given.len), a->keys[i]);
+    }
+    return is_found;
 }
 
-static void fail(http_exchange *x, int http_status, const char *code, const char *message) {
+static void fail(api *a, http_exchange *x, int http_status, const char *code, const char *message) {
     api_error e;
+    const journal_entry entry = {.endpoint = JOURNAL_OTHER,
+                                 .status = http_status,
+                                 .client = http_client(x),
+                                 .queue_ms = -1,
+                                 .prefill_ms = -1,
+                                 .decode_ms = -1,
+                                 .total_ms = -1,
+                                 .error = message};
     api_error_set(&e, http_status, code, message);
     api_error_respond(&e, x);
+    journal_add(&a->journal, &entry);
 }
 
 /* ---- routes ---- */
@@ -101,6 +131,39 @@ static void get_health(api *a, http_exchange *x) {
     } else {
         api_json_respond(x, 200, json_pack("{s:s}", "status", "ok"));
     }
+}
+
+/* No key is wanted: it tells of no prompt or answer, and scrapers seldom have one. */
+static void get_metrics(api *a, http_exchange *x) {
+    const str names = http_query(x, "names");
+    weft_engine *en = atomic_load(&a->en);
+    static weft_engine_stats stats; /* large, and this is the only thread */
+    weft_engine_info info;
+    metrics_source source = {.model_id = a->model_id,
+                             .journal = &a->journal,
+                             .refused_early = a->refused_early,
+                             .resident_bytes = os_rss_bytes(),
+                             .cpu_s = (double)clock() / CLOCKS_PER_SEC,
+                             .start_unix_s = (double)a->created};
+    if (names.data != NULL && !str_eq_cstr(names, "vllm") && !str_eq_cstr(names, "weft")) {
+        fail(a, x, 400, NULL, "'names' of /metrics is weft or vllm");
+        return;
+    }
+    if (en != NULL) {
+        weft_engine_stats_now(en, &stats);
+        info = weft_engine_info_now(en);
+        source.stats = &stats;
+        source.info = &info;
+    }
+    buf text;
+    buf_init(&text, MEM_API, METRICS_BYTES_MAX);
+    metrics_write(&text, str_eq_cstr(names, "vllm") ? METRICS_VLLM : METRICS_WEFT, &source);
+    if (text.is_failed) {
+        fail(a, x, 500, NULL, "out of memory for the metrics");
+    } else {
+        http_respond(x, 200, METRICS_CONTENT_TYPE, buf_cstr(&text), text.len);
+    }
+    buf_deinit(&text);
 }
 
 static json_t *model_json(const api *a) {
@@ -121,11 +184,16 @@ static void get_model(api *a, http_exchange *x, str id) {
     char message[256];
     snprintf(message, sizeof message, "the model '" STR_FMT "' does not exist here",
              STR_ARG(str_slice(id, 0, 100)));
-    fail(x, 404, "model_not_found", message);
+    fail(a, x, 404, "model_not_found", message);
 }
 
 static void start_completion(api *a, http_exchange *x, openai_kind kind) {
-    const completion_context context = {.en = atomic_load(&a->en), .model_id = a->model_id};
+    const str client = a->n_keys > 1 ? http_header(x, "Authorization") : http_client(x);
+    const completion_context context = {.en = atomic_load(&a->en),
+                                        .model_id = a->model_id,
+                                        .client = str_hash(client),
+                                        .journal = &a->journal,
+                                        .refused_early = &a->refused_early};
     completion_start(x, kind, &context);
 }
 
@@ -137,27 +205,28 @@ static void post_text(api *a, http_exchange *x) { start_completion(a, x, OPENAI_
 
 static bool may_pass(api *a, http_exchange *x, bool needs_key, bool needs_engine) {
     if (needs_key && !has_key(a, x)) {
-        fail(x, 401, "invalid_api_key", "a valid API key is wanted: Authorization: Bearer KEY");
+        fail(a, x, 401, "invalid_api_key", "a valid API key is wanted: Authorization: Bearer KEY");
         return false;
     }
     if (needs_engine && atomic_load(&a->en) == NULL) {
-        fail(x, 503, "loading", "the model is still loading");
+        fail(a, x, 503, "loading", "the model is still loading");
         return false;
     }
     if (needs_engine && http_server_is_draining(http_exchange_server(x))) {
-        fail(x, 503, "shutting_down", "the server is shutting down");
+        fail(a, x, 503, "shutting_down", "the server is shutting down");
         return false;
     }
     return true;
 }
 
-static void answer_unknown(http_exchange *x, bool is_known_path) {
+static void answer_unknown(api *a, http_exchange *x, bool is_known_path) {
     char message[256];
     snprintf(message, sizeof message,
              is_known_path ? STR_FMT " is not taken by " STR_FMT
                            : "no such path: " STR_FMT " " STR_FMT,
              STR_ARG(str_slice(http_method(x), 0, 20)), STR_ARG(str_slice(http_path(x), 0, 150)));
-    fail(x, is_known_path ? 405 : 404, is_known_path ? "method_not_allowed" : "not_found", message);
+    fail(a, x, is_known_path ? 405 : 404, is_known_path ? "method_not_allowed" : "not_found",
+         message);
 }
 
 void api_handle(void *user, http_exchange *x) {
@@ -189,7 +258,7 @@ void api_handle(void *user, http_exchange *x) {
         }
         return;
     }
-    answer_unknown(x, is_known_path);
+    answer_unknown(a, x, is_known_path);
 }
 
 const char *api_refusal(void *user, int status, const char *message, char *out, size_t out_bytes) {

@@ -3,6 +3,7 @@
  *   http handler ─► api routes ─► body checked field by field ─► weft_request_submit
  *   on_ready ─► http_server_post ─► weft_request_poll ─► SSE chunk or collected answer
  *
+ * Fair shares are between clients: the API keys where there are several, else the addresses.
  * A parameter that is accepted is honoured; one that is not supported is refused by name.
  *
  * Threads: the http event thread, except where said.
@@ -10,14 +11,21 @@
 #ifndef WEFT_API_API_H
 #define WEFT_API_API_H
 
+#include "api/journal.h"
 #include "http/http.h"
 #include "weft/engine.h"
 
 typedef struct api api;
 
+#define API_KEYS_MAX 64u
+
 typedef struct api_options {
-    const char *model_id; /* the name clients use; "/v1/models" lists it */
-    const char *api_key;  /* NULL = none wanted */
+    const char *model_id;    /* the name clients use; "/v1/models" lists it */
+    const char *const *keys; /* [n_keys]; any of them is accepted, without them none is wanted */
+    size_t n_keys;
+    journal_format log_format;
+    journal_line_fn *log; /* takes a line for each request */
+    void *log_user;
 } api_options;
 
 /* Without an engine (set later, once loaded) /health answers 503 and requests 503. */

@@ -64,7 +64,9 @@ bool api_error_from(api_error *e, weft_status status, const weft_error *err) {
 void api_error_respond(const api_error *e, http_exchange *x) {
     json_t *root = api_json_error(e);
     if (e->http_status == 429) {
-        http_set_header(x, "Retry-After", "1");
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", e->retry_after_s > 0 ? e->retry_after_s : 1);
+        http_set_header(x, "Retry-After", seconds);
     }
     if (e->http_status == 401) {
         http_set_header(x, "WWW-Authenticate", "Bearer");

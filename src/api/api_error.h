@@ -12,9 +12,10 @@
 
 typedef struct api_error {
     int http_status;
-    const char *type; /* "invalid_request_error", ... */
-    const char *code; /* "model_not_found", ..., or NULL */
-    char param[64];   /* which parameter, "" without */
+    const char *type;       /* "invalid_request_error", ... */
+    const char *code;       /* "model_not_found", ..., or NULL */
+    char param[64];         /* which parameter, "" without */
+    uint32_t retry_after_s; /* of a 429 */
     char message[WEFT_ERROR_MESSAGE_MAX];
 } api_error;
 

@@ -28,6 +28,51 @@ json_t *api_json_text(const char *text, size_t len) {
     return value;
 }
 
+static bool is_plain(char c) {
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+/* The character that stands after the backslash, 0 for none. */
+static char short_escape(char c) {
+    switch (c) {
+    case '"':
+    case '\\': return c;
+    case '\b': return 'b';
+    case '\f': return 'f';
+    case '\n': return 'n';
+    case '\r': return 'r';
+    case '\t': return 't';
+    default: return 0;
+    }
+}
+
+void api_json_escape(buf *out, str text) {
+    while (text.len > 0) {
+        size_t n = 0;
+        while (n < text.len && is_plain(text.data[n])) {
+            n++;
+        }
+        buf_append(out, text.data, n);
+        text = str_slice(text, n, text.len);
+        if (text.len == 0) {
+            return;
+        }
+        const char c = text.data[0];
+        n = 1;
+        if (short_escape(c) != 0) {
+            buf_append_char(out, '\\');
+            buf_append_char(out, short_escape(c));
+        } else if ((unsigned char)c < 0x20) {
+            buf_printf(out, "\\u%04X", (unsigned)(unsigned char)c);
+        } else if (utf8_decode(text, &n) == UTF8_INVALID) {
+            buf_append_cstr(out, "\xEF\xBF\xBD");
+        } else {
+            buf_append(out, text.data, n);
+        }
+        text = str_slice(text, n, text.len);
+    }
+}
+
 const char *api_json_type(const json_t *v) {
     if (v == NULL) {
         return "missing";

@@ -12,6 +12,9 @@
 /* Text that may hold broken UTF-8 (a token's bytes): bad bytes become U+FFFD. */
 json_t *api_json_text(const char *text, size_t len);
 
+/* Appends text as the inside of a JSON string, as json_dumps would; bad bytes become U+FFFD. */
+void api_json_escape(buf *out, str text);
+
 /* "a string", "an object", ...; "missing" for NULL. */
 const char *api_json_type(const json_t *v);
 

@@ -32,13 +32,19 @@ typedef struct completion {
     http_server *server;
     openai_request request;
     completion_head head;
-    const weft_engine *en;
+    completion_context context;
     choice *choices; /* [n_choices]: prompt by prompt, n each */
     uint32_t n_choices, n_done;
     uint32_t prompt_tokens; /* each prompt once */
+    buf event;              /* of a stream, while it is written */
+    bool explains_cache;    /* in a header: the stream begins with the first event */
     bool is_streaming;      /* the stream has begun */
     bool is_over;           /* the exchange is */
     _Atomic bool is_posted;
+    uint64_t start_ns;
+    weft_usage usage;  /* of all choices, kept when they are released */
+    weft_finish first; /* choice's finish */
+    api_error failure; /* http_status 0 without */
 } completion;
 
 static void pump(void *arg);
@@ -56,20 +62,92 @@ static void free_completion(completion *c) {
         json_decref(c->choices[i].logprobs);
     }
     mem_free(c->choices);
+    buf_deinit(&c->event);
     openai_request_deinit(&c->request);
     mem_free(c);
 }
 
+/* Tokens of all choices; a prompt and what of it was cached count once, times are the first's. */
+static weft_usage total_usage(const completion *c) {
+    weft_usage total = {.prompt_tokens = c->prompt_tokens};
+    for (uint32_t i = 0; i < c->n_choices && c->choices[i].rq != NULL; i++) {
+        const weft_usage u = weft_request_usage(c->choices[i].rq);
+        if (i == 0) {
+            total = u;
+            total.prompt_tokens = c->prompt_tokens;
+            continue;
+        }
+        total.completion_tokens += u.completion_tokens;
+        total.preemptions += u.preemptions;
+        total.cached_tokens += i % c->request.n == 0 ? u.cached_tokens : 0;
+    }
+    return total;
+}
+
 static void release_requests(completion *c) {
+    if (c->n_choices > 0 && c->choices[0].rq != NULL) {
+        c->usage = total_usage(c);
+    }
     for (uint32_t i = 0; i < c->n_choices; i++) {
         weft_request_release(&c->choices[i].rq);
     }
 }
 
+static const char *miss_name(weft_miss miss) {
+    switch (miss) {
+    case WEFT_MISS_NEW: return "new";
+    case WEFT_MISS_DIVERGED: return "diverged";
+    case WEFT_MISS_EVICTED: return "evicted";
+    case WEFT_MISS_PARTIAL: return "partial_page";
+    }
+    return "unknown";
+}
+
+static const char *finish_word(weft_finish finish) {
+    switch (finish) {
+    case WEFT_FINISH_STOP: return "stop";
+    case WEFT_FINISH_LENGTH: return "length";
+    case WEFT_FINISH_DEADLINE: return "deadline";
+    case WEFT_FINISH_CANCELLED: return "cancelled";
+    case WEFT_FINISH_ERROR: return "error";
+    case WEFT_FINISH_NONE: break;
+    }
+    return NULL;
+}
+
+static void tell_journal(const completion *c, bool is_complete) {
+    const weft_usage *u = &c->usage;
+    const bool has_run = u->completion_tokens > 0;
+    const bool has_failed = c->failure.http_status != 0;
+    const journal_entry e = {
+        .endpoint = c->head.is_chat ? JOURNAL_CHAT : JOURNAL_TEXT,
+        .status = has_failed    ? c->failure.http_status
+                  : is_complete ? 200
+                                : JOURNAL_CLIENT_LEFT,
+        .id = c->head.id,
+        .client = http_client(c->x),
+        .is_stream = c->request.is_stream,
+        .choices = c->n_choices,
+        .prompt_tokens = c->prompt_tokens,
+        .cached_tokens = u->cached_tokens,
+        .completion_tokens = u->completion_tokens,
+        .preemptions = u->preemptions,
+        .miss = has_run ? miss_name(u->miss) : NULL,
+        .miss_at = u->miss_at,
+        .queue_ms = has_run ? (double)u->queued_ns * 1e-6 : -1,
+        .prefill_ms = has_run ? (double)u->prefill_ns * 1e-6 : -1,
+        .decode_ms = has_run ? (double)u->decode_ns * 1e-6 : -1,
+        .total_ms = (double)(clock_now_ns() - c->start_ns) * 1e-6,
+        .finish = finish_word(c->first),
+        .error = has_failed ? c->failure.message : NULL,
+    };
+    journal_add(c->context.journal, &e);
+}
+
 static void on_end(void *owner, bool is_complete) {
     completion *c = owner;
-    (void)is_complete;
     release_requests(c);
+    tell_journal(c, is_complete);
     c->is_over = true;
     if (!atomic_load(&c->is_posted)) {
         free_completion(c);
@@ -78,15 +156,15 @@ static void on_end(void *owner, bool is_complete) {
 
 /* ---- answers ---- */
 
-static weft_usage total_usage(const completion *c) {
-    weft_usage total = {.prompt_tokens = c->prompt_tokens};
-    for (uint32_t i = 0; i < c->n_choices; i++) {
-        const weft_usage u = weft_request_usage(c->choices[i].rq);
-        total.completion_tokens += u.completion_tokens;
-        total.cached_tokens += u.cached_tokens;
-        total.seed = i == 0 ? u.seed : total.seed;
+/* "cached=96, prompt=128, miss=diverged, at=97" */
+static void explain_cache(completion *c) {
+    char text[128];
+    const weft_usage u = weft_request_usage(c->choices[0].rq);
+    if (c->explains_cache && u.completion_tokens > 0) {
+        snprintf(text, sizeof text, "cached=%u, prompt=%u, miss=%s, at=%u", u.cached_tokens,
+                 u.prompt_tokens, miss_name(u.miss), u.miss_at);
+        http_set_header(c->x, "X-Weft-Cache", text);
     }
-    return total;
 }
 
 static void respond_whole(completion *c) {
@@ -97,10 +175,12 @@ static void respond_whole(completion *c) {
                                                               ch->logprobs, ch->finish));
     }
     const weft_usage usage = total_usage(c);
+    explain_cache(c);
     api_json_respond(c->x, 200, completion_json_document(&c->head, choices, &usage));
 }
 
 static void respond_error(completion *c, const api_error *e) {
+    c->failure = *e;
     if (c->is_streaming) {
         (void)api_json_event(c->x, api_json_error(e));
         http_stream_end(c->x);
@@ -109,9 +189,27 @@ static void respond_error(completion *c, const api_error *e) {
     }
 }
 
+/* Before the first event, or after it where a header tells what came of the prompt. */
+static void begin_stream(completion *c) {
+    http_set_header(c->x, "Cache-Control", "no-cache");
+    http_stream_begin(c->x, 200, "text/event-stream");
+    c->is_streaming = true;
+    for (uint32_t i = 0; i < c->n_choices && c->head.is_chat; i++) {
+        if (!api_json_event(c->x, completion_json_role_chunk(&c->head, i))) {
+            return;
+        }
+    }
+}
+
 static bool stream_event(completion *c, uint32_t i, const weft_event *ev, json_t *logprobs) {
     const str text = str_from(ev->text, ev->text_len);
-    if (ev->text_len > 0 || json_array_size(logprobs) > 0) {
+    if (ev->text_len > 0 && logprobs == NULL) {
+        buf_clear(&c->event);
+        completion_json_text_event(&c->event, &c->head, i, text);
+        if (c->event.is_failed || !http_stream_write(c->x, c->event.data, c->event.len)) {
+            return false;
+        }
+    } else if (ev->text_len > 0 || json_array_size(logprobs) > 0) {
         if (!api_json_event(c->x,
                             completion_json_chunk(&c->head, i, text, logprobs, WEFT_FINISH_NONE))) {
             return false;
@@ -142,10 +240,16 @@ static json_t *event_logprobs(completion *c, choice *ch, const weft_event *ev) {
     }
     json_t *out = json_array();
     for (size_t t = 0; t < ev->n_logprobs; t++) {
-        json_array_append_new(
-            out, completion_json_logprob(&c->head, c->en, &ev->logprobs[t], &ch->text_offset));
+        json_array_append_new(out, completion_json_logprob(&c->head, c->context.en,
+                                                           &ev->logprobs[t], &ch->text_offset));
     }
     return out;
+}
+
+/* Whether that end is an error and no answer. */
+static bool is_failure(const choice *ch, weft_finish finish) {
+    return finish == WEFT_FINISH_ERROR || finish == WEFT_FINISH_CANCELLED ||
+           (finish == WEFT_FINISH_DEADLINE && weft_request_usage(ch->rq).completion_tokens == 0);
 }
 
 /* False when the exchange is over: the completion may not be touched but through on_end. */
@@ -154,7 +258,11 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
     json_t *logprobs = event_logprobs(c, ch, ev);
     bool is_alive = true;
     if (c->request.is_stream) {
-        is_alive = stream_event(c, i, ev, logprobs);
+        if (!c->is_streaming && !is_failure(ch, ev->finish)) {
+            explain_cache(c);
+            begin_stream(c);
+        }
+        is_alive = !c->is_streaming || stream_event(c, i, ev, logprobs);
     } else {
         buf_append(&ch->text, ev->text, ev->text_len);
         json_array_extend(ch->logprobs, logprobs);
@@ -165,6 +273,7 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
     json_decref(logprobs);
     if (is_alive && ev->is_done) {
         ch->finish = ev->finish;
+        c->first = i == 0 ? ev->finish : c->first;
         c->n_done++;
     }
     return is_alive;
@@ -173,17 +282,26 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
 /* What ends a completion early: an engine error, or a cancellation that the client did not ask for
  * (the engine is closing). */
 static bool find_failure(const completion *c, api_error *e) {
-    for (uint32_t i = 0; i < c->n_choices; i++) {
-        const choice *ch = &c->choices[i];
-        if (ch->finish == WEFT_FINISH_ERROR) {
-            const char *why = weft_request_error(ch->rq);
-            return !api_error_set(e, 500, NULL, why[0] != 0 ? why : "out of memory for the answer");
-        }
-        if (ch->finish == WEFT_FINISH_CANCELLED) {
-            return !api_error_set(e, 503, "shutting_down", "the server is shutting down");
-        }
+    char message[128];
+    uint32_t i = 0;
+    while (i < c->n_choices && !is_failure(&c->choices[i], c->choices[i].finish)) {
+        i++;
     }
-    return false;
+    if (i == c->n_choices) {
+        return false;
+    }
+    const choice *ch = &c->choices[i];
+    if (ch->finish == WEFT_FINISH_DEADLINE) {
+        snprintf(message, sizeof message, "no token came within 'timeout_ms' = %u",
+                 c->request.options.deadline_ms);
+        api_error_set(e, 504, "deadline_exceeded", message);
+    } else if (ch->finish == WEFT_FINISH_CANCELLED) {
+        api_error_set(e, 503, "shutting_down", "the server is shutting down");
+    } else {
+        const char *why = weft_request_error(ch->rq);
+        api_error_set(e, 500, NULL, why[0] != 0 ? why : "out of memory for the answer");
+    }
+    return true;
 }
 
 static void pump_choices(completion *c) {
@@ -224,6 +342,28 @@ static void pump(void *arg) {
 
 /* ---- start ---- */
 
+static uint32_t retry_after_s(const weft_engine *en) {
+    return (weft_engine_retry_after_ms(en) + 999) / 1000;
+}
+
+/* Refusing must be cheap under overload: nothing is parsed or tokenised for a full queue. */
+static bool check_queue(completion *c, api_error *e) {
+    const weft_engine *en = c->context.en;
+    const uint32_t queue = weft_engine_info_now(en).queue;
+    uint32_t running = 0, waiting = 0;
+    char message[128];
+    weft_engine_load(en, &running, &waiting);
+    if (waiting < queue) {
+        return true;
+    }
+    ++*c->context.refused_early;
+    snprintf(message, sizeof message, "the queue is full: %u requests wait, it holds %u", waiting,
+             queue);
+    api_error_set(e, 429, "queue_full", message);
+    e->retry_after_s = retry_after_s(en);
+    return false;
+}
+
 static bool submit_choice(completion *c, weft_engine *en, choice *ch, const weft_tokens *prompt,
                           uint32_t number, api_error *e) {
     weft_error err;
@@ -233,8 +373,14 @@ static bool submit_choice(completion *c, weft_engine *en, choice *ch, const weft
     o.choice = number;
     o.on_ready = on_ready;
     o.user = c;
+    o.client = c->context.client;
     const weft_status status = weft_request_submit(&ch->rq, en, &o, &err);
-    return status == WEFT_OK || api_error_from(e, status, &err);
+    if (status == WEFT_OK) {
+        return true;
+    }
+    api_error_from(e, status, &err);
+    e->retry_after_s = status == WEFT_AGAIN ? retry_after_s(en) : 0;
+    return false;
 }
 
 static bool submit_prompt(completion *c, weft_engine *en, uint32_t p, api_error *e) {
@@ -290,17 +436,6 @@ static bool check_model(const completion *c, api_error *e) {
     return false;
 }
 
-static void begin_stream(completion *c) {
-    http_set_header(c->x, "Cache-Control", "no-cache");
-    http_stream_begin(c->x, 200, "text/event-stream");
-    c->is_streaming = true;
-    for (uint32_t i = 0; i < c->n_choices && c->head.is_chat; i++) {
-        if (!api_json_event(c->x, completion_json_role_chunk(&c->head, i))) {
-            return;
-        }
-    }
-}
-
 void completion_start(http_exchange *x, openai_kind kind, const completion_context *context) {
     api_error e;
     completion *c = mem_zalloc(MEM_API, 1, sizeof *c);
@@ -311,17 +446,21 @@ void completion_start(http_exchange *x, openai_kind kind, const completion_conte
     }
     c->x = x;
     c->server = http_exchange_server(x);
-    c->en = context->en;
+    c->context = *context;
+    c->start_ns = clock_now_ns();
+    c->explains_cache = str_eq_cstr(http_header(x, "X-Weft-Cache"), "explain");
+    buf_init(&c->event, MEM_API, ANSWER_BYTES_MAX);
     completion_head_init(&c->head, kind == OPENAI_CHAT, context->model_id);
-    const bool is_fine = openai_request_read(&c->request, kind, http_body(x), &e) &&
+    const bool is_fine = check_queue(c, &e) &&
+                         openai_request_read(&c->request, kind, http_body(x), &e) &&
                          check_model(c, &e) && submit_all(c, context->en, &e);
     c->head.has_usage_field = c->request.has_usage;
     http_on_end(x, on_end, c);
     if (!is_fine) {
         release_requests(c);
         c->n_done = c->n_choices; /* nothing left to pump */
-        api_error_respond(&e, x);
-    } else if (c->request.is_stream) {
+        respond_error(c, &e);
+    } else if (c->request.is_stream && !c->explains_cache) {
         begin_stream(c);
     }
 }

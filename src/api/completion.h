@@ -4,17 +4,24 @@
  *   engine's thread: on_ready ─► (once until looked at) http_server_post
  *   event thread:    pump ─► polls every choice ─► SSE chunks, or one document at the end
  *
+ * A client that sends "X-Weft-Cache: explain" gets a header of that name, which says how much of
+ * the (first) prompt was cached and why no more; a stream then begins with its first token.
+ *
  * A completion belongs to its exchange: when the exchange is over, for whatever reason, its
  * requests are released and so cancelled. Event thread only, but for the waking.
  */
 #ifndef WEFT_API_COMPLETION_H
 #define WEFT_API_COMPLETION_H
 
+#include "api/journal.h"
 #include "api/openai_request.h"
 
 typedef struct completion_context {
     weft_engine *en;
     const char *model_id;
+    uint64_t client;         /* whose fair share a request comes out of */
+    journal *journal;        /* told of the end */
+    uint64_t *refused_early; /* counts those that never reached the engine */
 } completion_context;
 
 /* Takes the exchange over and answers it, now or later, errors included. */

@@ -162,6 +162,19 @@ json_t *completion_json_chunk(const completion_head *h, uint32_t index, str text
     return chunk(h, json_pack("[o]", choice), NULL);
 }
 
+void completion_json_text_event(buf *out, const completion_head *h, uint32_t index, str text) {
+    buf_printf(out, "data: {\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":\"", h->id,
+               h->is_chat ? "chat.completion.chunk" : "text_completion", (long long)h->created);
+    api_json_escape(out, str_from_cstr(h->model));
+    buf_printf(out,
+               "\",\"system_fingerprint\":\"weft-" WEFT_VERSION "\",\"choices\":[{\"index\":%u,"
+               "\"logprobs\":null,\"finish_reason\":null,%s",
+               index, h->is_chat ? "\"delta\":{\"content\":\"" : "\"text\":\"");
+    api_json_escape(out, text);
+    buf_append_cstr(out, h->is_chat ? "\"}}]" : "\"}]");
+    buf_append_cstr(out, h->has_usage_field ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
 json_t *completion_json_usage_chunk(const completion_head *h, const weft_usage *u) {
     return chunk(h, json_array(), usage_json(u));
 }

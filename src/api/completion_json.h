@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/str.h"
+#include "base/buf.h"
 #include "weft/engine.h"
 
 /* What every chunk of one completion repeats. */
@@ -36,6 +36,9 @@ json_t *completion_json_document(const completion_head *h, json_t *choices, cons
 json_t *completion_json_role_chunk(const completion_head *h, uint32_t index);
 json_t *completion_json_chunk(const completion_head *h, uint32_t index, str text, json_t *entries,
                               weft_finish finish);
+/* The same as completion_json_chunk of text without logprobs, dumped, in a server-sent event: what
+ * nearly every token becomes, so it is written without building a document. Appends. */
+void completion_json_text_event(buf *out, const completion_head *h, uint32_t index, str text);
 json_t *completion_json_usage_chunk(const completion_head *h, const weft_usage *u);
 
 #endif /* WEFT_API_COMPLETION_JSON_H */

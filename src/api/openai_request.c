@@ -16,6 +16,7 @@
 
 #define TEXT_MAX_TOKENS_DEFAULT 16u /* of /v1/completions, as OpenAI documents it */
 #define BIAS_MAX 1024u
+#define TIMEOUT_MS_MAX 86400000.0 /* a day */
 
 typedef struct field field;
 typedef bool field_fn(openai_request *r, const field *f, const json_t *v, api_error *e);
@@ -34,7 +35,7 @@ struct field {
 static field_fn read_model, read_stream, read_stream_options, read_n, read_float, read_int,
     read_max_tokens, read_bool, read_seed, read_stop, read_bias, read_logprobs_flag,
     read_logprobs_count, read_top_logprobs, read_later, read_label, read_only_false, read_only_one,
-    read_only_null, read_format, read_object, read_flag;
+    read_only_null, read_format, read_object, read_flag, read_priority, read_timeout;
 
 static const field fields[] = {
     {"model", BOTH, read_model, 0, 0, 0},
@@ -66,6 +67,8 @@ static const field fields[] = {
     {"tool_choice", OPENAI_CHAT, read_later, 0, 0, 0},
     {"documents", OPENAI_CHAT, read_later, 0, 0, 0},
     {"response_format", OPENAI_CHAT, read_format, 0, 0, 0},
+    {"priority", BOTH, read_priority, 0, -WEFT_PRIORITY_MAX, -WEFT_PRIORITY_MIN},
+    {"timeout_ms", BOTH, read_timeout, 0, 1, TIMEOUT_MS_MAX},
     {"user", BOTH, read_label, 0, 0, 0},
     {"safety_identifier", BOTH, read_label, 0, 0, 0},
     {"metadata", OPENAI_CHAT, read_object, 0, 0, 0},
@@ -270,6 +273,25 @@ static bool read_top_logprobs(openai_request *r, const field *f, const json_t *v
         return false;
     }
     r->options.n_top_logprobs = (uint32_t)n;
+    return true;
+}
+
+/* As in vLLM, lower goes first; the engine's own counts the other way. */
+static bool read_priority(openai_request *r, const field *f, const json_t *v, api_error *e) {
+    json_int_t i = 0;
+    if (!get_integer(f, v, f->min, f->max, &i, e)) {
+        return false;
+    }
+    r->options.priority = -(int32_t)i;
+    return true;
+}
+
+static bool read_timeout(openai_request *r, const field *f, const json_t *v, api_error *e) {
+    json_int_t ms = 0;
+    if (!get_integer(f, v, f->min, f->max, &ms, e)) {
+        return false;
+    }
+    r->options.deadline_ms = (uint32_t)ms;
     return true;
 }
 

@@ -25,7 +25,8 @@
 
 typedef struct serve_options {
     cli_model_options model;
-    const char *host, *api_key, *alias;
+    const char *host, *alias, *log_format;
+    args_strings keys;
     uint32_t port, seqs, queue, queue_tokens, batch_rows, itl_target_ms;
     uint64_t kv_mem_bytes;
 } serve_options;
@@ -113,13 +114,34 @@ static uint32_t default_seqs(void) {
     return n < SEQS_DEFAULT_MAX ? n : SEQS_DEFAULT_MAX;
 }
 
+static const struct {
+    const char *name;
+    journal_format format;
+} log_formats[] = {{"logfmt", JOURNAL_LOGFMT}, {"json", JOURNAL_JSON}, {"none", JOURNAL_NONE}};
+
+static journal_format log_format(const char *name) {
+    size_t i = 0;
+    while (i < WEFT_LEN(log_formats) - 1 && strcmp(log_formats[i].name, name) != 0) {
+        i++;
+    }
+    return log_formats[i].format;
+}
+
+static void print_request(void *user, const char *line) {
+    (void)user;
+    fprintf(stderr, "%s\n", line);
+}
+
 static weft_status set_up(serve *s, weft_error *err) {
     const serve_options *o = s->o;
     weft_runtime_options runtime;
     char name[256];
     model_name(s->path, name, sizeof name);
     const api_options names = {.model_id = o->alias != NULL ? o->alias : name,
-                               .api_key = o->api_key};
+                               .keys = o->keys.values,
+                               .n_keys = o->keys.count,
+                               .log_format = log_format(o->log_format),
+                               .log = print_request};
     http_options http = http_options_default();
     weft_status status = cli_runtime_options(&o->model, &runtime, err);
     if (status == WEFT_OK) {
@@ -182,17 +204,39 @@ static weft_status run(const char *path, const serve_options *o, weft_error *err
     return status;
 }
 
+static weft_status check_words(serve_options *o, weft_error *err) {
+    const char *key = getenv("WEFT_API_KEY");
+    if (o->keys.count == 0 && key != NULL) {
+        o->keys.values[o->keys.count++] = key;
+    }
+    for (uint32_t i = 0; i < o->keys.count; i++) {
+        if (o->keys.values[i][0] == 0) {
+            return weft_fail(err, WEFT_INVALID, "the API key is empty");
+        }
+    }
+    for (size_t i = 0; i < WEFT_LEN(log_formats); i++) {
+        if (strcmp(log_formats[i].name, o->log_format) == 0) {
+            return WEFT_OK;
+        }
+    }
+    return weft_fail(err, WEFT_INVALID, "option --log-format is '%s', wanted logfmt, json or none",
+                     o->log_format);
+}
+
 int cmd_serve(int argc, char **argv) {
     serve_options o = {.model = {.kv_type = "f16"},
                        .host = "127.0.0.1",
                        .port = 8080,
                        .queue = 256,
-                       .api_key = getenv("WEFT_API_KEY")};
+                       .log_format = "logfmt"};
     const args_option options[] = {
         {"--host", 0, ARGS_STRING, &o.host, 0, 0, "H", "address to listen on (127.0.0.1)"},
         {"--port", 'p', ARGS_U32, &o.port, 0, 65535, "P", "port, 0 = a free one (8080)"},
-        {"--api-key", 0, ARGS_STRING, &o.api_key, 0, 0, "KEY", "key clients must send"},
+        {"--api-key", 0, ARGS_STRINGS, &o.keys, 0, 0, "KEY",
+         "key clients must send; given several times, each is one client"},
         {"--alias", 0, ARGS_STRING, &o.alias, 0, 0, "NAME", "model name clients use (file name)"},
+        {"--log-format", 0, ARGS_STRING, &o.log_format, 0, 0, "F",
+         "a line for each request on stderr: logfmt, json or none (logfmt)"},
         {"--max-seqs", 0, ARGS_U32, &o.seqs, 1, 4096, "N",
          "requests running at once (32 a core, at most 256)"},
         {"--queue", 0, ARGS_U32, &o.queue, 1, 65536, "N", "requests waiting at once (256)"},
@@ -218,7 +262,7 @@ int cmd_serve(int argc, char **argv) {
         .name = "serve",
         .synopsis = "MODEL",
         .summary = "Serves OpenAI's API: /v1/chat/completions, /v1/completions, /v1/models, "
-                   "/health.\nThe key may also come from the environment (WEFT_API_KEY).",
+                   "/health, /metrics.\nThe key may also come from the environment (WEFT_API_KEY).",
         .example = "  weft serve model.gguf --port 8080\n"
                    "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
                    "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'",
@@ -236,8 +280,7 @@ int cmd_serve(int argc, char **argv) {
     if (cli_model_options_check(&o.model, &err) != WEFT_OK) {
         return cli_usage(&err);
     }
-    if (o.api_key != NULL && o.api_key[0] == 0) {
-        (void)weft_fail(&err, WEFT_INVALID, "the API key is empty");
+    if (check_words(&o, &err) != WEFT_OK) {
         return cli_usage(&err);
     }
     return run(args.positionals[0], &o, &err) == WEFT_OK ? CLI_DONE : cli_fail(&err);

@@ -46,7 +46,7 @@ def test_turns_and_shared_beginnings_hit_the_cache(run, smollm2_server):
 
 
 def test_two_servers_are_compared_answer_by_answer(run, server, smollm2, smollm2_server):
-    other = server(smollm2, "--seqs", "2", "--ctx", "512")
+    other = server(smollm2, "--max-seqs", "2", "--ctx", "512")
     report = measure(run, smollm2_server.url, "--compare", other.url, "-c", "4", "-n", "6",
                      "--rounds", "2", "--prompt", "8", "--gen", "8")
     assert [r["url"] for r in report["results"]] == [smollm2_server.url, other.url]
@@ -56,7 +56,7 @@ def test_two_servers_are_compared_answer_by_answer(run, server, smollm2, smollm2
 
 
 def test_refused_requests_are_asked_again(run, server, smollm2):
-    one = server(smollm2, "--seqs", "1", "--queue", "1", "--ctx", "256")
+    one = server(smollm2, "--max-seqs", "1", "--queue", "1", "--ctx", "256")
     report = measure(run, one.url, "-c", "6", "-n", "6", "--prompt", "8", "--gen", "30")
     assert report["results"][0]["ok"] == 6 and report["results"][0]["refusals_429"] > 0
     strict = measure(run, one.url, "-c", "6", "-n", "6", "--prompt", "8", "--gen", "30",

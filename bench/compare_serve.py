@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""weft serve beside llama-server: the same load on both, in turns, on one machine.
+
+usage: compare_serve.py --llama-server PATH [options] MODEL.gguf
+
+Starts one server after the other for each number of users (llama-server with as many slots, and a context
+that holds them all), lets `weft bench-serve --compare` ask both in turns, and prints medians. See README.md
+in this folder.
+"""
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+READY_S_MAX = 180
+FIGURES = [("output_tok_s", "output tok/s"), ("total_tok_s", "all tok/s"),
+           ("ttft_ms_p50", "first token p50, ms"), ("ttft_ms_p99", "first token p99, ms"),
+           ("itl_ms_p50", "between tokens p50, ms"), ("itl_ms_p99", "between tokens p99, ms")]
+
+
+def arguments():
+    p = argparse.ArgumentParser(description="weft serve beside llama-server")
+    p.add_argument("model", metavar="MODEL.gguf")
+    p.add_argument("--weft", default=os.path.join("build", "weft"))
+    p.add_argument("--llama-server", required=True)
+    p.add_argument("--users", default="1,4,16,64")
+    p.add_argument("--prompt", default="75-128", help="tokens (default %(default)s)")
+    p.add_argument("--gen", default="64", help="tokens (default %(default)s)")
+    p.add_argument("--shared-prefix", type=int, default=0)
+    p.add_argument("--requests", type=int, default=0, help="of a round (default: 2 a user, at least 8)")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--json", action="store_true")
+    return p.parse_args()
+
+
+def longest(lengths):
+    return int(lengths.split("-")[-1].split(",")[-1])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(command, port):
+    """A server that answers /health with 200."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    end = time.monotonic() + READY_S_MAX
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+            return process
+        except OSError:
+            time.sleep(0.05)
+    process.kill()
+    sys.exit(f"compare_serve: did not get ready: {' '.join(command)}")
+
+
+def servers(args, users):
+    ctx = longest(args.prompt) + longest(args.gen) + 64  # and the chat template's own
+    ours, theirs = free_port(), free_port()
+    return [(ours, [args.weft, "serve", args.model, "--port", str(ours), "--max-seqs", str(users),
+                    "--ctx", str(ctx), "--threads", str(args.threads), "--log-format", "none"]),
+            (theirs, [args.llama_server, "-m", args.model, "--host", "127.0.0.1", "--port",
+                      str(theirs), "-t", str(args.threads), "-np", str(users), "-c",
+                      str(ctx * users), "--no-webui", "-fa", "on"])]
+
+
+def compare(args, users):
+    requests = args.requests or max(2 * users, 8)
+    both = servers(args, users)
+    running = []
+    try:
+        for port, command in both:
+            running.append(start(command, port))
+        command = [args.weft, "bench-serve", "--url", f"http://127.0.0.1:{both[0][0]}", "--compare",
+                   f"http://127.0.0.1:{both[1][0]}", "-c", str(users), "-n", str(requests),
+                   "--prompt", args.prompt, "--gen", args.gen, "--rounds", str(args.rounds),
+                   "--seed", str(args.seed), "--json"]
+        if args.shared_prefix:
+            command += ["--shared-prefix", str(args.shared_prefix)]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+
+
+def main():
+    args = arguments()
+    reports = {}
+    print(f"| {os.path.basename(args.model)}, prompt {args.prompt}, gen {args.gen} | weft | llama-server "
+          "| ratio |\n|---|---:|---:|---:|", file=sys.stderr if args.json else sys.stdout)
+    for users in (int(u) for u in args.users.split(",")):
+        report = reports[users] = compare(args, users)
+        ours, theirs = report["results"]
+        for key, name in FIGURES:
+            ratio = f"{ours[key] / theirs[key]:.2f}" if theirs[key] else "-"
+            print(f"| {users} users: {name} | {ours[key]:.1f} | {theirs[key]:.1f} | {ratio} |", flush=True,
+                  file=sys.stderr if args.json else sys.stdout)
+    if args.json:
+        print(json.dumps(reports, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+/* metrics.h - the engine's figures in Prometheus' text format, under weft's names or vLLM's. Pure.
+ */
+#ifndef WEFT_API_METRICS_H
+#define WEFT_API_METRICS_H
+
+#include "api/journal.h"
+#include "weft/stats.h"
+
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+typedef enum metrics_names { METRICS_WEFT, METRICS_VLLM } metrics_names;
+
+typedef struct metrics_source {
+    const char *model_id;
+    const weft_engine_info *info;   /* NULL while the model is loading: then little is known */
+    const weft_engine_stats *stats; /* NULL likewise */
+    const journal *journal;
+    uint64_t refused_early; /* by the API, before the engine saw them: the queue was full */
+    uint64_t resident_bytes;
+    double cpu_s, start_unix_s; /* of the process */
+} metrics_source;
+
+void metrics_write(buf *out, metrics_names names, const metrics_source *m);
+
+#endif /* WEFT_API_METRICS_H */

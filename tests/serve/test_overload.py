@@ -1,0 +1,218 @@
+"""More work than there is room for, and clients that leave: nobody else notices."""
+import json
+import pathlib
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+LONG = {"prompt": "Once upon a time", "max_tokens": 1900, "temperature": 0, "ignore_eos": True}
+
+
+def gauge(one, name):
+    text = requests.get(f"{one.url}/metrics", timeout=10).text
+    return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)[1])
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def running(one):
+    return gauge(one, "weft_requests_running")
+
+
+def waiting(one):
+    return gauge(one, "weft_requests_waiting")
+
+
+def send(one, body, **more):
+    """A request on a bare socket; nothing of the answer is read."""
+    data = json.dumps({**body, **more}).encode()
+    s = socket.create_connection(("127.0.0.1", one.port), timeout=60)
+    s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+              % (len(data), data))
+    return s
+
+
+def close(s, how):
+    if how == "reset":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def read_all(s):
+    got = b""
+    while chunk := s.recv(65536):
+        got += chunk
+    s.close()
+    return got
+
+
+@pytest.fixture
+def busy(server, smollm2):
+    """One place, 32 rows a step: prompts take many steps."""
+    return server(smollm2, "--max-seqs", "1", "--queue", "4", "--ctx", "2048", "--max-batch-tokens", "32")
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_client_that_leaves_frees_its_place_wherever_it_is(busy, stream, how):
+    one = send(busy, LONG, stream=stream)  # decode
+    assert wait_until(lambda: gauge(busy, "weft_generated_tokens_total") > 2)
+    queued = send(busy, LONG, stream=stream)
+    assert wait_until(lambda: waiting(busy) == 1)
+    close(queued, how)
+    assert wait_until(lambda: waiting(busy) == 0, 3), "the queue keeps one whose client has left"
+    assert running(busy) == 1, "another's answer has ended with it"
+    close(one, how)
+    assert wait_until(lambda: running(busy) == 0, 3), "an answer goes on without its client"
+    generated = gauge(busy, "weft_generated_tokens_total")
+    prompt = send(busy, {**LONG, "prompt": [500 + i % 90 for i in range(2000)], "max_tokens": 40},
+                  stream=stream)
+    assert wait_until(lambda: running(busy) == 1)
+    close(prompt, how)
+    assert wait_until(lambda: running(busy) == 0, 3), "a prompt is run without its client"
+    assert gauge(busy, "weft_generated_tokens_total") == generated, "it was not in its prompt"
+    assert busy.stop() == 0
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_half_close_cancels_nothing_anywhere(busy, stream):
+    first = send(busy, LONG, max_tokens=60, stream=stream)
+    second = send(busy, LONG, max_tokens=30, stream=stream)
+    for s in (first, second):
+        s.shutdown(socket.SHUT_WR)
+    for s, tokens in ((first, 60), (second, 30)):
+        answer = read_all(s)
+        assert b"200 OK" in answer
+        if stream:
+            assert answer.rstrip(b"\r\n0").endswith(b"data: [DONE]\n\n".rstrip(b"\n"))
+        else:
+            assert b'"completion_tokens":%d' % tokens in answer
+
+
+def test_what_is_refused_says_when_to_come_back(busy):
+    held = [send(busy, LONG)]
+    assert wait_until(lambda: running(busy) == 1)
+    held += [send(busy, LONG) for _ in range(4)]
+    assert wait_until(lambda: waiting(busy) == 4)
+    refused = requests.post(f"{busy.url}/v1/completions", json=LONG, timeout=10)
+    assert refused.status_code == 429 and refused.json()["error"]["code"] == "queue_full"
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert gauge(busy, 'weft_requests_rejected_total{cause="queue_full"}') == 1
+    for s in held:
+        s.close()
+    assert wait_until(lambda: running(busy) == waiting(busy) == 0, 5)
+
+
+def test_what_can_never_fit_is_400_with_the_numbers(busy):
+    answer = requests.post(f"{busy.url}/v1/completions", json={**LONG, "max_tokens": 5000}, timeout=10)
+    error = answer.json()["error"]
+    assert answer.status_code == 400 and error["code"] == "context_length_exceeded"
+    assert "5000" in error["message"] and "2048" in error["message"]
+
+
+def test_lower_priorities_go_first(busy):
+    order, lock = [], threading.Lock()
+
+    def ask(name, priority):
+        answer = requests.post(f"{busy.url}/v1/completions", timeout=120,
+                               json={**LONG, "max_tokens": 20, "priority": priority})
+        assert answer.status_code == 200
+        with lock:
+            order.append(name)
+
+    first = send(busy, LONG, max_tokens=400)
+    assert wait_until(lambda: running(busy) == 1)
+    askers = []
+    for name, priority in (("late", 5), ("middle", 0), ("soon", -5)):
+        askers.append(threading.Thread(target=ask, args=(name, priority)))
+        askers[-1].start()
+        assert wait_until(lambda: waiting(busy) == len(askers))
+    for asker in askers:
+        asker.join()
+    first.close()
+    assert order == ["soon", "middle", "late"]
+
+
+@pytest.mark.parametrize("body,status,param", [({"priority": 9}, 400, "priority"),
+                                               ({"priority": 0.5}, 400, "priority"),
+                                               ({"timeout_ms": 0}, 400, "timeout_ms"),
+                                               ({"timeout_ms": "1s"}, 400, "timeout_ms")])
+def test_wrong_values_are_named(smollm2_server, body, status, param):
+    answer = requests.post(f"{smollm2_server.url}/v1/completions", json={"prompt": "x", **body}, timeout=10)
+    assert answer.status_code == status and answer.json()["error"]["param"] == param
+
+
+def test_a_deadline_ends_an_answer_or_a_wait(busy):
+    url = f"{busy.url}/v1/completions"
+    cut = requests.post(url, json={**LONG, "timeout_ms": 700}, timeout=60).json()
+    assert cut["choices"][0]["finish_reason"] == "length"
+    assert 0 < cut["usage"]["completion_tokens"] < 1900
+    first = send(busy, LONG)
+    assert wait_until(lambda: running(busy) == 1)
+    start = time.monotonic()
+    late = requests.post(url, json={**LONG, "timeout_ms": 300}, timeout=60)
+    assert late.status_code == 504 and late.json()["error"]["code"] == "deadline_exceeded"
+    assert time.monotonic() - start < 5
+    streamed = requests.post(url, json={**LONG, "timeout_ms": 300, "stream": True}, timeout=60).text
+    assert "deadline_exceeded" in streamed and "[DONE]" not in streamed
+    first.close()
+
+
+def test_a_header_explains_what_was_not_cached(smollm2_server):
+    url = f"{smollm2_server.url}/v1/completions"
+    ids = list(range(1000, 1070))
+    ask = {"max_tokens": 4, "temperature": 0}
+
+    def explained(prompt, **more):
+        answer = requests.post(url, json={**ask, "prompt": prompt, **more}, timeout=60,
+                               headers={"X-Weft-Cache": "explain"})
+        return answer.headers["X-Weft-Cache"]
+
+    assert explained(ids) == "cached=0, prompt=70, miss=new, at=0"
+    assert explained(ids, stream=True).startswith("cached=64, prompt=70, miss=")
+    other = ids[:40] + list(range(3000, 3030))
+    assert explained(other) == "cached=32, prompt=70, miss=diverged, at=40"
+    plain = requests.post(url, json={**ask, "prompt": ids}, timeout=60)
+    assert "X-Weft-Cache" not in plain.headers
+    assert plain.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 64
+
+
+def test_choices_count_their_common_prompt_once(smollm2_server):
+    body = {"prompt": list(range(2000, 2040)), "max_tokens": 2, "temperature": 0, "n": 3}
+    usage = requests.post(f"{smollm2_server.url}/v1/completions", json=body, timeout=60).json()["usage"]
+    assert usage["prompt_tokens"] == 40 and usage["prompt_tokens_details"]["cached_tokens"] <= 40
+
+
+def test_several_keys_are_taken(server, smollm2):
+    one = server(smollm2, "--ctx", "256", "--api-key", "warp", "--api-key", "weft")
+    for key, status in (("warp", 200), ("weft", 200), ("war", 401), ("", 401)):
+        answer = requests.get(f"{one.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+        assert answer.status_code == status
+    assert requests.get(f"{one.url}/metrics", timeout=10).status_code == 200
+
+
+def test_a_crowd_of_which_some_behave_badly(server, smollm2):
+    """bench/soak.py, short: answers are those of one alone, only 429 is refused, no file stays open."""
+    one = server(smollm2, "--max-seqs", "32", "--queue", "128", "--ctx", "512", "--log-format", "none")
+    soak = subprocess.run(
+        [sys.executable, ROOT / "bench" / "soak.py", "--url", one.url, "--pid", str(one.process.pid),
+         "--clients", "300", "--seconds", "12", "--gen", "8", "--prompts", "4",
+         "--words", "24", "--memory-growth", "0.2"], capture_output=True, text=True, timeout=300)
+    assert soak.returncode == 0, soak.stdout + soak.stderr
+    report = json.loads(soak.stdout)
+    assert report["ok"] > 20 and report["vanished"] > 3
