@@ -39,9 +39,12 @@ def waiting(one):
 
 
 def send(one, body, **more):
-    """A request on a bare socket; nothing of the answer is read."""
+    """A request on a bare socket with a small window; nothing of the answer is read."""
     data = json.dumps({**body, **more}).encode()
-    s = socket.create_connection(("127.0.0.1", one.port), timeout=60)
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(60)
+    s.connect(("127.0.0.1", one.port))
     s.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
               % (len(data), data))
     return s
@@ -204,6 +207,17 @@ def test_several_keys_are_taken(server, smollm2):
         answer = requests.get(f"{one.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=10)
         assert answer.status_code == status
     assert requests.get(f"{one.url}/metrics", timeout=10).status_code == 200
+
+
+def test_one_that_does_not_read_holds_up_nobody(server, smollm2):
+    one = server(smollm2, "--max-seqs", "2", "--ctx", "2048")
+    deaf = send(one, LONG, stream=True, logprobs=20)
+    assert wait_until(lambda: gauge(one, "weft_generated_tokens_total") > 20)
+    answer = requests.post(f"{one.url}/v1/completions", json={**LONG, "max_tokens": 20}, timeout=60)
+    assert answer.json()["usage"]["completion_tokens"] == 20
+    assert running(one) == 1, "it was given up, or has waited for its reader"
+    deaf.close()
+    assert wait_until(lambda: running(one) == 0, 3)
 
 
 def test_a_crowd_of_which_some_behave_badly(server, smollm2):
