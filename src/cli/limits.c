@@ -93,7 +93,7 @@ static void peak_task(void *arg, uint32_t task, uint32_t thread) {
 }
 
 static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
-    const act_form form = act_form_of(dtype);
+    const act_form form = k->act_form[dtype];
     const size_t act_bytes = act_row_bytes(form, PEAK_K);
     const uint32_t n = pool_threads(p);
     const float zeros[PEAK_K] = {0};

@@ -264,8 +264,8 @@ typedef struct linear_input {
 /* Where a weight's input stands among the forms: precise 8-bit inputs are one more. */
 enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT };
 
-static uint32_t input_of(const device_weight *w) {
-    const act_form form = act_form_of(w->dtype);
+static uint32_t input_of(const device_cpu *d, const device_weight *w) {
+    const act_form form = d->kernels.act_form[w->dtype];
     return form == ACT_Q8 && w->is_precise ? INPUT_PRECISE : form;
 }
 
@@ -274,7 +274,7 @@ static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inp
     size_t used = 0;
     inputs[ACT_F32] = (linear_input){op->x.data, op->x.stride_bytes};
     for (uint32_t i = 0; i < op->n; i++) {
-        const uint32_t input = input_of(&op->w[i]);
+        const uint32_t input = input_of(d, &op->w[i]);
         if (inputs[input].data != NULL) {
             continue;
         }
@@ -341,7 +341,7 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     }
     const device_weight *w = &op->w[i];
     const tensor *y = &op->y[i];
-    const uint32_t input = input_of(w);
+    const uint32_t input = input_of(job->d, w);
     const linear_input *in = &job->inputs[input];
     const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
     const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);

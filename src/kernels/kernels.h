@@ -148,6 +148,9 @@ typedef struct kernels_cpu {
     softcap_fn *softcap;
     rope_table_fn *rope_table;
     rope_fn *rope[ROPE_PAIRING_COUNT];
+
+    /* After the functions: the form of x that linear[dtype] reads. */
+    act_form act_form[WEFT_DTYPE_COUNT];
 } kernels_cpu;
 
 /* Pure: same flags, same table. Flags are an argument so that a test can build any table. */

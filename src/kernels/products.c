@@ -64,13 +64,13 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
     k->act_residual = act_residual_q8_ref;
+    for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
+        k->act_form[dtype] = act_form_of((weft_dtype)dtype);
+    }
 }
 
 #if defined(__x86_64__)
-void products_init_x86(kernels_cpu *k, uint32_t flags) {
-    if ((flags & CPU_AVX2) == 0) {
-        return;
-    }
+static void init_avx2(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F32] = linear_f32_avx2;
     k->linear[WEFT_DTYPE_F16] = linear_f16_avx2;
     k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx2;
@@ -87,5 +87,33 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
 #undef X
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
     k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
+    k->act_residual = act_residual_q8_avx2;
+}
+
+static void init_avx512(kernels_cpu *k) {
+    k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
+    k->act_residual = act_residual_q8_avx512;
+}
+
+static void init_avx512vnni(kernels_cpu *k) {
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx512vnni;
+    PRODUCTS_BYTES_LIST(X)
+#undef X
+    k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
+}
+
+void products_init_x86(kernels_cpu *k, uint32_t flags) {
+    if ((flags & CPU_AVX2) == 0) {
+        return;
+    }
+    init_avx2(k);
+    if ((flags & CPU_AVX512) == 0) {
+        return;
+    }
+    init_avx512(k);
+    if ((flags & CPU_AVX512VNNI) == 0) {
+        return;
+    }
+    init_avx512vnni(k);
 }
 #endif

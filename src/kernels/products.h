@@ -8,7 +8,8 @@
  *
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
  *   opened        as F32, with the values quant_dequantize gives (PACK_OPENED_LIST)
- *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32
+ *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32,
+ *                 x of 16 bits, or of 8 where the table's act_form says so
  *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
  *   Q4_1          y = fma(float(dot), d * xs, y), y = fma(m, xsum, y)        dot = sum of q * x
  *   Q5_1          as Q4_1 with q - 16 for q and fma(16, d, m) for m
@@ -46,6 +47,7 @@ panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref;
 linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, linear_q4_1_ref;
 linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
 linear_fn linear_q6_k_ref;
+linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_residual_fn act_residual_q8_ref;
@@ -65,5 +67,27 @@ linear_fn linear_q5_0_avx2, linear_q5_1_avx2, linear_q8_0_avx2, linear_q4_k_avx2
 linear_fn linear_q5_k_avx2, linear_q6_k_avx2;
 
 act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2;
+act_residual_fn act_residual_q8_avx2;
+
+/* x86/: AVX-512 F, BW, DQ, VL. */
+act_quantize_fn act_quantize_q8_avx512;
+act_residual_fn act_residual_q8_avx512;
+
+/* Formats whose products multiply bytes of codes by bytes of activations where an instruction sums
+ * four such products, as X(NAME, name). All read ACT_Q8 there, Q8_0 too. */
+#define PRODUCTS_BYTES_LIST(X) \
+    X(Q4_0, q4_0)              \
+    X(Q4_1, q4_1)              \
+    X(Q5_0, q5_0)              \
+    X(Q5_1, q5_1)              \
+    X(Q8_0, q8_0)              \
+    X(Q4_K, q4_k)              \
+    X(Q5_K, q5_k)              \
+    X(Q6_K, q6_k)
+
+/* x86/: AVX-512 with VNNI. */
+#define X(NAME, name) linear_fn linear_##name##_avx512vnni;
+PRODUCTS_BYTES_LIST(X)
+#undef X
 
 #endif /* WEFT_KERNELS_PRODUCTS_H */

@@ -1,9 +1,11 @@
 /* act.c - sizes of quantised activations, and which weights read which form.
  *
  * Weights of 4 to 6 bits lose more than 8-bit activations do, and their products are built on
- * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; 16-bit activations cost them
- * no speed (the exact 8-bit product needs as many instructions) and are nearly float32. Formats
- * that are opened into float32 (pack.h) read float32.
+ * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; in plain C and AVX2 16-bit
+ * activations cost them no speed (the exact 8-bit product needs as many instructions) and are
+ * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
+ * time, and the table of kernels says ACT_Q8 instead. Formats that are opened into float32
+ * (pack.h) read float32.
  */
 #include "layout/act.h"
 

@@ -49,7 +49,8 @@ typedef struct act_block_q16 {
 _Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
 _Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
 
-/* The form that products with weights of this format read. */
+/* The form that plain products with weights of this format read. A level of kernels may choose
+ * another: who has a table asks kernels_cpu.act_form. */
 act_form act_form_of(weft_dtype weight_dtype);
 
 /* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is

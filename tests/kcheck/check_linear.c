@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kcheck.h"
+#include "kernels/products.h"
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 #include "weights_make.h"
@@ -61,13 +62,19 @@ typedef struct linear_case {
     size_t m, n, cols;
 } linear_case;
 
+/* The plain C product that reads the level's form of x. */
+static linear_fn *twin_of(const kernels_cpu *ref, weft_dtype dtype, act_form form) {
+    return form == ref->act_form[dtype] ? ref->linear[dtype] : linear_q8_0_bytes_ref;
+}
+
 static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
     if (!kc_func(kc, &k->linear[c.dtype], "linear_%s_m%zu_n%zu_k%zu_%d_%d",
                  weft_dtype_info_of(c.dtype)->name, c.m, c.n, c.cols, c.weights, c.values)) {
         return;
     }
     const kernels_cpu *ref = kc_ref(kc);
-    const act_form form = act_form_of(c.dtype);
+    const act_form form = k->act_form[c.dtype];
+    linear_fn *twin = twin_of(ref, c.dtype, form);
     const size_t row_bytes = dtype_row_bytes(c.dtype, c.cols);
     const size_t x_stride = act_row_bytes(form, c.cols), y_stride = c.n + 3;
     uint8_t *rows = kc_scratch(kc, c.n * row_bytes);
@@ -85,7 +92,7 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
     quant_dequantize(c.dtype, w, rows, c.n * c.cols);
     KC_CALL(kc, k->linear[c.dtype](y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
     for (size_t r = 0; r < c.m; r++) {
-        ref->linear[c.dtype](alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
+        twin(alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
         kc_bits(kc, alone, y + r * y_stride, c.n * sizeof(float));
         dequantize_act(form, xs, x + r * x_stride, c.cols);
         for (size_t j = 0; j < c.n; j++) {
@@ -131,7 +138,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) 
                        m)) {
         return;
     }
-    const act_form form = act_form_of(dtype);
+    const act_form form = k->act_form[dtype];
     const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
     linear_bench b = {.linear = k->linear[dtype], .m = m};
     b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);

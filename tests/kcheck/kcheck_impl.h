@@ -9,7 +9,7 @@
 
 #define KC_BUFFERS_MAX 24
 #define KC_LEVELS_MAX 16
-#define KC_SLOTS (sizeof(kernels_cpu) / sizeof(void (*)(void)))
+#define KC_SLOTS (offsetof(kernels_cpu, act_form) / sizeof(void (*)(void)))
 #define KC_NAME_MAX 96
 #define KC_TIMES_MAX 512
 #define KC_SAMPLES 9
@@ -33,7 +33,8 @@ typedef struct kc_time {
 
 struct kcheck {
     /* options */
-    const char *match; /* NULL: everything */
+    const char *match;      /* NULL: everything */
+    const char *only_level; /* NULL: every level */
     uint64_t seed;
     uint32_t mask;
     bool is_bench, is_list;

@@ -166,6 +166,11 @@ static void linear_q8(load_block_fn *load, bool has_min, float *y, size_t y_stri
     }
 }
 
+void linear_q8_0_bytes_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                           size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_q8(load_q8_0, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
 void linear_q8_0_ref(float *y, size_t y_stride, const void *panel, const void *x,
                      size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     weight_block w;

@@ -88,3 +88,16 @@ void act_quantize_q16_avx2(void *act, const float *x, size_t k) {
         _mm256_storeu_si256((__m256i *)(block->codes + 16), codes[1]);
     }
 }
+
+void act_residual_q8_avx2(float *r, const float *x, const void *act, size_t k) {
+    const act_block_q8 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
+        const __m256 scale = _mm256_set1_ps(block->scale);
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l += 8) {
+            const __m128i codes = _mm_loadl_epi64((const __m128i *)(block->codes + l));
+            const __m256 kept =
+                _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)));
+            _mm256_storeu_ps(r + i + l, _mm256_sub_ps(_mm256_loadu_ps(x + i + l), kept));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+/* act_avx512.c - quantised activations, bit-identical to ref/act_ref.c.
+ *
+ * Up to 16 blocks at a time: their largest magnitudes first, then both scales of all of them by two
+ * divisions, then the codes. Magnitudes are compared as integers (layout/act.h says why), and
+ * vcvtps2dq rounds to nearest even as lrintf does. A block that is all tiny or not finite takes the
+ * codes of zeros, by a mask.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/products.h"
+#include "kernels/x86/vnni_avx512.h"
+
+#define GROUP 16u /* blocks, one a lane */
+
+typedef struct group_scales {
+    WEFT_ALIGNED(64) int32_t max_bits[GROUP];
+    float scale[GROUP], inverse[GROUP];
+    __mmask16 has_codes;
+} group_scales;
+
+VNNI_INLINE int32_t max_bits(const float *x) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const __m512i a = _mm512_and_si512(vnni_load(x), magnitude);
+    const __m512i b = _mm512_and_si512(vnni_load(x + 16), magnitude);
+    return _mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
+}
+
+VNNI_INLINE void find_scales(group_scales *g, const float *x, size_t n_blocks) {
+    for (size_t b = 0; b < n_blocks; b++) {
+        g->max_bits[b] = max_bits(x + b * ACT_BLOCK_LEN);
+    }
+    const __mmask16 there = (__mmask16)((1u << n_blocks) - 1);
+    const __m512i bits = _mm512_maskz_load_epi32(there, g->max_bits);
+    const __m512 max = _mm512_castsi512_ps(bits), codes_max = _mm512_set1_ps(127.0f);
+    const __mmask16 is_finite = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
+    g->has_codes = _mm512_mask_cmp_ps_mask(is_finite, max, _mm512_set1_ps(ACT_TINY), _CMP_GE_OQ);
+    const __m512 scale = _mm512_maskz_div_ps(g->has_codes, max, codes_max);
+    _mm512_store_ps(g->scale, _mm512_mask_mov_ps(_mm512_set1_ps(NAN), is_finite, scale));
+    _mm512_store_ps(g->inverse, _mm512_maskz_div_ps(g->has_codes, codes_max, max));
+}
+
+VNNI_INLINE __m128i codes16(const float *x, float inverse, __mmask16 has_codes) {
+    const __m512 scaled =
+        _mm512_maskz_mul_ps(has_codes, _mm512_loadu_ps(x), _mm512_set1_ps(inverse));
+    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
+}
+
+/* Fills neg_sums of the block and returns the sum of all codes. */
+VNNI_INLINE int sum_codes(act_block_q8 *block, __m256i codes) {
+    /* Words are pairs of columns; even words belong to sum 0, odd ones to sum 1. */
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
+    pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4e));
+    pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xb1));
+    const __m256i neg = _mm256_sub_epi16(_mm256_setzero_si256(), pairs);
+    const __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const int halves[2] = {_mm256_extract_epi32(neg, 0), _mm256_extract_epi32(neg, 4)};
+    memcpy(block->neg_sums, halves, sizeof(halves));
+    return _mm256_extract_epi32(sums, 0) + _mm256_extract_epi32(sums, 4);
+}
+
+void act_quantize_q8_avx512(void *act, const float *x, size_t k) {
+    act_block_q8 *block = act;
+    group_scales g;
+    for (size_t i = 0; i < k; i += GROUP * ACT_BLOCK_LEN) {
+        const size_t left = (k - i) / ACT_BLOCK_LEN;
+        const size_t n_blocks = left < GROUP ? left : GROUP;
+        find_scales(&g, x + i, n_blocks);
+        for (size_t b = 0; b < n_blocks; b++, block++) {
+            const float *from = x + i + b * ACT_BLOCK_LEN;
+            const __mmask16 has_codes = (__mmask16)(0u - ((unsigned)g.has_codes >> b & 1u));
+            const __m256i codes = _mm256_set_m128i(codes16(from + 16, g.inverse[b], has_codes),
+                                                   codes16(from, g.inverse[b], has_codes));
+            _mm256_storeu_si256((__m256i *)block->codes, codes);
+            block->scale = g.scale[b];
+            block->sum = g.scale[b] * (float)sum_codes(block, codes);
+        }
+    }
+}
+
+void act_residual_q8_avx512(float *r, const float *x, const void *act, size_t k) {
+    const act_block_q8 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
+        const __m512 scale = _mm512_set1_ps(block->scale);
+        for (size_t h = 0; h < ACT_BLOCK_LEN; h += 16) {
+            const __m128i codes = _mm_loadu_si128((const __m128i *)(block->codes + h));
+            const __m512 kept =
+                _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
+            _mm512_storeu_ps(r + i + h, _mm512_sub_ps(_mm512_loadu_ps(x + i + h), kept));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+/* vnni_avx512.h - panels as AVX-512 products read them: scales opened, codes a byte each.
+ *
+ * A group of a slab (slab.h) is 4 columns x 16 outputs: 64 bytes, one register, and what vpdpbusd
+ * multiplies by 4 broadcast activations into 16 sums of 32 bits. Nothing saturates, so codes are
+ * unsigned as they are stored (Q8_0 with its sign bit turned: code + 128), and a format with a
+ * middle starts its sums at -middle * (sum of activations).
+ *
+ *   open      the scales of up to 256 columns, as float32, once for all rows of x
+ *   weights   one group from its packed bits: 1 to 5 instructions
+ *   expand    all groups to bytes, once for many rows; less the middle where asked (tiles of AMX
+ *             take signed codes and have no sums to start from)
+ *
+ * What differs between formats is constants of vnni_kind; all code is inlined into each.
+ */
+#ifndef WEFT_KERNELS_X86_VNNI_AVX512_H
+#define WEFT_KERNELS_X86_VNNI_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "layout/act.h"
+#include "layout/pack.h"
+#include "layout/slab.h"
+
+#define VNNI_COLS 256u
+#define VNNI_BLOCKS (VNNI_COLS / ACT_BLOCK_LEN)
+#define VNNI_INLINE static inline __attribute__((always_inline))
+
+typedef enum vnni_codes {
+    VNNI_CODES_4,       /* nibbles at `at` */
+    VNNI_CODES_5,       /* 64 bytes of fifth bits before the nibbles */
+    VNNI_CODES_6,       /* 128 bytes of high bits before the nibbles */
+    VNNI_CODES_8,       /* pairs of signed columns at `at` */
+    VNNI_CODES_EXPANDED /* bytes in vnni_chunk.codes */
+} vnni_codes;
+
+typedef enum vnni_scales {
+    VNNI_SCALES_D,  /* f16 d[16] before each block's codes */
+    VNNI_SCALES_DM, /* f16 d[16], m[16] */
+    VNNI_SCALES_6,  /* f16 d[16], dmin[16] and 6-bit fields at the front of a slab of 256 */
+    VNNI_SCALES_16  /* f16 d[16] and 8-bit scales of halves of a block, there */
+} vnni_scales;
+
+typedef struct vnni_kind {
+    vnni_codes codes;
+    vnni_scales scales;
+    int log2_middle;     /* of the codes; 0: none */
+    size_t codes_at;     /* from the start of a chunk to the first block's codes */
+    size_t block_stride; /* bytes from one block's codes to the next */
+    size_t chunk_bytes;  /* of 256 columns */
+} vnni_kind;
+
+/* Up to 256 columns of a panel. */
+typedef struct vnni_chunk {
+    WEFT_ALIGNED(64) float scale[VNNI_BLOCKS][PACK_PANEL_ROWS];
+    float min[VNNI_BLOCKS][PACK_PANEL_ROWS];
+    float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS]; /* VNNI_SCALES_16: exact integers */
+    uint8_t codes[VNNI_BLOCKS][8][64];                  /* by block and group */
+    const uint8_t *panel;                               /* the first block's packed codes */
+    size_t n_blocks;
+} vnni_chunk;
+
+VNNI_INLINE int vnni_has_min(vnni_kind kind) {
+    return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
+}
+
+VNNI_INLINE __m512i vnni_load(const void *p) { return _mm512_loadu_si512(p); }
+
+VNNI_INLINE __m512 vnni_load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* min + middle * scale: what goes with codes less the middle. */
+VNNI_INLINE __m512 vnni_centred_min(vnni_kind kind, __m512 scale, __m512 min) {
+    const __m512 middle = _mm512_set1_ps((float)(1 << kind.log2_middle));
+    return kind.log2_middle != 0 ? _mm512_fmadd_ps(middle, scale, min) : min;
+}
+
+VNNI_INLINE void vnni_open_blocks(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs) {
+    for (size_t b = 0; b < c->n_blocks; b++) {
+        const uint8_t *at = slabs + b * kind.block_stride;
+        const __m512 d = vnni_load_f16(at);
+        _mm512_store_ps(c->scale[b], d);
+        if (kind.scales == VNNI_SCALES_DM) {
+            _mm512_store_ps(c->min[b], vnni_centred_min(kind, d, vnni_load_f16(at + 32)));
+        }
+    }
+}
+
+VNNI_INLINE __m512 vnni_bytes_to_floats(__m128i bytes) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
+
+/* d * sc and -(dmin * mn) from f16 d[16], dmin[16] and the 6-bit fields scales[12][16]. */
+VNNI_INLINE void vnni_open_scales6(vnni_kind kind, vnni_chunk *c, const uint8_t *slab) {
+    const __m128i low4 = _mm_set1_epi8(15), low6 = _mm_set1_epi8(63), high2 = _mm_set1_epi8(48);
+    const __m512 d = vnni_load_f16(slab);
+    const __m512 dmin = vnni_load_f16(slab + 32);
+    const __m128i *fields = (const __m128i *)(slab + 64);
+    for (int b = 0; b < (int)VNNI_BLOCKS; b++) {
+        __m128i sc, mn;
+        if (b < 4) {
+            sc = _mm_and_si128(_mm_loadu_si128(fields + b), low6);
+            mn = _mm_and_si128(_mm_loadu_si128(fields + 4 + b), low6);
+        } else {
+            const __m128i lows = _mm_loadu_si128(fields + 4 + b);
+            const __m128i sc_high = _mm_srli_epi16(_mm_loadu_si128(fields + b - 4), 2);
+            const __m128i mn_high = _mm_srli_epi16(_mm_loadu_si128(fields + b), 2);
+            sc = _mm_or_si128(_mm_and_si128(lows, low4), _mm_and_si128(sc_high, high2));
+            mn = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(lows, 4), low4),
+                              _mm_and_si128(mn_high, high2));
+        }
+        const __m512 scale = _mm512_mul_ps(d, vnni_bytes_to_floats(sc));
+        const __m512 min = _mm512_mul_ps(dmin, vnni_bytes_to_floats(mn));
+        _mm512_store_ps(c->scale[b], scale);
+        _mm512_store_ps(c->min[b],
+                        vnni_centred_min(kind, scale, _mm512_xor_ps(min, _mm512_set1_ps(-0.0f))));
+    }
+}
+
+/* d and the scales of halves; slab_q6_k_lane says how rows lie. */
+VNNI_INLINE void vnni_open_scales16(vnni_chunk *c, const uint8_t *slab) {
+    const __m128i *scales = (const __m128i *)(slab + offsetof(slab_q6_k, scales));
+    const __m512 d = vnni_load_f16(slab);
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        _mm512_store_ps(c->scale[b], d);
+    }
+    for (size_t i = 0; i < 2 * VNNI_BLOCKS; i++) {
+        const __m128i rows = _mm_shuffle_epi32(_mm_loadu_si128(scales + i), 0xd8);
+        _mm512_store_ps(c->half_scale[i], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(rows)));
+    }
+}
+
+VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
+    c->n_blocks = n_cols / ACT_BLOCK_LEN;
+    c->panel = slabs + kind.codes_at;
+    switch (kind.scales) {
+    case VNNI_SCALES_D:
+    case VNNI_SCALES_DM: vnni_open_blocks(kind, c, slabs); return;
+    case VNNI_SCALES_6: vnni_open_scales6(kind, c, slabs); return;
+    case VNNI_SCALES_16: vnni_open_scales16(c, slabs); return;
+    }
+}
+
+/* Bits 4 (and 5) of group's codes; `from` is where the group's own lie in each byte of v. */
+VNNI_INLINE __m512i vnni_high_bits(__m512i v, int from, int mask) {
+    const __m512i moved = from <= 4 ? _mm512_slli_epi16(v, (unsigned)(from <= 4 ? 4 - from : 0))
+                                    : _mm512_srli_epi16(v, (unsigned)(from > 4 ? from - 4 : 0));
+    return _mm512_and_si512(moved, _mm512_set1_epi8((char)mask));
+}
+
+/* Codes of group 0..7, 64 bytes: lane 4 * output + column % 4. */
+VNNI_INLINE __m512i vnni_weights(vnni_codes codes, const uint8_t *at, int group) {
+    if (codes == VNNI_CODES_EXPANDED) {
+        return vnni_load(at + 64 * group);
+    }
+    if (codes == VNNI_CODES_8) {
+        /* Pairs (0, 1) of 16 outputs, then their pairs (2, 3): words 0, 16, 1, 17, ... */
+        const __m512i order =
+            _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                             22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        const __m512i v = _mm512_permutexvar_epi16(order, vnni_load(at + 64 * group));
+        return _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
+    }
+    __m512i v = vnni_load(at + 64 * (group / 2));
+    v = group % 2 != 0 ? _mm512_srli_epi16(v, 4) : v;
+    v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+    if (codes == VNNI_CODES_5) {
+        v = _mm512_or_si512(v, vnni_high_bits(vnni_load(at - 64), group, 16));
+    } else if (codes == VNNI_CODES_6) {
+        const __m512i high = vnni_load(at - 128 + 64 * (group / 4));
+        v = _mm512_or_si512(v, vnni_high_bits(high, 2 * (group % 4), 48));
+    }
+    return v;
+}
+
+/* Codes of a chunk, less `less`. */
+VNNI_INLINE void vnni_expand(vnni_kind kind, vnni_chunk *c, int less) {
+    const __m512i middle = _mm512_set1_epi8((char)less);
+    for (size_t b = 0; b < c->n_blocks; b++) {
+        const uint8_t *at = c->panel + b * kind.block_stride;
+        uint8_t *to = c->codes[b][0];
+#define EXPAND(g) \
+    _mm512_store_si512(to + 64 * (g), _mm512_sub_epi8(vnni_weights(kind.codes, at, g), middle))
+        EXPAND(0);
+        EXPAND(1);
+        EXPAND(2);
+        EXPAND(3);
+        EXPAND(4);
+        EXPAND(5);
+        EXPAND(6);
+        EXPAND(7);
+#undef EXPAND
+    }
+}
+
+static const vnni_kind vnni_q4_0 = {
+    .codes = VNNI_CODES_4,
+    .scales = VNNI_SCALES_D,
+    .log2_middle = 3,
+    .codes_at = offsetof(slab_q4_0, low),
+    .block_stride = sizeof(slab_q4_0),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q4_0),
+};
+static const vnni_kind vnni_q4_1 = {
+    .codes = VNNI_CODES_4,
+    .scales = VNNI_SCALES_DM,
+    .codes_at = offsetof(slab_q4_1, low),
+    .block_stride = sizeof(slab_q4_1),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q4_1),
+};
+static const vnni_kind vnni_q5_0 = {
+    .codes = VNNI_CODES_5,
+    .scales = VNNI_SCALES_D,
+    .log2_middle = 4,
+    .codes_at = offsetof(slab_q5_0, low),
+    .block_stride = sizeof(slab_q5_0),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q5_0),
+};
+static const vnni_kind vnni_q5_1 = {
+    .codes = VNNI_CODES_5,
+    .scales = VNNI_SCALES_DM,
+    .log2_middle = 4,
+    .codes_at = offsetof(slab_q5_1, low),
+    .block_stride = sizeof(slab_q5_1),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q5_1),
+};
+static const vnni_kind vnni_q8_0 = {
+    .codes = VNNI_CODES_8,
+    .scales = VNNI_SCALES_D,
+    .log2_middle = 7,
+    .codes_at = offsetof(slab_q8_0, codes),
+    .block_stride = sizeof(slab_q8_0),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q8_0),
+};
+static const vnni_kind vnni_q4_k = {
+    .codes = VNNI_CODES_4,
+    .scales = VNNI_SCALES_6,
+    .codes_at = offsetof(slab_q4_k, low),
+    .block_stride = sizeof(((slab_q4_k *)0)->low[0]),
+    .chunk_bytes = sizeof(slab_q4_k),
+};
+static const vnni_kind vnni_q5_k = {
+    .codes = VNNI_CODES_5,
+    .scales = VNNI_SCALES_6,
+    .log2_middle = 4,
+    .codes_at = offsetof(slab_q5_k, blocks[0].low),
+    .block_stride = sizeof(slab_q5_k_block),
+    .chunk_bytes = sizeof(slab_q5_k),
+};
+static const vnni_kind vnni_q6_k = {
+    .codes = VNNI_CODES_6,
+    .scales = VNNI_SCALES_16,
+    .log2_middle = 5,
+    .codes_at = offsetof(slab_q6_k, blocks[0].low),
+    .block_stride = sizeof(slab_q6_k_block),
+    .chunk_bytes = sizeof(slab_q6_k),
+};
+
+#endif /* WEFT_KERNELS_X86_VNNI_AVX512_H */
