@@ -24,6 +24,10 @@ ERROR_F32_MAX = 1e-3  # of max - min of the reference
 # bound leaves a factor of four; a wrong mask or rotation gives 1e-3 and more.
 F16_NMSE_MAX = 3e-5
 
+# What is tested here is the model, so products must be exact enough to show it. Those of Q8_0 are up
+# to AVX2, with 16-bit activations; 8-bit ones alone (docs/numerics.md) would cost 3e-2.
+EXACT = {"llama_q8_0": ("--cpu-mask", "avx2")}
+
 
 def logits(weft, tmp_path, name, *options, ids=IDS):
     out = str(tmp_path / ("logits" + "".join(options).replace("-", "_") + ".npy"))
@@ -52,7 +56,7 @@ def test_all_models_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_agree_with_transformers(weft, tmp_path, name):
     want = reference(name)
-    got = np.load(logits(weft, tmp_path, name, "--kv-type", "f32"))
+    got = np.load(logits(weft, tmp_path, name, "--kv-type", "f32", *EXACT.get(name, ())))
     assert got.shape == want.shape
     assert got.dtype == np.float32
     error = float(np.abs(got - want).max() / (want.max() - want.min()))
@@ -73,7 +77,8 @@ def test_chunks_give_the_same_bits(weft, tmp_path, name, chunk):
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_cache_stays_close(weft, tmp_path, name):
     want = reference(name).astype(np.float64)
-    got = np.load(logits(weft, tmp_path, name, "--kv-type", "f16")).astype(np.float64)
+    got = np.load(logits(weft, tmp_path, name, "--kv-type", "f16",
+                         *EXACT.get(name, ()))).astype(np.float64)
     nmse = float(((got - want) ** 2).sum() / (want ** 2).sum())
     print(f"{name}: f16 cache, normalised mean square error {nmse:.1e}")
     assert nmse <= F16_NMSE_MAX
