@@ -129,7 +129,7 @@ static bool hex_parse(str digits, uint32_t *out) {
 
 static bool has(uint32_t reg, unsigned bit) { return (reg >> bit & 1u) != 0; }
 
-/* Which register states the system saves: bit 1 SSE, 2 AVX, 5-7 AVX-512. */
+/* Which register states the system saves: bit 1 SSE, 2 AVX, 5-7 AVX-512, 17-18 AMX. */
 static uint32_t saved_states(void) {
     uint32_t low = 0;
     uint32_t high = 0;
@@ -163,6 +163,7 @@ uint32_t cpu_flags_detect(void) {
     uint32_t flags = CPU_AVX2;
     const bool has_avx512 = has(b, 16) && has(b, 17) && has(b, 30) && has(b, 31); /* F DQ BW VL */
     const bool has_vnni = has(c, 11);
+    const bool has_amx = has(d, 24) && has(d, 25); /* tiles, 8-bit integers */
     const bool has_leaf_7_1 = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d);
     if (has_leaf_7_1 && has(a, 4)) {
         flags |= CPU_AVXVNNI;
@@ -171,6 +172,9 @@ uint32_t cpu_flags_detect(void) {
         flags |= CPU_AVX512;
         flags |= has_vnni ? CPU_AVX512VNNI : 0u;
         flags |= has_leaf_7_1 && has(a, 5) ? CPU_AVX512BF16 : 0u;
+        if (has_vnni && has_amx && (states & 0x60000u) == 0x60000u && os_allow_amx()) {
+            flags |= CPU_AMX;
+        }
     }
     return flags;
 }

@@ -74,6 +74,10 @@ int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg);
 /* The calling thread gets a processor only when nobody else wants it. */
 void os_thread_yield_to_others(void);
 
+/* Asks the system to save the registers of AMX tiles for this process's threads, which it does only
+ * for those who ask. False where there is no such thing. */
+bool os_allow_amx(void);
+
 /* Names the calling thread for debuggers; at most 15 characters are kept. */
 void os_thread_name(const char *name);
 

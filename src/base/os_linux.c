@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cgroup.h"
@@ -40,6 +41,18 @@ uint64_t os_mem_available_bytes(void) {
     const uint64_t machine = kb_field("/proc/meminfo", "\nMemAvailable:");
     const uint64_t group = cgroup_read(CGROUP_SELF, CGROUP_ROOT).mem_available_bytes;
     return group < machine ? group : machine; /* a full group has 0 left, and means it */
+}
+
+/* Not in every libc's headers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). */
+#define REQUEST_PERMISSION 0x1023
+#define TILE_DATA 18
+
+bool os_allow_amx(void) {
+#if defined(__x86_64__)
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
 }
 
 uint32_t os_cores(void) {

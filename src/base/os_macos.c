@@ -57,6 +57,8 @@ uint64_t os_mem_available_bytes(void) {
     return bytes < total ? bytes : total;
 }
 
+bool os_allow_amx(void) { return false; }
+
 uint32_t os_cores(void) { return count_at_least_1(sysctl_u64("hw.physicalcpu")); }
 
 uint32_t os_cpus(void) { return count_at_least_1(sysctl_u64("hw.logicalcpu")); }

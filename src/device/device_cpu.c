@@ -21,7 +21,9 @@
 #include "device/device_cpu_impl.h"
 #include "tensor/quant.h"
 
-#define ROWS_CHUNK ACT_CHUNK_ROWS /* activation rows that share a pass over the weights */
+#define ROWS_CHUNK ACT_CHUNK_ROWS /* at most so many rows share a pass over the weights, */
+#define ROWS_CHUNK_MIN 32u        /* at least so many, */
+#define CHUNK_BYTES_MAX 1572864u  /* and between these what stays in a second-level cache */
 #define TASKS_PER_THREAD 4u       /* enough to even out noise, few enough to be cheap */
 #define INLINE_ELEMENTS_MAX 8192u /* less work than this stays on the calling thread */
 
@@ -228,17 +230,16 @@ typedef struct act_job {
 } act_job;
 
 /* Two 8-bit records for a row: its codes, and the codes of what those lost. */
-static void quantise_halves(const device_cpu *d, char *high, char *low, const float *x,
-                            uint32_t n) {
-    enum { BLOCKS = 16, STEP = BLOCKS * ACT_BLOCK_LEN };
+static void quantise_halves(const device_cpu *d, act_form form, char *high, char *low,
+                            const float *x, uint32_t n) {
+    enum { STEP = 2 * ACT_LONG_LEN };
     float lost[STEP];
     for (uint32_t i = 0; i < n; i += STEP) {
         const uint32_t count = n - i < STEP ? n - i : STEP;
-        char *h = high + i / ACT_BLOCK_LEN * sizeof(act_block_q8);
-        char *l = low + i / ACT_BLOCK_LEN * sizeof(act_block_q8);
-        d->kernels.act_quantize[ACT_Q8](h, x + i, count);
-        d->kernels.act_residual(lost, x + i, h, count);
-        d->kernels.act_quantize[ACT_Q8](l, lost, count);
+        const size_t at = i / act_block_len(form) * act_block_bytes(form);
+        d->kernels.act_quantize[form](high + at, x + i, count);
+        d->kernels.act_residual[form](lost, x + i, high + at, count);
+        d->kernels.act_quantize[form](low + at, lost, count);
     }
 }
 
@@ -248,7 +249,7 @@ static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_
         char *out = job->out + r * job->row_bytes;
         const float *x = device_cpu_row(job->x, r);
         if (job->is_precise) {
-            quantise_halves(d, out, out + job->row_bytes / 2, x, job->x->cols);
+            quantise_halves(d, job->form, out, out + job->row_bytes / 2, x, job->x->cols);
         } else {
             d->kernels.act_quantize[job->form](out, x, job->x->cols);
         }
@@ -261,12 +262,13 @@ typedef struct linear_input {
     size_t row_bytes;
 } linear_input;
 
-/* Where a weight's input stands among the forms: precise 8-bit inputs are one more. */
-enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT };
+/* Where a weight's input stands: by form, and after those the forms of precise 8-bit inputs. */
+enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT = 2 * ACT_FORM_COUNT };
 
 static uint32_t input_of(const device_cpu *d, const device_weight *w) {
     const act_form form = d->kernels.act_form[w->dtype];
-    return form == ACT_Q8 && w->is_precise ? INPUT_PRECISE : form;
+    const bool has_8_bits = form == ACT_Q8 || form == ACT_Q8_256;
+    return has_8_bits && w->is_precise ? INPUT_PRECISE + form : form;
 }
 
 /* The input rows in each form that op's weights read. */
@@ -278,8 +280,8 @@ static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inp
         if (inputs[input].data != NULL) {
             continue;
         }
-        const bool is_precise = input == INPUT_PRECISE;
-        const act_form form = is_precise ? ACT_Q8 : (act_form)input;
+        const bool is_precise = input >= INPUT_PRECISE;
+        const act_form form = (act_form)(is_precise ? input - INPUT_PRECISE : input);
         act_job job = {&op->x, form, is_precise, d->workspace + used,
                        act_row_bytes(form, op->x.cols) * (is_precise ? 2 : 1)};
         used += op->x.rows * job.row_bytes;
@@ -293,6 +295,7 @@ typedef struct linear_job {
     const device_cpu *d;
     const op_linear *op;
     linear_input inputs[INPUT_COUNT];
+    uint32_t chunk_rows;
     uint32_t panels_per_task;
     uint32_t tasks_of[OP_LINEAR_MAX]; /* tasks of each weight, for one chunk of rows */
     uint32_t tasks_per_chunk;
@@ -331,9 +334,9 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const linear_job *job = arg;
     const op_linear *op = job->op;
     (void)thread;
-    const uint32_t row = task / job->tasks_per_chunk * ROWS_CHUNK;
+    const uint32_t row = task / job->tasks_per_chunk * job->chunk_rows;
     const uint32_t rows_left = op->x.rows - row;
-    const uint32_t n_rows = rows_left < ROWS_CHUNK ? rows_left : ROWS_CHUNK;
+    const uint32_t n_rows = rows_left < job->chunk_rows ? rows_left : job->chunk_rows;
     uint32_t t = task % job->tasks_per_chunk;
     uint32_t i = 0;
     while (t >= job->tasks_of[i]) {
@@ -352,7 +355,7 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
         const uint32_t n = panel_rows(w->rows, p);
         const uint32_t col = p * PACK_PANEL_ROWS;
         const char *panel = (const char *)w->data + p * panel_bytes;
-        if (input == INPUT_PRECISE) {
+        if (input >= INPUT_PRECISE) {
             multiply_halves(product, y, row, n_rows, col, n, panel, in, w->cols);
         } else {
             product(device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float), panel,
@@ -364,6 +367,19 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     }
 }
 
+/* Rows that share a pass over the weights, by the widest input. */
+static uint32_t chunk_rows_of(const device_cpu *d, const op_linear *op,
+                              const linear_input inputs[INPUT_COUNT]) {
+    size_t row_bytes = 1;
+    for (uint32_t i = 0; i < op->n; i++) {
+        const size_t bytes = inputs[input_of(d, &op->w[i])].row_bytes;
+        row_bytes = bytes > row_bytes ? bytes : row_bytes;
+    }
+    const size_t rows = CHUNK_BYTES_MAX / row_bytes / ROWS_CHUNK_MIN * ROWS_CHUNK_MIN;
+    const size_t least = rows > ROWS_CHUNK_MIN ? rows : ROWS_CHUNK_MIN;
+    return (uint32_t)(least < ROWS_CHUNK ? least : ROWS_CHUNK);
+}
+
 static void linear(device *dev, const op_linear *op) {
     device_cpu *d = device_cpu_of(dev);
     if (op->x.rows == 0) {
@@ -371,6 +387,7 @@ static void linear(device *dev, const op_linear *op) {
     }
     linear_job job = {.d = d, .op = op};
     quantise_inputs(d, op, job.inputs);
+    job.chunk_rows = chunk_rows_of(d, op, job.inputs);
     uint32_t n_panels = 0;
     for (uint32_t i = 0; i < op->n; i++) {
         WEFT_DEBUG_ASSERT(op->w[i].cols == op->x.cols);
@@ -384,7 +401,7 @@ static void linear(device *dev, const op_linear *op) {
         job.tasks_of[i] = (n + job.panels_per_task - 1) / job.panels_per_task;
         job.tasks_per_chunk += job.tasks_of[i];
     }
-    const uint32_t n_chunks = (op->x.rows + ROWS_CHUNK - 1) / ROWS_CHUNK;
+    const uint32_t n_chunks = (op->x.rows + job.chunk_rows - 1) / job.chunk_rows;
     pool_run(d->pool, linear_task, &job, n_chunks * job.tasks_per_chunk);
 }
 

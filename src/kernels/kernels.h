@@ -38,7 +38,7 @@ typedef void panel_row_fn(float *out, const void *panel, size_t row, size_t k);
 /* act <- x [k]: one row in the form's layout (layout/act.h). */
 typedef void act_quantize_fn(void *act, const float *x, size_t k);
 
-/* r [k] <- x - what the row's ACT_Q8 record stands for: the part that its codes lost. */
+/* r [k] <- x - what the row's record of 8-bit codes stands for: the part that they lost. */
 typedef void act_residual_fn(float *r, const float *x, const void *act, size_t k);
 
 /* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written).
@@ -137,8 +137,8 @@ typedef struct kernels_cpu {
     panel_row_fn *panel_row[WEFT_DTYPE_COUNT];
     linear_fn *linear[WEFT_DTYPE_COUNT];
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
-    act_residual_fn *act_residual;
-    attention_fn *attention[WEFT_DTYPE_COUNT]; /* set for F32, F16, Q8_0, Q4_0 */
+    act_residual_fn *act_residual[ACT_FORM_COUNT]; /* set for ACT_Q8, ACT_Q8_256 */
+    attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
     rmsnorm_fn *rmsnorm;

@@ -63,7 +63,9 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_F32] = act_quantize_f32_ref;
     k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
-    k->act_residual = act_residual_q8_ref;
+    k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_ref;
+    k->act_residual[ACT_Q8] = act_residual_q8_ref;
+    k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
         k->act_form[dtype] = act_form_of((weft_dtype)dtype);
     }
@@ -87,12 +89,14 @@ static void init_avx2(kernels_cpu *k) {
 #undef X
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
     k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
-    k->act_residual = act_residual_q8_avx2;
+    k->act_residual[ACT_Q8] = act_residual_q8_avx2;
 }
 
 static void init_avx512(kernels_cpu *k) {
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
-    k->act_residual = act_residual_q8_avx512;
+    k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
+    k->act_residual[ACT_Q8] = act_residual_q8_avx512;
+    k->act_residual[ACT_Q8_256] = act_residual_q8_256_avx512;
 }
 
 static void init_avx512vnni(kernels_cpu *k) {
@@ -100,6 +104,15 @@ static void init_avx512vnni(kernels_cpu *k) {
     PRODUCTS_BYTES_LIST(X)
 #undef X
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
+}
+
+static void init_amx(kernels_cpu *k) {
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
+    PRODUCTS_BYTES_LIST(X)
+#undef X
+#define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;
+    PRODUCTS_LONG_LIST(X)
+#undef X
 }
 
 void products_init_x86(kernels_cpu *k, uint32_t flags) {
@@ -115,5 +128,9 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
         return;
     }
     init_avx512vnni(k);
+    if ((flags & CPU_AMX) == 0) {
+        return;
+    }
+    init_amx(k);
 }
 #endif

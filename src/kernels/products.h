@@ -17,6 +17,12 @@
  *   Q5_K          as Q4_K with q - 16 for q and fma(16, d * sc, -(dmin * mn)) for m
  *   Q6_K          y = fma(float(sc0 * dot0 + sc1 * dot1), d * xs, y)   halves of 16, q - 32
  *
+ * With ACT_Q8_256, over blocks of 256; float(...) rounds once:
+ *
+ *   Q4_K, Q5_K    y = fma(float(sum of sc * dot), d * xs, y),
+ *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
+ *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
+ *
  * xs and xsum are the activation block's scale and sum. The middle (16) is taken out of five-bit
  * codes because a block then fits 16-bit sums; it also cancels before rounding, not after.
  */
@@ -50,7 +56,8 @@ linear_fn linear_q6_k_ref;
 linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
-act_residual_fn act_residual_q8_ref;
+act_quantize_fn act_quantize_q8_256_ref;
+act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
 #define X(NAME, name)                          \
@@ -70,8 +77,8 @@ act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2;
 act_residual_fn act_residual_q8_avx2;
 
 /* x86/: AVX-512 F, BW, DQ, VL. */
-act_quantize_fn act_quantize_q8_avx512;
-act_residual_fn act_residual_q8_avx512;
+act_quantize_fn act_quantize_q8_avx512, act_quantize_q8_256_avx512;
+act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 
 /* Formats whose products multiply bytes of codes by bytes of activations where an instruction sums
  * four such products, as X(NAME, name). All read ACT_Q8 there, Q8_0 too. */
@@ -84,6 +91,22 @@ act_residual_fn act_residual_q8_avx512;
     X(Q4_K, q4_k)              \
     X(Q5_K, q5_k)              \
     X(Q6_K, q6_k)
+
+/* Formats whose products may read ACT_Q8_256, as X(NAME, name). */
+#define PRODUCTS_LONG_LIST(X) \
+    X(Q4_K, q4_k)             \
+    X(Q5_K, q5_k)             \
+    X(Q6_K, q6_k)
+
+/* Their twins in plain C. */
+#define X(NAME, name) linear_fn linear_##name##_long_ref;
+PRODUCTS_LONG_LIST(X)
+#undef X
+
+/* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
+#define X(NAME, name) linear_fn linear_##name##_amx;
+PRODUCTS_BYTES_LIST(X)
+#undef X
 
 /* x86/: AVX-512 with VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;

@@ -23,17 +23,25 @@ act_form act_form_of(weft_dtype weight_dtype) {
     }
 }
 
-size_t act_row_bytes(act_form form, uint64_t k) {
-    static const size_t bytes_per_block[ACT_FORM_COUNT] = {
+size_t act_block_len(act_form form) { return form == ACT_Q8_256 ? ACT_LONG_LEN : ACT_BLOCK_LEN; }
+
+size_t act_block_bytes(act_form form) {
+    static const size_t bytes[ACT_FORM_COUNT] = {
         [ACT_F32] = ACT_BLOCK_LEN * sizeof(float),
         [ACT_Q8] = sizeof(act_block_q8),
         [ACT_Q16] = sizeof(act_block_q16),
+        [ACT_Q8_256] = sizeof(act_block_q8_256),
     };
-    const uint64_t n_blocks = k / ACT_BLOCK_LEN + (k % ACT_BLOCK_LEN != 0);
-    if (n_blocks > (SIZE_MAX - 2 * ACT_ROW_ALIGN) / bytes_per_block[form]) {
+    return bytes[form];
+}
+
+size_t act_row_bytes(act_form form, uint64_t k) {
+    const size_t block_len = act_block_len(form), block_bytes = act_block_bytes(form);
+    const uint64_t n_blocks = k / block_len + (k % block_len != 0);
+    if (n_blocks > (SIZE_MAX - 2 * ACT_ROW_ALIGN) / block_bytes) {
         return 0;
     }
-    size_t lines = ((size_t)n_blocks * bytes_per_block[form] + ACT_ROW_ALIGN - 1) / ACT_ROW_ALIGN;
+    size_t lines = ((size_t)n_blocks * block_bytes + ACT_ROW_ALIGN - 1) / ACT_ROW_ALIGN;
     /* An odd number of lines: the rows of a tile then start in different sets of the cache, which
      * a stride of a power of two would map to one. */
     lines |= 1u;
@@ -41,6 +49,7 @@ size_t act_row_bytes(act_form form, uint64_t k) {
 }
 
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
-    const uint64_t whole = (k + ACT_BLOCK_LEN - 1) / ACT_BLOCK_LEN * ACT_BLOCK_LEN;
-    return n_rows * (2 * act_row_bytes(ACT_Q8, whole) + act_row_bytes(ACT_Q16, whole));
+    const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
+    const uint64_t wide = act_row_bytes(ACT_Q16, k);
+    return n_rows * (2 * act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide));
 }

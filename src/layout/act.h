@@ -1,7 +1,8 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
- * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16);
- * for F32, F16 and BF16 weights, and for those that are opened into float32, it stays float32.
+ * For block-quantised weights each row is quantised once, per 32 values to 8 bits (or 16), or per
+ * 256 values to 8; for F32, F16 and BF16 weights, and for those that are opened into float32, it
+ * stays float32.
  * One row is one contiguous record of act_row_bytes; rows lie act_row_bytes apart.
  *
  *   scale = max|x| / 127 (or / 32767),  code = round_to_even(x * (127 / max|x|))
@@ -19,16 +20,18 @@
 #include "weft/dtype.h"
 
 #define ACT_BLOCK_LEN 32u
+#define ACT_LONG_LEN 256u
 #define ACT_TINY 0x1p-100f
 
 /* Rows that a caller should give to a product at a time, so that they stay in the second-level
  * cache while all panels pass by. Any number is correct. */
-#define ACT_CHUNK_ROWS 96u
+#define ACT_CHUNK_ROWS 128u
 
 typedef enum act_form {
-    ACT_F32, /* the row itself */
-    ACT_Q8,  /* act_block_q8 for every 32 values */
-    ACT_Q16, /* act_block_q16 for every 32 values */
+    ACT_F32,    /* the row itself */
+    ACT_Q8,     /* act_block_q8 for every 32 values */
+    ACT_Q16,    /* act_block_q16 for every 32 values */
+    ACT_Q8_256, /* act_block_q8_256 for every 256 values */
     ACT_FORM_COUNT
 } act_form;
 
@@ -46,19 +49,36 @@ typedef struct act_block_q16 {
     float scale;
 } act_block_q16;
 
+/* One scale for 256 values, so that a product over all of them is a sum of integers; five cache
+ * lines, so that 64 codes never lie on two. sums16[i] and sums32[i] are sums of codes from 16i and
+ * 32i on. */
+typedef struct act_block_q8_256 {
+    int8_t codes[256];
+    int16_t sums16[16];
+    int16_t sums32[8];
+    float scale;
+    float unused[3]; /* zeros */
+} act_block_q8_256;
+
+_Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256");
 _Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
 _Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
+
+/* Values of a block, and its bytes. */
+size_t act_block_len(act_form form);
+size_t act_block_bytes(act_form form);
 
 /* The form that plain products with weights of this format read. A level of kernels may choose
  * another: who has a table asks kernels_cpu.act_form. */
 act_form act_form_of(weft_dtype weight_dtype);
 
 /* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is
- * ACT_F32. 0 when k is so large that it would overflow. */
+ * ACT_F32, and of 256 for ACT_Q8_256. 0 when k is so large that it would overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
-/* Room for the quantised inputs of one operation over n_rows rows of k values: both integer forms,
- * and the second half of rows that are given in two. */
+/* Room for the quantised inputs of one operation over n_rows rows of k values: the integer forms
+ * that a level reads side by side (ACT_Q8 and one other), and the second half of rows that are
+ * given in two. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
 
 #endif /* WEFT_LAYOUT_ACT_H */

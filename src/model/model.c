@@ -42,6 +42,8 @@ static weft_status load_ends(model *m, loader *ld) {
     if (!g->has_tied_head) {
         status = loader_linear(ld, "output", g->n_vocab, g->n_embd, &m->output);
     }
+    /* Weights of 8 bits are worth more than 8 of x where the result is the logits; rows are few. */
+    m->output.w.is_precise = m->output.w.dtype == WEFT_DTYPE_Q8_0;
     if (status == WEFT_OK) {
         status = loader_vector(ld, "output_norm", g->n_embd, &m->output_norm);
     }

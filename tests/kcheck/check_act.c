@@ -13,12 +13,6 @@ typedef enum special {
     SPECIAL_COUNT
 } special;
 
-static size_t block_bytes(act_form form) {
-    return form == ACT_Q8    ? sizeof(act_block_q8)
-           : form == ACT_Q16 ? sizeof(act_block_q16)
-                             : ACT_BLOCK_LEN * sizeof(float);
-}
-
 /* |x - code * scale| is at most half a step, and a little for two roundings. */
 static void look_at_code(kcheck *kc, float x, int code, float scale, int max_code, size_t i) {
     const double error = fabs((double)x - (double)code * (double)scale);
@@ -51,10 +45,28 @@ static void look_at_q16(kcheck *kc, const act_block_q16 *b, const float *x) {
     }
 }
 
+static void look_at_q8_256(kcheck *kc, const act_block_q8_256 *b, const float *x) {
+    int sums[16] = {0};
+    for (size_t l = 0; l < ACT_LONG_LEN; l++) {
+        look_at_code(kc, x[l], b->codes[l], b->scale, 127, l);
+        sums[l / 16] += b->codes[l];
+    }
+    for (size_t h = 0; h < 16; h++) {
+        if (b->sums16[h] != sums[h] || b->sums32[h / 2] != sums[h & ~1u] + sums[h | 1u]) {
+            kc_fail(kc, "sums16[%zu] or sums32[%zu] is not the sum", h, h / 2);
+        }
+    }
+}
+
 /* The last block: NaN scale where a value is not finite, all zero where all are tiny. */
-static void look_at_special(kcheck *kc, special what, const void *block, size_t bytes,
-                            size_t codes_bytes) {
-    static const uint8_t zeros[sizeof(act_block_q16)] = {0};
+static void look_at_special(kcheck *kc, special what, act_form form, const void *block) {
+    static const size_t scale_at[ACT_FORM_COUNT] = {
+        [ACT_Q8] = offsetof(act_block_q8, scale),
+        [ACT_Q16] = offsetof(act_block_q16, scale),
+        [ACT_Q8_256] = offsetof(act_block_q8_256, scale),
+    };
+    const size_t bytes = act_block_bytes(form), codes_bytes = scale_at[form];
+    static const uint8_t zeros[sizeof(act_block_q8_256)] = {0};
     float scale;
     memcpy(&scale, (const uint8_t *)block + codes_bytes, sizeof(scale));
     kc_bits(kc, zeros, block, codes_bytes);
@@ -67,15 +79,15 @@ static void look_at_special(kcheck *kc, special what, const void *block, size_t 
 
 static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_blocks,
                       kc_values kind, special what) {
-    if (!kc_func(kc, &k->act_quantize[form], "act_quantize_%d_n%zu_%d_%d", form, n_blocks * 32,
-                 kind, what)) {
+    if (!kc_func(kc, &k->act_quantize[form], "act_quantize_%d_n%zu_%d_%d", form,
+                 n_blocks * act_block_len(form), kind, what)) {
         return;
     }
-    const size_t n = n_blocks * ACT_BLOCK_LEN;
-    const size_t bytes = n_blocks * block_bytes(form);
+    const size_t block_len = act_block_len(form), block_bytes = act_block_bytes(form);
+    const size_t n = n_blocks * block_len, bytes = n_blocks * block_bytes;
     float *x = kc_floats(kc, n, kind);
     uint8_t *got = kc_out(kc, bytes, 4), *want = kc_scratch(kc, bytes);
-    for (size_t l = 0; what == SPECIAL_TINY && l < ACT_BLOCK_LEN; l++) {
+    for (size_t l = 0; what == SPECIAL_TINY && l < block_len; l++) {
         x[n - 1 - l] = 1e-42f * (float)l;
     }
     if (what == SPECIAL_INF || what == SPECIAL_NAN) {
@@ -90,29 +102,36 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
             look_at_q8(kc, (const act_block_q8 *)got + b, x + b * ACT_BLOCK_LEN);
         } else if (form == ACT_Q16) {
             look_at_q16(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN);
+        } else if (form == ACT_Q8_256) {
+            look_at_q8_256(kc, (const act_block_q8_256 *)got + b, x + b * ACT_LONG_LEN);
         }
     }
     if (what != SPECIAL_NONE && form != ACT_F32) {
-        look_at_special(kc, what, got + bytes - block_bytes(form), block_bytes(form),
-                        form == ACT_Q8 ? 32 : 64);
+        look_at_special(kc, what, form, got + bytes - block_bytes);
     }
 }
 
+static float block_scale(act_form form, const uint8_t *act, size_t i) {
+    return form == ACT_Q8 ? ((const act_block_q8 *)act)[i / ACT_BLOCK_LEN].scale
+                          : ((const act_block_q8_256 *)act)[i / ACT_LONG_LEN].scale;
+}
+
 /* The residual is what plain C computes, and no more than half a step of each value. */
-static void check_residual(kcheck *kc, const kernels_cpu *k, size_t n_blocks, kc_values kind) {
-    if (!kc_func(kc, &k->act_residual, "act_residual_n%zu_%d", n_blocks * 32, kind)) {
+static void check_residual(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_blocks,
+                           kc_values kind) {
+    const size_t n = n_blocks * act_block_len(form);
+    if (!kc_func(kc, &k->act_residual[form], "act_residual_%d_n%zu_%d", form, n, kind)) {
         return;
     }
-    const size_t n = n_blocks * ACT_BLOCK_LEN;
     const float *x = kc_floats(kc, n, kind);
     float *got = kc_out(kc, n * sizeof(float), 4), *want = kc_scratch(kc, n * sizeof(float));
-    act_block_q8 *act = kc_scratch(kc, n_blocks * sizeof(act_block_q8));
-    kc_ref(kc)->act_quantize[ACT_Q8](act, x, n);
-    KC_CALL(kc, k->act_residual(got, x, act, n));
-    kc_ref(kc)->act_residual(want, x, act, n);
+    uint8_t *act = kc_scratch(kc, n_blocks * act_block_bytes(form));
+    kc_ref(kc)->act_quantize[form](act, x, n);
+    KC_CALL(kc, k->act_residual[form](got, x, act, n));
+    kc_ref(kc)->act_residual[form](want, x, act, n);
     kc_bits(kc, want, got, n * sizeof(float));
     for (size_t i = 0; i < n; i++) {
-        const double step = act[i / ACT_BLOCK_LEN].scale;
+        const double step = block_scale(form, act, i);
         if (step > 0 && fabs(got[i]) > step * 0.50001) {
             kc_fail(kc, "value %zu: %g is left of a step of %g", i, (double)got[i], step);
         }
@@ -123,7 +142,8 @@ void check_act(kcheck *kc, const kernels_cpu *k) {
     static const size_t blocks[] = {1, 2, 18, 64};
     for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
         for (size_t i = 0; i < KC_LEN(blocks); i++) {
-            check_residual(kc, k, blocks[i], (kc_values)kind);
+            check_residual(kc, k, ACT_Q8, blocks[i], (kc_values)kind);
+            check_residual(kc, k, ACT_Q8_256, blocks[i], (kc_values)kind);
         }
     }
     for (int form = 0; form < ACT_FORM_COUNT; form++) {

@@ -20,6 +20,9 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
         if (form == ACT_Q8) {
             const act_block_q8 *block = (const act_block_q8 *)act + b;
             out[i] = (double)block->codes[l] * (double)block->scale;
+        } else if (form == ACT_Q8_256) {
+            const act_block_q8_256 *block = (const act_block_q8_256 *)act + i / ACT_LONG_LEN;
+            out[i] = (double)block->codes[i % ACT_LONG_LEN] * (double)block->scale;
         } else if (form == ACT_Q16) {
             const act_block_q16 *block = (const act_block_q16 *)act + b;
             out[i] = (double)block->codes[l] * (double)block->scale;
@@ -64,7 +67,16 @@ typedef struct linear_case {
 
 /* The plain C product that reads the level's form of x. */
 static linear_fn *twin_of(const kernels_cpu *ref, weft_dtype dtype, act_form form) {
-    return form == ref->act_form[dtype] ? ref->linear[dtype] : linear_q8_0_bytes_ref;
+    if (form == ref->act_form[dtype]) {
+        return ref->linear[dtype];
+    }
+    switch (dtype) {
+#define X(NAME, name) \
+    case WEFT_DTYPE_##NAME: return linear_##name##_long_ref;
+        PRODUCTS_LONG_LIST(X)
+#undef X
+    default: return linear_q8_0_bytes_ref;
+    }
 }
 
 static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
@@ -159,7 +171,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) 
 }
 
 void check_linear(kcheck *kc, const kernels_cpu *k) {
-    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 64, 100};
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 16, 39, 64, 131};
     static const size_t bench_counts[] = {1, 4, 16, 128, 512};
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t f = 0; f < WEIGHTS_FORMATS; f++) {

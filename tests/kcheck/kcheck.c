@@ -33,6 +33,7 @@ static const level levels[] = {
     {"avx512", CPU_AVX2 | CPU_AVX512},
     {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
     {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
+    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX},
     {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON},

@@ -16,9 +16,9 @@ static uint32_t magnitude_bits(float f) {
 }
 
 /* Scale of a block and, in *inverse, what values are multiplied by to become codes. */
-static float block_scale(float *inverse, const float *x, float max_code) {
+static float block_scale(float *inverse, const float *x, size_t len, float max_code) {
     uint32_t max_bits = 0;
-    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+    for (size_t l = 0; l < len; l++) {
         const uint32_t bits = magnitude_bits(x[l]);
         max_bits = bits > max_bits ? bits : max_bits;
     }
@@ -49,7 +49,7 @@ void act_quantize_q8_ref(void *act, const float *x, size_t k) {
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
         float inverse;
         int sums[2][2] = {{0, 0}, {0, 0}};
-        block->scale = block_scale(&inverse, x + i, 127.0f);
+        block->scale = block_scale(&inverse, x + i, ACT_BLOCK_LEN, 127.0f);
         for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
             const int code = code_of(x[i + l], inverse);
             block->codes[l] = (int8_t)code;
@@ -73,11 +73,34 @@ void act_residual_q8_ref(float *r, const float *x, const void *act, size_t k) {
     }
 }
 
+void act_quantize_q8_256_ref(void *act, const float *x, size_t k) {
+    act_block_q8_256 *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        float inverse;
+        memset(block, 0, sizeof(*block));
+        block->scale = block_scale(&inverse, x + i, ACT_LONG_LEN, 127.0f);
+        for (size_t l = 0; l < ACT_LONG_LEN; l++) {
+            const int code = code_of(x[i + l], inverse);
+            block->codes[l] = (int8_t)code;
+            block->sums16[l / 16] = (int16_t)(block->sums16[l / 16] + code);
+            block->sums32[l / 32] = (int16_t)(block->sums32[l / 32] + code);
+        }
+    }
+}
+
+void act_residual_q8_256_ref(float *r, const float *x, const void *act, size_t k) {
+    const act_block_q8_256 *block = act;
+    for (size_t i = 0; i < k; i++) {
+        const act_block_q8_256 *b = block + i / ACT_LONG_LEN;
+        r[i] = x[i] - b->scale * (float)b->codes[i % ACT_LONG_LEN];
+    }
+}
+
 void act_quantize_q16_ref(void *act, const float *x, size_t k) {
     act_block_q16 *block = act;
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
         float inverse;
-        block->scale = block_scale(&inverse, x + i, 32767.0f);
+        block->scale = block_scale(&inverse, x + i, ACT_BLOCK_LEN, 32767.0f);
         for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
             block->codes[l] = (int16_t)code_of(x[i + l], inverse);
         }

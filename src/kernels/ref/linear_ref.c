@@ -79,17 +79,22 @@ static void load_q8_0(weight_block *w, const void *panel, size_t b, size_t row) 
     }
 }
 
+/* The two 6-bit fields of block b (0..7). */
+static void scale6(int *sc, int *mn, const uint8_t scales[12][16], size_t b, size_t row) {
+    if (b < 4) {
+        *sc = scales[b][row] & 63;
+        *mn = scales[4 + b][row] & 63;
+    } else {
+        *sc = (scales[4 + b][row] & 15) | (scales[b - 4][row] >> 6) << 4;
+        *mn = (scales[4 + b][row] >> 4) | (scales[b][row] >> 6) << 4;
+    }
+}
+
 /* Scale and minus the minimum of block b (0..7) from the 6-bit fields. */
 static void load_scale6(weight_block *w, const uint8_t scales[12][16], float d, float dmin,
                         size_t b, size_t row) {
     int sc, mn;
-    if (b < 4) {
-        sc = scales[b][row] & 63;
-        mn = scales[4 + b][row] & 63;
-    } else {
-        sc = (scales[4 + b][row] & 15) | (scales[b - 4][row] >> 6) << 4;
-        mn = (scales[4 + b][row] >> 4) | (scales[b][row] >> 6) << 4;
-    }
+    scale6(&sc, &mn, scales, b, row);
     w->scale = d * (float)sc;
     w->min = -(dmin * (float)mn);
 }
@@ -140,6 +145,101 @@ static float add_block_q16(float y, const weight_block *w, const act_block_q16 *
         dot += w->codes[l] * x->codes[l];
     }
     return fmaf((float)dot, w->scale * x->scale, y);
+}
+
+/* ---- 256 activations to a scale ---- */
+
+typedef struct long_block {
+    int codes[8 * BLOCK]; /* as they multiply: unsigned, or less their middle */
+    int scale[16];        /* of every 16 columns */
+    int min[8];           /* of every 32 */
+    float d, dmin;
+} long_block;
+
+typedef void load_long_fn(long_block *w, const void *panel, size_t s, size_t row);
+
+static void load_long_scales6(long_block *w, const uint8_t scales[12][16], size_t row) {
+    for (size_t b = 0; b < 8; b++) {
+        scale6(&w->scale[2 * b], &w->min[b], scales, b, row);
+        w->scale[2 * b + 1] = w->scale[2 * b];
+    }
+}
+
+static void load_long_q4_k(long_block *w, const void *panel, size_t s, size_t row) {
+    const slab_q4_k *slab = (const slab_q4_k *)panel + s;
+    w->d = quant_f16_to_f32(slab->d[row]);
+    w->dmin = quant_f16_to_f32(slab->dmin[row]);
+    load_long_scales6(w, slab->scales, row);
+    for (size_t i = 0; i < 8 * BLOCK; i++) {
+        w->codes[i] = low_at(slab->low[i / BLOCK], row, i % BLOCK);
+    }
+}
+
+static void load_long_q5_k(long_block *w, const void *panel, size_t s, size_t row) {
+    const slab_q5_k *slab = (const slab_q5_k *)panel + s;
+    w->d = quant_f16_to_f32(slab->d[row]);
+    w->dmin = quant_f16_to_f32(slab->dmin[row]);
+    load_long_scales6(w, slab->scales, row);
+    for (size_t i = 0; i < 8 * BLOCK; i++) {
+        const slab_q5_k_block *block = &slab->blocks[i / BLOCK];
+        w->codes[i] = low_at(block->low, row, i % BLOCK) | high5_at(block->high, row, i % BLOCK);
+    }
+}
+
+static void load_long_q6_k(long_block *w, const void *panel, size_t s, size_t row) {
+    const slab_q6_k *slab = (const slab_q6_k *)panel + s;
+    w->d = quant_f16_to_f32(slab->d[row]);
+    for (size_t i = 0; i < 16; i++) {
+        w->scale[i] = slab->scales[i][slab_q6_k_lane((unsigned)row)];
+    }
+    for (size_t i = 0; i < 8 * BLOCK; i++) {
+        const slab_q6_k_block *block = &slab->blocks[i / BLOCK];
+        const int code = low_at(block->low, row, i % BLOCK) | high6_at(block->high, row, i % BLOCK);
+        w->codes[i] = code - 32;
+    }
+}
+
+static float add_block_long(float y, const long_block *w, const act_block_q8_256 *x, bool has_min) {
+    int32_t dots = 0, mins = 0;
+    for (size_t i = 0; i < 8 * BLOCK; i++) {
+        dots += w->scale[i / 16] * w->codes[i] * x->codes[i];
+        mins += has_min ? w->min[i / BLOCK] * x->codes[i] : 0;
+    }
+    y = fmaf((float)dots, w->d * x->scale, y);
+    return has_min ? fmaf((float)mins, -w->dmin * x->scale, y) : y;
+}
+
+static void linear_long(load_long_fn *load, bool has_min, float *y, size_t y_stride,
+                        const void *panel, const uint8_t *x, size_t x_stride_bytes, size_t m,
+                        size_t n, size_t k) {
+    long_block w = {0};
+    for (size_t j = 0; j < n; j++) {
+        for (size_t r = 0; r < m; r++) {
+            y[r * y_stride + j] = 0.0f;
+        }
+        for (size_t s = 0; s < k / ACT_LONG_LEN; s++) {
+            load(&w, panel, s, j);
+            for (size_t r = 0; r < m; r++) {
+                const act_block_q8_256 *row = (const act_block_q8_256 *)(x + r * x_stride_bytes);
+                y[r * y_stride + j] = add_block_long(y[r * y_stride + j], &w, row + s, has_min);
+            }
+        }
+    }
+}
+
+void linear_q4_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_long(load_long_q4_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q5_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_long(load_long_q5_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_q6_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_long(load_long_q6_k, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
 }
 
 static void clear(float *y, size_t y_stride, size_t m, size_t n) {

@@ -90,3 +90,65 @@ void act_residual_q8_avx512(float *r, const float *x, const void *act, size_t k)
         }
     }
 }
+
+/* Sums over 16 and over 32 of 64 codes. */
+VNNI_INLINE void sum_codes64(int16_t sums16[4], int16_t sums32[2], const int8_t *codes) {
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), vnni_load(codes));
+    __m512i fours = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+    fours = _mm512_add_epi32(fours, _mm512_shuffle_epi32(fours, 0x4e));
+    fours = _mm512_add_epi32(fours, _mm512_shuffle_epi32(fours, 0xb1));
+    const __m128i sums = _mm512_castsi512_si128(_mm512_maskz_compress_epi32(0x1111, fours));
+    const __m128i both = _mm_hadd_epi32(sums, sums);
+    _mm_storel_epi64((__m128i *)sums16, _mm_packs_epi32(sums, sums));
+    const int32_t two = _mm_cvtsi128_si32(_mm_packs_epi32(both, both));
+    memcpy(sums32, &two, sizeof(two));
+}
+
+VNNI_INLINE float long_scale(float *inverse, const float *x) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i max16 = _mm512_setzero_si512();
+    for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {
+        max16 = _mm512_max_epi32(max16, _mm512_and_si512(vnni_load(x + l), magnitude));
+    }
+    const int32_t bits = _mm512_reduce_max_epi32(max16);
+    float max;
+    memcpy(&max, &bits, sizeof(max));
+    *inverse = 0.0f;
+    if (bits >= 0x7f800000) {
+        return NAN;
+    }
+    if (max < ACT_TINY) {
+        return 0.0f;
+    }
+    *inverse = 127.0f / max;
+    return max / 127.0f;
+}
+
+void act_quantize_q8_256_avx512(void *act, const float *x, size_t k) {
+    act_block_q8_256 *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        float inverse;
+        block->scale = long_scale(&inverse, x + i);
+        memset(block->unused, 0, sizeof(block->unused));
+        const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
+        for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {
+            _mm_storeu_si128((__m128i *)(block->codes + l), codes16(x + i + l, inverse, has_codes));
+        }
+        for (size_t q = 0; q < 4; q++) {
+            sum_codes64(block->sums16 + 4 * q, block->sums32 + 2 * q, block->codes + 64 * q);
+        }
+    }
+}
+
+void act_residual_q8_256_avx512(float *r, const float *x, const void *act, size_t k) {
+    const act_block_q8_256 *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        const __m512 scale = _mm512_set1_ps(block->scale);
+        for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {
+            const __m128i codes = _mm_loadu_si128((const __m128i *)(block->codes + l));
+            const __m512 kept =
+                _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
+            _mm512_storeu_ps(r + i + l, _mm512_sub_ps(_mm512_loadu_ps(x + i + l), kept));
+        }
+    }
+}

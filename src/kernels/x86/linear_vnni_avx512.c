@@ -20,70 +20,29 @@
 
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
 
-/* The statement for r = 0 .. rows - 1; r is a constant in each copy. */
-#define TILE_ROW(rows, number, ...) \
-    {                               \
-        enum { r = (number) };      \
-        if ((number) < (rows)) {    \
-            __VA_ARGS__             \
-        }                           \
-    }
-#define TILE_EACH_ROW(rows, ...)        \
-    do {                                \
-        TILE_ROW(rows, 0, __VA_ARGS__)  \
-        TILE_ROW(rows, 1, __VA_ARGS__)  \
-        TILE_ROW(rows, 2, __VA_ARGS__)  \
-        TILE_ROW(rows, 3, __VA_ARGS__)  \
-        TILE_ROW(rows, 4, __VA_ARGS__)  \
-        TILE_ROW(rows, 5, __VA_ARGS__)  \
-        TILE_ROW(rows, 6, __VA_ARGS__)  \
-        TILE_ROW(rows, 7, __VA_ARGS__)  \
-        TILE_ROW(rows, 8, __VA_ARGS__)  \
-        TILE_ROW(rows, 9, __VA_ARGS__)  \
-        TILE_ROW(rows, 10, __VA_ARGS__) \
-        TILE_ROW(rows, 11, __VA_ARGS__) \
-    } while (0)
-#define TILE_ROWS_MAX 12
-
-/* Row r's activations: three base pointers and multiples of the stride reach all twelve. */
-typedef struct row_ptrs {
-    const uint8_t *base[3];
-    size_t stride, stride3;
-} row_ptrs;
-
-VNNI_INLINE const uint8_t *row_at(const row_ptrs *x, int r) {
-    return x->base[r / 4] + (r % 4 == 3 ? x->stride3 : (size_t)(r % 4) * x->stride);
-}
-
-VNNI_INLINE const act_block_q8 *block_at(const row_ptrs *x, int r) {
-    return (const act_block_q8 *)row_at(x, r);
-}
-
-VNNI_INLINE __m512i broadcast32(const void *p) {
-    int32_t v;
-    __builtin_memcpy(&v, p, sizeof(v));
-    return _mm512_set1_epi32(v);
+VNNI_INLINE const act_block_q8 *block_at(const vnni_rows *x, int r) {
+    return (const act_block_q8 *)vnni_row(x, r);
 }
 
 /* -middle * (sum of activations of half h). */
 VNNI_INLINE __m512i add_start(vnni_kind kind, __m512i sums, const act_block_q8 *x, int h) {
     const __m512i middle = _mm512_set1_epi16((short)(1 << kind.log2_middle));
-    return _mm512_dpwssd_epi32(sums, middle, broadcast32(x->neg_sums[h]));
+    return _mm512_dpwssd_epi32(sums, middle, vnni_broadcast32(x->neg_sums[h]));
 }
 
-VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[TILE_ROWS_MAX], const uint8_t *at,
-                           const row_ptrs *x, int group) {
+VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
+                           const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
-    TILE_EACH_ROW(rows, {
-        sums[r] = _mm512_dpbusd_epi32(sums[r], w, broadcast32(row_at(x, r) + 4 * group));
+    VNNI_EACH_ROW(rows, {
+        sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));
     });
 }
 
 /* The integer part of a block, with one scale. */
-VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[TILE_ROWS_MAX], const uint8_t *at,
-                           const row_ptrs *x) {
-    __m512i sums[TILE_ROWS_MAX];
-    TILE_EACH_ROW(rows, {
+VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
+                           const vnni_rows *x) {
+    __m512i sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_setzero_si512();
         if (kind.log2_middle != 0) {
             sums[r] = add_start(kind, sums[r], block_at(x, r), 0);
@@ -98,21 +57,21 @@ VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[TILE_ROWS_MAX],
     add_group(rows, kind, sums, at, x, 5);
     add_group(rows, kind, sums, at, x, 6);
     add_group(rows, kind, sums, at, x, 7);
-    TILE_EACH_ROW(rows, { dots[r] = _mm512_cvtepi32_ps(sums[r]); });
+    VNNI_EACH_ROW(rows, { dots[r] = _mm512_cvtepi32_ps(sums[r]); });
 }
 
 /* The same where halves have scales: products and their sum stay below 2^24, so float32 holds
  * them exactly. */
-VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[TILE_ROWS_MAX], const uint8_t *at,
-                            const row_ptrs *x, const float half_scale[2][16]) {
-    __m512i sums[TILE_ROWS_MAX];
-    TILE_EACH_ROW(rows, { sums[r] = add_start(kind, _mm512_setzero_si512(), block_at(x, r), 0); });
+VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
+                            const vnni_rows *x, const float half_scale[2][16]) {
+    __m512i sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { sums[r] = add_start(kind, _mm512_setzero_si512(), block_at(x, r), 0); });
     add_group(rows, kind, sums, at, x, 0);
     add_group(rows, kind, sums, at, x, 1);
     add_group(rows, kind, sums, at, x, 2);
     add_group(rows, kind, sums, at, x, 3);
     const __m512 first = _mm512_load_ps(half_scale[0]);
-    TILE_EACH_ROW(rows, {
+    VNNI_EACH_ROW(rows, {
         dots[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), first);
         sums[r] = add_start(kind, _mm512_setzero_si512(), block_at(x, r), 1);
     });
@@ -121,7 +80,7 @@ VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[TILE_ROWS_MAX]
     add_group(rows, kind, sums, at, x, 6);
     add_group(rows, kind, sums, at, x, 7);
     const __m512 second = _mm512_load_ps(half_scale[1]);
-    TILE_EACH_ROW(rows,
+    VNNI_EACH_ROW(rows,
                   { dots[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), second, dots[r]); });
 }
 
@@ -130,9 +89,9 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
                       size_t x_stride) {
     const int is_expanded = kind.codes == VNNI_CODES_EXPANDED;
     const uint8_t *at = is_expanded ? &c->codes[0][0][0] : c->panel;
-    row_ptrs x = {{from, from + 4 * x_stride, from + 8 * x_stride}, x_stride, 3 * x_stride};
-    __m512 v[TILE_ROWS_MAX], dots[TILE_ROWS_MAX];
-    TILE_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
+    vnni_rows x = vnni_rows_of(from, x_stride);
+    __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
         if (kind.scales == VNNI_SCALES_16) {
             dot_halves(rows, kind, dots, at, &x, c->half_scale + 2 * b);
@@ -140,21 +99,19 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
             dot_block(rows, kind, dots, at, &x);
         }
         const __m512 scale = _mm512_load_ps(c->scale[b]);
-        TILE_EACH_ROW(rows, {
+        VNNI_EACH_ROW(rows, {
             const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(block_at(&x, r)->scale));
             v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
         });
         if (vnni_has_min(kind)) {
             const __m512 min = _mm512_load_ps(c->min[b]);
-            TILE_EACH_ROW(
+            VNNI_EACH_ROW(
                 rows, { v[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(block_at(&x, r)->sum), v[r]); });
         }
-        x.base[0] += sizeof(act_block_q8);
-        x.base[1] += sizeof(act_block_q8);
-        x.base[2] += sizeof(act_block_q8);
+        vnni_rows_step(&x, sizeof(act_block_q8));
         at += is_expanded ? sizeof(c->codes[0]) : kind.block_stride;
     }
-    TILE_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
+    VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
 /* Tiles of the largest size, then what is left in smaller ones. */

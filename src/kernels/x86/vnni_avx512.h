@@ -20,13 +20,13 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "kernels/x86/rows_avx512.h"
 #include "layout/act.h"
 #include "layout/pack.h"
 #include "layout/slab.h"
 
 #define VNNI_COLS 256u
 #define VNNI_BLOCKS (VNNI_COLS / ACT_BLOCK_LEN)
-#define VNNI_INLINE static inline __attribute__((always_inline))
 
 typedef enum vnni_codes {
     VNNI_CODES_4,       /* nibbles at `at` */
@@ -93,43 +93,51 @@ VNNI_INLINE __m512 vnni_bytes_to_floats(__m128i bytes) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 
-/* d * sc and -(dmin * mn) from f16 d[16], dmin[16] and the 6-bit fields scales[12][16]. */
-VNNI_INLINE void vnni_open_scales6(vnni_kind kind, vnni_chunk *c, const uint8_t *slab) {
+/* The 6-bit scale and minimum of block b from a slab's fields scales[12][16]. */
+VNNI_INLINE void vnni_fields6(__m128i *sc, __m128i *mn, const void *scales, size_t b) {
     const __m128i low4 = _mm_set1_epi8(15), low6 = _mm_set1_epi8(63), high2 = _mm_set1_epi8(48);
+    const __m128i *fields = scales;
+    if (b < 4) {
+        *sc = _mm_and_si128(_mm_loadu_si128(fields + b), low6);
+        *mn = _mm_and_si128(_mm_loadu_si128(fields + 4 + b), low6);
+        return;
+    }
+    const __m128i lows = _mm_loadu_si128(fields + 4 + b);
+    const __m128i sc_high = _mm_srli_epi16(_mm_loadu_si128(fields + b - 4), 2);
+    const __m128i mn_high = _mm_srli_epi16(_mm_loadu_si128(fields + b), 2);
+    *sc = _mm_or_si128(_mm_and_si128(lows, low4), _mm_and_si128(sc_high, high2));
+    *mn = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(lows, 4), low4), _mm_and_si128(mn_high, high2));
+}
+
+/* d * sc and -(dmin * mn) from f16 d[16], dmin[16] and the 6-bit fields. */
+VNNI_INLINE void vnni_open_scales6(vnni_kind kind, vnni_chunk *c, const uint8_t *slab) {
     const __m512 d = vnni_load_f16(slab);
     const __m512 dmin = vnni_load_f16(slab + 32);
-    const __m128i *fields = (const __m128i *)(slab + 64);
-    for (int b = 0; b < (int)VNNI_BLOCKS; b++) {
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         __m128i sc, mn;
-        if (b < 4) {
-            sc = _mm_and_si128(_mm_loadu_si128(fields + b), low6);
-            mn = _mm_and_si128(_mm_loadu_si128(fields + 4 + b), low6);
-        } else {
-            const __m128i lows = _mm_loadu_si128(fields + 4 + b);
-            const __m128i sc_high = _mm_srli_epi16(_mm_loadu_si128(fields + b - 4), 2);
-            const __m128i mn_high = _mm_srli_epi16(_mm_loadu_si128(fields + b), 2);
-            sc = _mm_or_si128(_mm_and_si128(lows, low4), _mm_and_si128(sc_high, high2));
-            mn = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(lows, 4), low4),
-                              _mm_and_si128(mn_high, high2));
-        }
+        vnni_fields6(&sc, &mn, slab + 64, b);
         const __m512 scale = _mm512_mul_ps(d, vnni_bytes_to_floats(sc));
         const __m512 min = _mm512_mul_ps(dmin, vnni_bytes_to_floats(mn));
+        const __m512 minus = _mm512_xor_ps(min, _mm512_set1_ps(-0.0f));
         _mm512_store_ps(c->scale[b], scale);
-        _mm512_store_ps(c->min[b],
-                        vnni_centred_min(kind, scale, _mm512_xor_ps(min, _mm512_set1_ps(-0.0f))));
+        _mm512_store_ps(c->min[b], vnni_centred_min(kind, scale, minus));
     }
 }
 
-/* d and the scales of halves; slab_q6_k_lane says how rows lie. */
-VNNI_INLINE void vnni_open_scales16(vnni_chunk *c, const uint8_t *slab) {
+/* Row i of a slab's scales of halves, in the order of rows (slab_q6_k_lane). */
+VNNI_INLINE __m128i vnni_scales16(const uint8_t *slab, size_t i) {
     const __m128i *scales = (const __m128i *)(slab + offsetof(slab_q6_k, scales));
+    return _mm_shuffle_epi32(_mm_loadu_si128(scales + i), 0xd8);
+}
+
+VNNI_INLINE void vnni_open_scales16(vnni_chunk *c, const uint8_t *slab) {
     const __m512 d = vnni_load_f16(slab);
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         _mm512_store_ps(c->scale[b], d);
     }
     for (size_t i = 0; i < 2 * VNNI_BLOCKS; i++) {
-        const __m128i rows = _mm_shuffle_epi32(_mm_loadu_si128(scales + i), 0xd8);
-        _mm512_store_ps(c->half_scale[i], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(rows)));
+        const __m512i rows = _mm512_cvtepi8_epi32(vnni_scales16(slab, i));
+        _mm512_store_ps(c->half_scale[i], _mm512_cvtepi32_ps(rows));
     }
 }
 

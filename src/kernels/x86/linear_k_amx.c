@@ -1,0 +1,356 @@
+/* linear_k_amx.c - products of Q4_K, Q5_K and Q6_K where 256 activations share a scale.
+ *
+ * With one scale for 256 columns all of a slab is integers: I = sum of sc * q * x, and M = sum of
+ * mn * x. So weights times their 6- or 8-bit scales can be multiplied as two planes of bytes,
+ *
+ *   Q4_K Q5_K   sc * q = 8 * (q * (sc / 8)) + q * (sc % 8)          each at most 31 * 7
+ *   Q6_K        sc * (q - 32) = 128 * high + low                    low from -64 to 63
+ *
+ * and tiles of AMX add up 256 columns before anything leaves them. A pass is 32 rows x 16
+ * outputs: 2 tiles of x, 2 planes of weights, 4 of sums. Making the planes costs as much as 16
+ * rows' multiplications, and is shared by all rows of a chunk.
+ *
+ * Fewer than 16 rows (and what is left of more) go through vpdpbusd, a block's sum times its scale
+ * by vpmulld: the same integers. One row is bound by reading the panel.
+ */
+#include <string.h>
+
+#include "kernels/products.h"
+#include "kernels/x86/amx.h"
+#include "kernels/x86/vnni_avx512.h"
+
+typedef act_block_q8_256 x_block;
+
+typedef struct k_chunk {
+    WEFT_ALIGNED(64) float d[16];
+    float neg_dmin[16];
+    int32_t scale[16][16];      /* of 8 blocks, or of Q6_K's 16 halves */
+    int32_t scale_pairs[8][16]; /* Q6_K: those of a block as two of 16 bits */
+    int32_t min_pairs[4][16];   /* of blocks 2p, 2p + 1, 16 bits each */
+    uint8_t planes[2][64][64];  /* high and low, by group of 4 columns */
+    const uint8_t *panel;
+} k_chunk;
+
+VNNI_INLINE int is_q6(vnni_kind kind) { return kind.scales == VNNI_SCALES_16; }
+
+VNNI_INLINE __m512i pair_of(__m512i even, __m512i odd) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16));
+}
+
+VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, const uint8_t *slab) {
+    c->panel = slab + kind.codes_at;
+    _mm512_store_ps(c->d, vnni_load_f16(slab));
+    if (is_q6(kind)) {
+        for (size_t p = 0; p < 8; p++) {
+            const __m512i even = _mm512_cvtepi8_epi32(vnni_scales16(slab, 2 * p));
+            const __m512i odd = _mm512_cvtepi8_epi32(vnni_scales16(slab, 2 * p + 1));
+            _mm512_store_si512(c->scale[2 * p], even);
+            _mm512_store_si512(c->scale[2 * p + 1], odd);
+            _mm512_store_si512(c->scale_pairs[p], pair_of(even, odd));
+        }
+        return;
+    }
+    const __m512 dmin = vnni_load_f16(slab + 32);
+    _mm512_store_ps(c->neg_dmin, _mm512_xor_ps(dmin, _mm512_set1_ps(-0.0f)));
+    for (size_t p = 0; p < 4; p++) {
+        __m128i sc[2], mn[2];
+        vnni_fields6(&sc[0], &mn[0], slab + 64, 2 * p);
+        vnni_fields6(&sc[1], &mn[1], slab + 64, 2 * p + 1);
+        _mm512_store_si512(c->scale[2 * p], _mm512_cvtepu8_epi32(sc[0]));
+        _mm512_store_si512(c->scale[2 * p + 1], _mm512_cvtepu8_epi32(sc[1]));
+        _mm512_store_si512(c->min_pairs[p],
+                           pair_of(_mm512_cvtepu8_epi32(mn[0]), _mm512_cvtepu8_epi32(mn[1])));
+    }
+}
+
+/* What add_row needs of a chunk, in registers. */
+typedef struct k_factors {
+    __m512 d, neg_dmin;
+    __m512i min_pairs[4];
+} k_factors;
+
+VNNI_INLINE k_factors factors_of(const k_chunk *c) {
+    return (k_factors){
+        _mm512_load_ps(c->d),
+        _mm512_load_ps(c->neg_dmin),
+        {_mm512_load_si512(c->min_pairs[0]), _mm512_load_si512(c->min_pairs[1]),
+         _mm512_load_si512(c->min_pairs[2]), _mm512_load_si512(c->min_pairs[3])},
+    };
+}
+
+/* y += d * xs * I - dmin * xs * M, 16 outputs of a row. */
+VNNI_INLINE void add_row(vnni_kind kind, float *y, k_factors f, const x_block *x, __m512i sum) {
+    const __m512 xs = _mm512_set1_ps(x->scale);
+    __m512 v = _mm512_load_ps(y);
+    v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(f.d, xs), v);
+    if (!is_q6(kind)) {
+        __m512i mins = _mm512_setzero_si512();
+        mins = _mm512_dpwssd_epi32(mins, f.min_pairs[0], vnni_broadcast32(x->sums32));
+        mins = _mm512_dpwssd_epi32(mins, f.min_pairs[1], vnni_broadcast32(x->sums32 + 2));
+        mins = _mm512_dpwssd_epi32(mins, f.min_pairs[2], vnni_broadcast32(x->sums32 + 4));
+        mins = _mm512_dpwssd_epi32(mins, f.min_pairs[3], vnni_broadcast32(x->sums32 + 6));
+        v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(mins), _mm512_mul_ps(f.neg_dmin, xs), v);
+    }
+    _mm512_store_ps(y, v);
+}
+
+/* ---- few rows ---- */
+
+/* sums += scale * (groups from .. from + count - 1 of a block) */
+VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX],
+                            const uint8_t *at, const vnni_rows *x, int from, int count,
+                            const int32_t scale[16]) {
+    __m512i dots[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { dots[r] = _mm512_setzero_si512(); });
+#define GROUP(g)                                                                    \
+    if ((g) < count) {                                                              \
+        const __m512i w = vnni_weights(kind.codes, at, from + (g));                 \
+        VNNI_EACH_ROW(rows, {                                                       \
+            const __m512i xs = vnni_broadcast32(vnni_row(x, r) + 4 * (from + (g))); \
+            dots[r] = _mm512_dpbusd_epi32(dots[r], w, xs);                          \
+        });                                                                         \
+    }
+    GROUP(0)
+    GROUP(1)
+    GROUP(2)
+    GROUP(3)
+    GROUP(4)
+    GROUP(5)
+    GROUP(6)
+    GROUP(7)
+#undef GROUP
+    const __m512i by = _mm512_load_si512(scale);
+    VNNI_EACH_ROW(rows, { sums[r] = _mm512_add_epi32(sums[r], _mm512_mullo_epi32(dots[r], by)); });
+}
+
+VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const uint8_t *from,
+                     size_t x_stride) {
+    __m512i sums[VNNI_ROWS_MAX];
+    const vnni_rows first = vnni_rows_of(from, x_stride);
+    vnni_rows x = first;
+    VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_si512(); });
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        const uint8_t *at = c->panel + b * kind.block_stride;
+        if (is_q6(kind)) {
+            add_groups(rows, kind, sums, at, &x, 0, 4, c->scale[2 * b]);
+            add_groups(rows, kind, sums, at, &x, 4, 4, c->scale[2 * b + 1]);
+        } else {
+            add_groups(rows, kind, sums, at, &x, 0, 8, c->scale[b]);
+        }
+        vnni_rows_step(&x, ACT_BLOCK_LEN);
+    }
+    const k_factors f = factors_of(c);
+    VNNI_EACH_ROW(rows, {
+        const x_block *row = (const x_block *)vnni_row(&first, r);
+        if (is_q6(kind)) { /* q is 32 more than the code stands for */
+            __m512i more = _mm512_setzero_si512();
+            for (size_t p = 0; p < 8; p++) {
+                more = _mm512_dpwssd_epi32(more, _mm512_load_si512(c->scale_pairs[p]),
+                                           vnni_broadcast32(&row->sums16[2 * p]));
+            }
+            sums[r] = _mm512_sub_epi32(sums[r], _mm512_slli_epi32(more, 5));
+        }
+        add_row(kind, y + 16 * r, f, row, sums[r]);
+    });
+}
+
+VNNI_INLINE void few_rows(vnni_kind kind, float *y, const k_chunk *c, const uint8_t *x,
+                          size_t x_stride, size_t m) {
+#define TILES_OF(rows)                        \
+    for (; m >= (rows); m -= (rows)) {        \
+        few((rows), kind, y, c, x, x_stride); \
+        y += (size_t)(rows)*PACK_PANEL_ROWS;  \
+        x += (size_t)(rows)*x_stride;         \
+    }
+    TILES_OF(8)
+    TILES_OF(4)
+    TILES_OF(2)
+    TILES_OF(1)
+#undef TILES_OF
+}
+
+/* ---- many rows ---- */
+
+/* sc * (q - 32) of 64 codes as 128 * high + low. */
+VNNI_INLINE void split_signed(__m512i *high, __m512i *low, __m512i q, __m512i scale) {
+    const __m512i w = _mm512_sub_epi8(q, _mm512_set1_epi8(32));
+    const __m512i half = _mm512_set1_epi16(64);
+    const __m512i even = _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), scale);
+    const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(w, 8), scale);
+    const __m512i high_even = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
+    const __m512i high_odd = _mm512_srai_epi16(_mm512_add_epi16(odd, half), 7);
+    const __m512i low_even = _mm512_sub_epi16(even, _mm512_slli_epi16(high_even, 7));
+    const __m512i low_odd = _mm512_sub_epi16(odd, _mm512_slli_epi16(high_odd, 7));
+    const __mmask64 odds = 0xaaaaaaaaaaaaaaaau;
+    *high = _mm512_mask_blend_epi8(odds, high_even, _mm512_slli_epi16(high_odd, 8));
+    *low = _mm512_mask_blend_epi8(odds, low_even, _mm512_slli_epi16(low_odd, 8));
+}
+
+VNNI_INLINE void make_group(vnni_kind kind, k_chunk *c, size_t b, const uint8_t *at, int group) {
+    const __m512i q = vnni_weights(kind.codes, at, group);
+    __m512i high, low;
+    if (is_q6(kind)) {
+        const __m512i scale = _mm512_load_si512(c->scale[2 * b + (size_t)group / 4]);
+        split_signed(&high, &low, q, pair_of(scale, scale));
+    } else { /* two bytes at once: neither product reaches the next byte */
+        const __m512i scale = _mm512_load_si512(c->scale[b]);
+        const __m512i both = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));
+        high = _mm512_mullo_epi16(q, _mm512_srli_epi16(both, 3));
+        low = _mm512_mullo_epi16(q, _mm512_and_si512(both, _mm512_set1_epi16(7)));
+    }
+    _mm512_store_si512(c->planes[0][8 * b + (size_t)group], high);
+    _mm512_store_si512(c->planes[1][8 * b + (size_t)group], low);
+}
+
+VNNI_INLINE void make_planes(vnni_kind kind, k_chunk *c) {
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        const uint8_t *at = c->panel + b * kind.block_stride;
+        make_group(kind, c, b, at, 0);
+        make_group(kind, c, b, at, 1);
+        make_group(kind, c, b, at, 2);
+        make_group(kind, c, b, at, 3);
+        make_group(kind, c, b, at, 4);
+        make_group(kind, c, b, at, 5);
+        make_group(kind, c, b, at, 6);
+        make_group(kind, c, b, at, 7);
+    }
+}
+
+#define MULTIPLY(is_signed, sums, x, w) \
+    do {                                \
+        if (is_signed) {                \
+            _tile_dpbssd(sums, x, w);   \
+        } else {                        \
+            _tile_dpbsud(sums, x, w);   \
+        }                               \
+    } while (0)
+
+typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
+
+/* What a pass left to do: its rows' sums into y. */
+typedef struct k_pass {
+    tile_sums *sums; /* high and low of each 16 rows */
+    float *y;
+    const uint8_t *x;
+    size_t x_stride;
+} k_pass;
+
+/* Rows from .. from + 7 of a pass. */
+VNNI_INLINE void finish_rows(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t from) {
+    tile_sums *sums = pass->sums + from / AMX_ROWS * 2;
+    const k_factors f = factors_of(c);
+    for (size_t r = from; r < from + 8; r++) {
+        const __m512i high = _mm512_load_si512(sums[0][r % AMX_ROWS]);
+        const __m512i low = _mm512_load_si512(sums[1][r % AMX_ROWS]);
+        const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(high, is_q6(kind) ? 7 : 3), low);
+        add_row(kind, pass->y + 16 * r, f, (const x_block *)(pass->x + r * pass->x_stride), sum);
+    }
+}
+
+/* sums [4] <- x [32] . planes, finishing the pass before it on the way. */
+VNNI_INLINE void pass32(vnni_kind kind, tile_sums sums[4], const k_chunk *c, const uint8_t *x,
+                        size_t x_stride, const k_pass *before) {
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (size_t step = 0; step < 4; step++) {
+        _tile_loadd(0, x + 64 * step, x_stride);
+        _tile_loadd(2, c->planes[0][16 * step], 64);
+        MULTIPLY(is_q6(kind), 4, 0, 2);
+        _tile_loadd(3, c->planes[1][16 * step], 64);
+        MULTIPLY(is_q6(kind), 5, 0, 3);
+        _tile_loadd(1, x + 16 * x_stride + 64 * step, x_stride);
+        MULTIPLY(is_q6(kind), 6, 1, 2);
+        MULTIPLY(is_q6(kind), 7, 1, 3);
+        if (before->y != NULL) {
+            finish_rows(kind, before, c, 8 * step);
+        }
+    }
+    _tile_stored(4, sums[0], 64);
+    _tile_stored(5, sums[1], 64);
+    _tile_stored(6, sums[2], 64);
+    _tile_stored(7, sums[3], 64);
+}
+
+VNNI_INLINE void pass16(vnni_kind kind, tile_sums sums[2], const k_chunk *c, const uint8_t *x,
+                        size_t x_stride) {
+    _tile_zero(4);
+    _tile_zero(5);
+    for (size_t step = 0; step < 4; step++) {
+        _tile_loadd(0, x + 64 * step, x_stride);
+        _tile_loadd(2, c->planes[0][16 * step], 64);
+        MULTIPLY(is_q6(kind), 4, 0, 2);
+        _tile_loadd(3, c->planes[1][16 * step], 64);
+        MULTIPLY(is_q6(kind), 5, 0, 3);
+    }
+    _tile_stored(4, sums[0], 64);
+    _tile_stored(5, sums[1], 64);
+}
+
+/* m is a multiple of 16. */
+VNNI_INLINE void many_rows(vnni_kind kind, float *y, const k_chunk *c, const uint8_t *x,
+                           size_t x_stride, size_t m) {
+    WEFT_ALIGNED(64) tile_sums sums[2][4];
+    k_pass before = {.y = NULL};
+    unsigned turn = 0;
+    for (; m >= 2 * AMX_ROWS; m -= 2 * AMX_ROWS, turn ^= 1) {
+        pass32(kind, sums[turn], c, x, x_stride, &before);
+        before = (k_pass){sums[turn], y, x, x_stride};
+        y += 2 * AMX_ROWS * PACK_PANEL_ROWS;
+        x += 2 * AMX_ROWS * x_stride;
+    }
+    if (m > 0) {
+        pass16(kind, sums[turn], c, x, x_stride);
+    }
+    for (size_t r = 0; before.y != NULL && r < 2 * AMX_ROWS; r += 8) {
+        finish_rows(kind, &before, c, r);
+    }
+    if (m > 0) {
+        const k_pass last = {sums[turn], y, x, x_stride};
+        finish_rows(kind, &last, c, 0);
+        finish_rows(kind, &last, c, 8);
+    }
+}
+
+VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,
+                     const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    k_chunk c;
+    if (m >= AMX_ROWS) {
+        amx_begin(16, 64);
+    }
+    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
+        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        const size_t whole = rows / AMX_ROWS * AMX_ROWS;
+        const uint8_t *slabs = panel;
+        const uint8_t *x_chunk = x + from * x_stride;
+        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        for (size_t col = 0; col < k; col += VNNI_COLS) {
+            k_open(kind, &c, slabs);
+            slabs += kind.chunk_bytes;
+            if (whole > 0) {
+                make_planes(kind, &c);
+                amx_fetch(slabs, kind.chunk_bytes);
+                many_rows(kind, sums, &c, x_chunk, x_stride, whole);
+            }
+            few_rows(kind, sums + whole * PACK_PANEL_ROWS, &c, x_chunk + whole * x_stride, x_stride,
+                     rows - whole);
+            x_chunk += sizeof(x_block);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
+        }
+    }
+    if (m >= AMX_ROWS) {
+        amx_end();
+    }
+}
+
+#define X(NAME, name)                                                                     \
+    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x, \
+                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
+        run(vnni_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);                 \
+    }
+PRODUCTS_LONG_LIST(X)
+#undef X

@@ -1,0 +1,68 @@
+/* rows_avx512.h - up to 16 rows of activations in step, a register each.
+ */
+#ifndef WEFT_KERNELS_X86_ROWS_AVX512_H
+#define WEFT_KERNELS_X86_ROWS_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VNNI_INLINE static inline __attribute__((always_inline))
+
+/* The statement for r = 0 .. rows - 1; r is a constant in each copy. */
+#define VNNI_ROW(rows, number, ...) \
+    {                               \
+        enum { r = (number) };      \
+        if ((number) < (rows)) {    \
+            __VA_ARGS__             \
+        }                           \
+    }
+#define VNNI_EACH_ROW(rows, ...)        \
+    do {                                \
+        VNNI_ROW(rows, 0, __VA_ARGS__)  \
+        VNNI_ROW(rows, 1, __VA_ARGS__)  \
+        VNNI_ROW(rows, 2, __VA_ARGS__)  \
+        VNNI_ROW(rows, 3, __VA_ARGS__)  \
+        VNNI_ROW(rows, 4, __VA_ARGS__)  \
+        VNNI_ROW(rows, 5, __VA_ARGS__)  \
+        VNNI_ROW(rows, 6, __VA_ARGS__)  \
+        VNNI_ROW(rows, 7, __VA_ARGS__)  \
+        VNNI_ROW(rows, 8, __VA_ARGS__)  \
+        VNNI_ROW(rows, 9, __VA_ARGS__)  \
+        VNNI_ROW(rows, 10, __VA_ARGS__) \
+        VNNI_ROW(rows, 11, __VA_ARGS__) \
+        VNNI_ROW(rows, 12, __VA_ARGS__) \
+        VNNI_ROW(rows, 13, __VA_ARGS__) \
+        VNNI_ROW(rows, 14, __VA_ARGS__) \
+        VNNI_ROW(rows, 15, __VA_ARGS__) \
+    } while (0)
+#define VNNI_ROWS_MAX 16
+
+/* Row r's activations: four base pointers and multiples of the stride reach sixteen. */
+typedef struct vnni_rows {
+    const uint8_t *base[4];
+    size_t stride, stride3;
+} vnni_rows;
+
+VNNI_INLINE vnni_rows vnni_rows_of(const uint8_t *x, size_t stride) {
+    return (vnni_rows){{x, x + 4 * stride, x + 8 * stride, x + 12 * stride}, stride, 3 * stride};
+}
+
+VNNI_INLINE void vnni_rows_step(vnni_rows *x, size_t bytes) {
+    x->base[0] += bytes;
+    x->base[1] += bytes;
+    x->base[2] += bytes;
+    x->base[3] += bytes;
+}
+
+VNNI_INLINE const uint8_t *vnni_row(const vnni_rows *x, int r) {
+    return x->base[r / 4] + (r % 4 == 3 ? x->stride3 : (size_t)(r % 4) * x->stride);
+}
+
+VNNI_INLINE __m512i vnni_broadcast32(const void *p) {
+    int32_t v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return _mm512_set1_epi32(v);
+}
+
+#endif /* WEFT_KERNELS_X86_ROWS_AVX512_H */
