@@ -14,6 +14,7 @@ static void init_ref(kernels_cpu *k);
 
 #if defined(__x86_64__)
 #include "kernels/x86/kernels_avx2.h"
+#include "kernels/x86/kernels_avx512.h"
 
 static void init_x86(kernels_cpu *k, uint32_t flags);
 #endif
@@ -72,5 +73,13 @@ static void init_x86(kernels_cpu *k, uint32_t flags) {
     k->softcap = softcap_f32_avx2;
     k->rope[ROPE_HALVES] = rope_halves_f32_avx2;
     k->rope[ROPE_PAIRS] = rope_pairs_f32_avx2;
+    if ((flags & CPU_AVX512) == 0) {
+        return;
+    }
+    k->attention[WEFT_DTYPE_F32] = attention_f32_avx512;
+    k->attention[WEFT_DTYPE_F16] = attention_f16_avx512;
+    k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_avx512;
+    k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_avx512;
+    k->attention_merge = attention_merge_f32_avx512;
 }
 #endif

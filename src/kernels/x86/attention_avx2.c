@@ -32,17 +32,6 @@
 #include "kernels/x86/attention_tile_avx2.h"
 #include "kernels/x86/kernels_avx2.h"
 
-static void attend(const attention_args *a, weft_dtype dtype);
-static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t n);
-static void tile_part(tile *t, uint32_t part);
-static bool tile_enter_block(tile *t, uint32_t block);
-static void tile_scores(tile *t, uint32_t block);
-static void tile_values(tile *t, uint32_t block);
-static void query_softmax(query *q, const attention_args *a);
-static void query_finish_part(query *q, size_t v_dim);
-static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
-                         size_t v_dim);
-static void finish(float *out, float m, float l, const float *sink, size_t v_dim);
 static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_bytes, size_t dim);
 
 static bool is_tuned(const attention_args *a) { return a->k_dim % 8 == 0 && a->v_dim % 8 == 0; }
@@ -72,115 +61,7 @@ void attention_merge_f32_avx2(const attention_args *a, const float *partials, ui
         attention_merge_f32_ref(a, partials, n_parts);
         return;
     }
-    const size_t record_len = (size_t)a->v_dim + 2;
-    const size_t n_queries = (size_t)a->n_rows * a->n_heads;
-    for (size_t i = 0; i < n_queries; i++) {
-        const size_t row = i / a->n_heads, head = i % a->n_heads;
-        float *out = a->out + row * a->out_stride + head * a->v_dim;
-        float m = -INFINITY, l = 0.0f;
-        for (uint32_t part = 0; part < n_parts; part++) {
-            const float *record = partials + (part * n_queries + i) * record_len;
-            merge_record(&m, &l, out, record[0], record[1], record + 2, a->v_dim);
-        }
-        finish(out, m, l, a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
-    }
-}
-
-static void attend(const attention_args *a, weft_dtype dtype) {
-    tile t;
-    t.a = a;
-    t.dtype = dtype;
-    const uint32_t n_queries = a->n_rows * a->n_heads;
-    const uint32_t fit = ACC_FLOATS / a->v_dim / GROUP * GROUP;
-    const uint32_t n_tile = fit < TILE ? fit : TILE;
-    for (uint32_t first = 0; first < n_queries; first += n_tile) {
-        tile_init(&t, a, first, n_queries - first < n_tile ? n_queries - first : n_tile);
-        if (a->partial != NULL) {
-            tile_part(&t, a->part);
-            for (uint32_t i = 0; i < t.n_queries; i++) {
-                const query *q = &t.queries[i];
-                float *record = a->partial + (size_t)(first + i) * (a->v_dim + 2);
-                record[0] = q->m;
-                record[1] = q->l;
-                memcpy(record + 2, q->acc, a->v_dim * sizeof(float));
-            }
-            continue;
-        }
-        uint32_t begin = t.end;
-        for (uint32_t i = 0; i < t.n_queries; i++) {
-            begin = t.queries[i].begin < begin ? t.queries[i].begin : begin;
-        }
-        const uint32_t part_last = (t.end - 1) / KERNEL_ATTN_SPLIT;
-        for (uint32_t part = begin / KERNEL_ATTN_SPLIT; part <= part_last; part++) {
-            tile_part(&t, part);
-            for (uint32_t i = 0; i < t.n_queries; i++) {
-                query_finish_part(&t.queries[i], a->v_dim);
-            }
-        }
-        for (uint32_t i = 0; i < t.n_queries; i++) {
-            const query *q = &t.queries[i];
-            finish(q->out, q->sum_m, q->sum_l,
-                   a->sinks != NULL ? &a->sinks[(first + i) % a->n_heads] : NULL, a->v_dim);
-        }
-    }
-}
-
-static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t n) {
-    t->n_queries = n;
-    t->end = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const size_t row = (first + i) / a->n_heads, head = (first + i) % a->n_heads;
-        t->queries[i] = (query){
-            .q = a->q + row * a->q_stride + head * a->k_dim,
-            .out = a->out + row * a->out_stride + head * a->v_dim,
-            .acc = t->acc + (size_t)i * a->v_dim,
-            .sum_m = -INFINITY,
-            .begin = a->kv_begin[row],
-            .end = a->kv_end[row],
-        };
-        t->end = a->kv_end[row] > t->end ? a->kv_end[row] : t->end;
-    }
-}
-
-/* Leaves m, l and acc of one part in every query. */
-static void tile_part(tile *t, uint32_t part) {
-    const uint32_t blocks = KERNEL_ATTN_SPLIT / BLOCK;
-    memset(t->acc, 0, (size_t)t->n_queries * t->a->v_dim * sizeof(float));
-    for (uint32_t i = 0; i < t->n_queries; i++) {
-        t->queries[i].m = -INFINITY;
-        t->queries[i].l = 0.0f;
-    }
-    for (uint32_t block = part * blocks; block < (part + 1) * blocks; block++) {
-        if (!tile_enter_block(t, block)) {
-            continue;
-        }
-        tile_scores(t, block);
-        for (uint32_t i = 0; i < t->n_active; i++) {
-            query_softmax(t->active[i], t->a);
-        }
-        tile_values(t, block);
-    }
-}
-
-/* Finds who sees the block and how much of it. False when nobody does. */
-static bool tile_enter_block(tile *t, uint32_t block) {
-    const uint32_t from = block * BLOCK, to = from + BLOCK;
-    t->n_active = 0;
-    t->lo = BLOCK;
-    t->hi = 0;
-    for (uint32_t i = 0; i < t->n_queries; i++) {
-        query *q = &t->queries[i];
-        if (q->begin >= to || q->end <= from) {
-            continue;
-        }
-        q->lo = q->begin > from ? q->begin - from : 0;
-        q->hi = q->end < to ? q->end - from : BLOCK;
-        q->scores = t->scores[t->n_active];
-        t->lo = q->lo < t->lo ? q->lo : t->lo;
-        t->hi = q->hi > t->hi ? q->hi : t->hi;
-        t->active[t->n_active++] = q;
-    }
-    return t->n_active > 0;
+    merge_parts(a, partials, n_parts);
 }
 
 static void tile_scores(tile *t, uint32_t block) {
@@ -210,7 +91,6 @@ static void query_mask(query *q, float softcap) {
     }
 }
 
-/* Scores of the block to weights; m and l move on and acc is rescaled. */
 static void query_softmax(query *q, const attention_args *a) {
     if (q->lo > 0 || q->hi < BLOCK || a->softcap != 0.0f) {
         query_mask(q, a->softcap);
@@ -252,11 +132,6 @@ static void tile_values(tile *t, uint32_t block) {
     }
 }
 
-static void query_finish_part(query *q, size_t v_dim) {
-    merge_record(&q->sum_m, &q->sum_l, q->out, q->m, q->l, q->acc, v_dim);
-}
-
-/* (sum_m, sum_l, sum) becomes itself merged with (m, l, acc); either may be empty (l = 0). */
 static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
                          size_t v_dim) {
     if (l == 0.0f) {
@@ -341,18 +216,9 @@ static void convert_q4_0(float *dst, const uint8_t *src, size_t n) {
 }
 
 /* Points pages at the block's K or V, converted to floats where that pays, and says what the rows
- * hold. Only pages of which a position is seen are looked up. Positions go in fours; the fourth of
- * a seen one is in the same page. */
+ * hold. Positions go in fours; the fourth of a seen one is in the same page. */
 static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_bytes, size_t dim) {
-    const uint32_t page_last = (t->end - 1) / PAGE_TOKENS;
-    const uint32_t *table = t->a->pages + block * BLOCK_PAGES;
-    for (uint32_t i = t->lo / PAGE_TOKENS; i * PAGE_TOKENS < t->hi; i++) {
-        const bool has_next = (block + 1) * BLOCK_PAGES + i <= page_last;
-        const size_t next = table[has_next ? i + BLOCK_PAGES : i];
-        t->pages[i] = base + (size_t)table[i] * t->a->page_stride_bytes;
-        t->ahead[i] = base + next * t->a->page_stride_bytes;
-    }
-    t->row_bytes = t->ahead_bytes = row_bytes;
+    find_pages(t, block, base, row_bytes);
     t->is_direct =
         t->dtype == WEFT_DTYPE_F32 || (t->dtype == WEFT_DTYPE_F16 && t->n_active <= DIRECT_MAX);
     if (t->is_direct) {

@@ -7,51 +7,19 @@
 #ifndef WEFT_KERNELS_X86_ATTENTION_TILE_AVX2_H
 #define WEFT_KERNELS_X86_ATTENTION_TILE_AVX2_H
 
-#include <stdbool.h>
-
-#include "kernels/kernels.h"
 #include "kernels/x86/vecmath_avx2.h"
 
-#define BLOCK KERNEL_ATTN_BLOCK
-#define BLOCK_PAGES (KERNEL_ATTN_BLOCK / PAGE_TOKENS)
-#define GROUP 3u           /* queries that share registers */
-#define TILE (20u * GROUP) /* queries that share a converted block */
-#define ACC_FLOATS 16384u
+#define ATTENTION_LANES 8u
+#define ATTENTION_GROUP 3u
+#define ATTENTION_TILE (20u * ATTENTION_GROUP)
+#define ATTENTION_ACC_FLOATS 16384u
+#include "kernels/x86/attention_walk.h"
+
+#define GROUP ATTENTION_GROUP
 #define DIRECT_MAX 32u /* at most this many queries read F16 pages directly */
-#define PAD_FLOATS 16u
 
 /* What score and value loops read: a cache row in place, or a converted one. */
 typedef enum cell { CELL_F32, CELL_F16 } cell;
-
-/* One row and head on its way through the context. */
-typedef struct query {
-    const float *q;      /* [k_dim] */
-    float *acc;          /* [v_dim], of the current part */
-    float m, l;          /* of the current part; l is 0 before its first position */
-    float sum_m, sum_l;  /* of the parts merged so far, whose accumulator is in out */
-    float *out;          /* [v_dim] */
-    uint32_t begin, end; /* positions it sees */
-    uint32_t lo, hi;     /* those of the current block, relative to it */
-    float *scores;       /* [BLOCK], of the current block; then the weights */
-} query;
-
-typedef struct tile {
-    const attention_args *a;
-    weft_dtype dtype;
-    uint32_t n_queries, n_active; /* active: sees some position of the current block */
-    uint32_t end;                 /* positions below it are seen by some query */
-    query queries[TILE];
-    query *active[TILE];
-    bool is_direct;  /* rows are in the pages, not converted */
-    uint32_t lo, hi; /* positions of the block that some active query sees */
-    /* K or V of the block: position p is at pages[p / 16] + p % 16 * row_bytes. ahead is where the
-     * next block's lie, to be fetched early, with rows of ahead_bytes. */
-    const uint8_t *pages[BLOCK_PAGES], *ahead[BLOCK_PAGES];
-    size_t row_bytes, ahead_bytes;
-    _Alignas(32) float scores[TILE][BLOCK];
-    _Alignas(32) float acc[ACC_FLOATS];
-    _Alignas(64) float block[BLOCK * (KERNEL_HEAD_DIM_MAX + PAD_FLOATS)];
-} tile;
 
 INLINE_AVX2 __m256 load_cell(const uint8_t *row, size_t i, cell c) {
     if (c == CELL_F16) {
@@ -73,10 +41,6 @@ INLINE_AVX2 __m128 sum_four(__m256 a, __m256 b, __m256 c, __m256 d) {
  * its few chains, so four are two and two. */
 INLINE_AVX2 uint32_t group_size(uint32_t left) {
     return left == GROUP + 1 ? 2 : left < GROUP ? left : GROUP;
-}
-
-INLINE_AVX2 const uint8_t *row_in(const uint8_t *const *pages, uint32_t p, size_t row_bytes) {
-    return pages[p / PAGE_TOKENS] + p % PAGE_TOKENS * row_bytes;
 }
 
 /* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
