@@ -105,6 +105,19 @@ typedef void kv_store_fn(void *dst, const float *src, size_t n);
 
 /* y = x / sqrt(mean(x^2) + eps) * w; w may be NULL (all ones). y may be x. */
 typedef void rmsnorm_fn(float *y, const float *x, const float *w, size_t n, float eps);
+/* x += r, then y = rmsnorm of x: the bits of add and rmsnorm, one pass less. */
+typedef void add_rmsnorm_fn(float *y, float *x, const float *r, const float *w, size_t n,
+                            float eps);
+/* y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * w + b; b may be NULL. y may be x. */
+typedef void layernorm_fn(float *y, const float *x, const float *w, const float *b, size_t n,
+                          float eps);
+/* y[i] = e^(x[i] - max(x)) / sum of those; y may be x. n is at least 1. */
+typedef void softmax_fn(float *y, const float *x, size_t n);
+/* index [k] <- where the k largest of x [n] are, largest first; of equals the first comes first.
+ * 1 <= k <= n < 2^31. A NaN is not larger than anything: the indices are different in any case. */
+typedef void topk_fn(uint32_t *index, const float *x, size_t n, size_t k);
+/* y[i] += x[i] * s: two roundings. */
+typedef void mul_add_fn(float *y, const float *x, float s, size_t n);
 /* y[i] += x[i] */
 typedef void add_fn(float *y, const float *x, size_t n);
 /* y[i] = x[i] * s; y may be x */
@@ -129,7 +142,14 @@ typedef enum rope_pairing {
 typedef void rope_fn(float *x, size_t n_heads, size_t head_stride, const float *cos_sin,
                      size_t n_freqs);
 
-typedef enum act_kind { ACT_KIND_SILU, ACT_KIND_GELU_TANH, ACT_KIND_COUNT } act_kind;
+typedef enum act_kind {
+    ACT_KIND_SILU,       /* g sigmoid(g) */
+    ACT_KIND_GELU_TANH,  /* g / 2 (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3))) */
+    ACT_KIND_GELU_ERF,   /* g / 2 (1 + erf(g / sqrt(2))) */
+    ACT_KIND_GELU_QUICK, /* g sigmoid(1.702 g) */
+    ACT_KIND_SIGMOID,
+    ACT_KIND_COUNT
+} act_kind;
 
 typedef struct kernels_cpu {
     pack_panel_fn *pack_panel[WEFT_DTYPE_COUNT]; /* NULL exactly where !pack_is_supported */
@@ -142,6 +162,11 @@ typedef struct kernels_cpu {
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
     rmsnorm_fn *rmsnorm;
+    add_rmsnorm_fn *add_rmsnorm;
+    layernorm_fn *layernorm;
+    softmax_fn *softmax;
+    topk_fn *topk;
+    mul_add_fn *mul_add;
     add_fn *add;
     scale_fn *scale;
     act_mul_fn *act_mul[ACT_KIND_COUNT];

@@ -17,6 +17,7 @@ static void init_ref(kernels_cpu *k);
 #include "kernels/x86/kernels_avx512.h"
 
 static void init_x86(kernels_cpu *k, uint32_t flags);
+static void init_avx512(kernels_cpu *k);
 #endif
 
 void kernels_cpu_init(kernels_cpu *k, uint32_t cpu_flags) {
@@ -42,10 +43,18 @@ static void init_ref(kernels_cpu *k) {
     k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_ref;
     k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_ref;
     k->rmsnorm = rmsnorm_f32_ref;
+    k->add_rmsnorm = add_rmsnorm_f32_ref;
+    k->layernorm = layernorm_f32_ref;
+    k->softmax = softmax_f32_ref;
+    k->topk = topk_f32_ref;
+    k->mul_add = mul_add_f32_ref;
     k->add = add_f32_ref;
     k->scale = scale_f32_ref;
     k->act_mul[ACT_KIND_SILU] = silu_mul_f32_ref;
     k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_ref;
+    k->act_mul[ACT_KIND_GELU_ERF] = gelu_erf_mul_f32_ref;
+    k->act_mul[ACT_KIND_GELU_QUICK] = gelu_quick_mul_f32_ref;
+    k->act_mul[ACT_KIND_SIGMOID] = sigmoid_mul_f32_ref;
     k->softcap = softcap_f32_ref;
     k->rope_table = rope_table_f32_ref;
     k->rope[ROPE_HALVES] = rope_halves_f32_ref;
@@ -66,20 +75,47 @@ static void init_x86(kernels_cpu *k, uint32_t flags) {
     k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_avx2;
     k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_avx2;
     k->rmsnorm = rmsnorm_f32_avx2;
+    k->add_rmsnorm = add_rmsnorm_f32_avx2;
+    k->layernorm = layernorm_f32_avx2;
+    k->softmax = softmax_f32_avx2;
+    k->topk = topk_f32_avx2;
+    k->mul_add = mul_add_f32_avx2;
     k->add = add_f32_avx2;
     k->scale = scale_f32_avx2;
     k->act_mul[ACT_KIND_SILU] = silu_mul_f32_avx2;
     k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_avx2;
+    k->act_mul[ACT_KIND_GELU_ERF] = gelu_erf_mul_f32_avx2;
+    k->act_mul[ACT_KIND_GELU_QUICK] = gelu_quick_mul_f32_avx2;
+    k->act_mul[ACT_KIND_SIGMOID] = sigmoid_mul_f32_avx2;
     k->softcap = softcap_f32_avx2;
     k->rope[ROPE_HALVES] = rope_halves_f32_avx2;
     k->rope[ROPE_PAIRS] = rope_pairs_f32_avx2;
-    if ((flags & CPU_AVX512) == 0) {
-        return;
+    if ((flags & CPU_AVX512) != 0) {
+        init_avx512(k);
     }
+}
+
+static void init_avx512(kernels_cpu *k) {
     k->attention[WEFT_DTYPE_F32] = attention_f32_avx512;
     k->attention[WEFT_DTYPE_F16] = attention_f16_avx512;
     k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_avx512;
     k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_avx512;
     k->attention_merge = attention_merge_f32_avx512;
+    k->rmsnorm = rmsnorm_f32_avx512;
+    k->add_rmsnorm = add_rmsnorm_f32_avx512;
+    k->layernorm = layernorm_f32_avx512;
+    k->softmax = softmax_f32_avx512;
+    k->topk = topk_f32_avx512;
+    k->mul_add = mul_add_f32_avx512;
+    k->add = add_f32_avx512;
+    k->scale = scale_f32_avx512;
+    k->act_mul[ACT_KIND_SILU] = silu_mul_f32_avx512;
+    k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_avx512;
+    k->act_mul[ACT_KIND_GELU_ERF] = gelu_erf_mul_f32_avx512;
+    k->act_mul[ACT_KIND_GELU_QUICK] = gelu_quick_mul_f32_avx512;
+    k->act_mul[ACT_KIND_SIGMOID] = sigmoid_mul_f32_avx512;
+    k->softcap = softcap_f32_avx512;
+    k->rope[ROPE_HALVES] = rope_halves_f32_avx512;
+    k->rope[ROPE_PAIRS] = rope_pairs_f32_avx512;
 }
 #endif

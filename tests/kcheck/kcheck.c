@@ -68,6 +68,8 @@ static const member members[] = {
     MEMBER(act_quantize), MEMBER(act_residual), MEMBER(attention),  MEMBER(attention_merge),
     MEMBER(kv_store),     MEMBER(rmsnorm),      MEMBER(add),        MEMBER(scale),
     MEMBER(act_mul),      MEMBER(softcap),      MEMBER(rope_table), MEMBER(rope),
+    MEMBER(add_rmsnorm),  MEMBER(layernorm),    MEMBER(softmax),    MEMBER(topk),
+    MEMBER(mul_add),
 };
 
 static bool parse_options(kcheck *kc, int argc, char **argv);

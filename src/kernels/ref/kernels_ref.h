@@ -9,10 +9,18 @@
 #include "kernels/kernels.h"
 
 rmsnorm_fn rmsnorm_f32_ref;
+add_rmsnorm_fn add_rmsnorm_f32_ref;
+layernorm_fn layernorm_f32_ref;
+softmax_fn softmax_f32_ref;
+topk_fn topk_f32_ref;
+mul_add_fn mul_add_f32_ref;
 add_fn add_f32_ref;
 scale_fn scale_f32_ref;
 act_mul_fn silu_mul_f32_ref;
 act_mul_fn gelu_tanh_mul_f32_ref;
+act_mul_fn gelu_erf_mul_f32_ref;
+act_mul_fn gelu_quick_mul_f32_ref;
+act_mul_fn sigmoid_mul_f32_ref;
 softcap_fn softcap_f32_ref;
 
 rope_table_fn rope_table_f32_ref;

@@ -8,10 +8,18 @@
 #include "kernels/kernels.h"
 
 rmsnorm_fn rmsnorm_f32_avx2;
+add_rmsnorm_fn add_rmsnorm_f32_avx2;
+layernorm_fn layernorm_f32_avx2;
+softmax_fn softmax_f32_avx2;
+topk_fn topk_f32_avx2;
+mul_add_fn mul_add_f32_avx2;
 add_fn add_f32_avx2;
 scale_fn scale_f32_avx2;
 act_mul_fn silu_mul_f32_avx2;
 act_mul_fn gelu_tanh_mul_f32_avx2;
+act_mul_fn gelu_erf_mul_f32_avx2;
+act_mul_fn gelu_quick_mul_f32_avx2;
+act_mul_fn sigmoid_mul_f32_avx2;
 softcap_fn softcap_f32_avx2;
 
 rope_fn rope_halves_f32_avx2;
