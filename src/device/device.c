@@ -37,6 +37,22 @@ device_weight device_pack(device *d, void *dst, tensor src) {
     return (device_weight){.data = dst, .rows = src.rows, .cols = src.cols, .dtype = src.dtype};
 }
 
+device_stack device_pack_stack(device *d, void *dst, const tensor *first, uint32_t n) {
+    tensor src = *first;
+    device_stack s = {.w = device_pack(d, dst, src), .n = n};
+    for (uint32_t i = 1; i < n; i++) {
+        src.data = (char *)src.data + src.rows * src.stride_bytes;
+        (void)device_pack(d, device_stack_at(&s, i).data, src);
+    }
+    return s;
+}
+
+device_weight device_stack_at(const device_stack *s, uint32_t i) {
+    device_weight w = s->w;
+    w.data = (char *)w.data + i * pack_weight_bytes(w.dtype, w.rows, w.cols);
+    return w;
+}
+
 void device_unpack(device *d, void *dst, device_weight w) { d->ops->unpack(d, dst, w); }
 
 void device_write(device *d, tensor dst, const void *src) { d->ops->write(d, dst, src); }

@@ -22,6 +22,7 @@
 #include "base/status.h"
 #include "device/batch.h"
 #include "kernels/kernels.h"
+#include "layout/experts.h"
 #include "tensor/tensor.h"
 
 typedef struct device device;
@@ -33,6 +34,13 @@ typedef struct device_weight {
     weft_dtype dtype;
     bool is_precise; /* its input has heavy tails: products read it in two 8-bit halves */
 } device_weight;
+
+/* n matrices of one shape, each laid out like a device_weight, one after another: the same part of
+ * every expert of a layer. */
+typedef struct device_stack {
+    device_weight w; /* the first */
+    uint32_t n;
+} device_stack;
 
 /* Keys and values of one layer in the page pool of its group.
  *
@@ -94,6 +102,16 @@ typedef struct op_act_mul {
     tensor y, gate, up;
     act_kind kind;
 } op_act_mul;
+
+/* y [T][cols] <- for each row, the sum over its experts, in rank order, of weight x
+ * down(act(gate(x)) * up(x)). Which and how much, routing makes of logits [T][n_experts]. */
+typedef struct op_experts {
+    tensor y, x, logits;
+    tensor bias; /* [1][n_experts] F32, added for selection; data NULL without */
+    expert_routing routing;
+    device_stack gate, up, down;
+    act_kind kind;
+} op_experts;
 
 /* cos_sin [T][2 * n_freqs] <- angles of every row's position. inv_freq is [1][n_freqs] F32. axis
  * says which axis of the position each frequency follows; NULL = axis 0. */
@@ -158,6 +176,7 @@ typedef struct device_ops {
     void (*scale)(device *d, const op_scale *op);
     void (*softcap)(device *d, const op_softcap *op);
     void (*act_mul)(device *d, const op_act_mul *op);
+    void (*experts)(device *d, const op_experts *op);
     void (*rope_table)(device *d, const op_rope_table *op);
     void (*rope)(device *d, const op_rope *op);
     void (*kv_store)(device *d, const op_kv_store *op);
@@ -182,6 +201,12 @@ weft_status device_reserve(device *d, size_t bytes, weft_error *err) WEFT_NODISC
 /* Lays src (host, file layout, a supported format) out at dst, which has pack_weight_bytes, on all
  * threads, and returns the handle. Done when it returns. */
 device_weight device_pack(device *d, void *dst, tensor src);
+
+/* The same for n matrices, one after another: dst has n times that. */
+device_stack device_pack_stack(device *d, void *dst, const tensor *first, uint32_t n);
+
+/* One matrix of a stack. */
+device_weight device_stack_at(const device_stack *s, uint32_t i);
 
 /* The file's own rows come back: dst has rows * dtype_row_bytes. Done when it returns. */
 void device_unpack(device *d, void *dst, device_weight w);

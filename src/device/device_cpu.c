@@ -11,7 +11,7 @@
  * Loops go chunk of rows, then panel: a chunk of quantised rows stays in the second-level cache
  * while panels stream past it.
  *
- * device_cpu_attention.c holds the cache operations.
+ * device_cpu_attention.c holds the cache operations, device_cpu_experts.c the experts.
  */
 #include "device/device_cpu.h"
 
@@ -66,6 +66,7 @@ static const device_ops cpu_ops = {
     .scale = scale,
     .softcap = softcap,
     .act_mul = act_mul,
+    .experts = device_cpu_experts,
     .rope_table = rope_table,
     .rope = rope,
     .kv_store = device_cpu_kv_store,
@@ -190,12 +191,10 @@ static void poison(device *dev, void *p, size_t bytes) {
 
 /* ---- loops over rows ---- */
 
-typedef void rows_fn(const device_cpu *d, const void *op, uint32_t from, uint32_t to);
-
 typedef struct rows_job {
     const device_cpu *d;
     const void *op;
-    rows_fn *fn;
+    device_cpu_rows_fn *fn;
     uint32_t n_rows, rows_per_task;
 } rows_job;
 
@@ -207,8 +206,8 @@ static void rows_task(void *arg, uint32_t task, uint32_t thread) {
     job->fn(job->d, job->op, from, to < job->n_rows ? to : job->n_rows);
 }
 
-/* Runs fn over [0, n_rows), in parallel when the elements are worth it. */
-static void run_rows(device_cpu *d, rows_fn *fn, const void *op, uint32_t n_rows, uint32_t n_cols) {
+void device_cpu_run_rows(device_cpu *d, device_cpu_rows_fn *fn, const void *op, uint32_t n_rows,
+                         uint32_t n_cols) {
     const uint32_t n_threads = pool_threads(d->pool);
     if (n_threads == 1 || n_rows < 2 || (uint64_t)n_rows * n_cols <= INLINE_ELEMENTS_MAX) {
         fn(d, op, 0, n_rows);
@@ -243,16 +242,20 @@ static void quantise_halves(const device_cpu *d, act_form form, char *high, char
     }
 }
 
+static void quantise_row(const device_cpu *d, const act_job *job, char *out, const float *x,
+                         uint32_t n) {
+    if (job->is_precise) {
+        quantise_halves(d, job->form, out, out + job->row_bytes / 2, x, n);
+    } else {
+        d->kernels.act_quantize[job->form](out, x, n);
+    }
+}
+
 static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
     const act_job *job = op;
     for (uint32_t r = from; r < to; r++) {
-        char *out = job->out + r * job->row_bytes;
-        const float *x = device_cpu_row(job->x, r);
-        if (job->is_precise) {
-            quantise_halves(d, job->form, out, out + job->row_bytes / 2, x, job->x->cols);
-        } else {
-            d->kernels.act_quantize[job->form](out, x, job->x->cols);
-        }
+        quantise_row(d, job, job->out + r * job->row_bytes, device_cpu_row(job->x, r),
+                     job->x->cols);
     }
 }
 
@@ -271,6 +274,25 @@ static uint32_t input_of(const device_cpu *d, const device_weight *w) {
     return has_8_bits && w->is_precise ? INPUT_PRECISE + form : form;
 }
 
+static act_job job_of(const device_cpu *d, const device_weight *w) {
+    const uint32_t input = input_of(d, w);
+    const bool is_precise = input >= INPUT_PRECISE;
+    const act_form form = (act_form)(is_precise ? input - INPUT_PRECISE : input);
+    return (act_job){.form = form,
+                     .is_precise = is_precise,
+                     .row_bytes = act_row_bytes(form, w->cols) * (is_precise ? 2 : 1)};
+}
+
+size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w) {
+    return job_of(d, w).row_bytes;
+}
+
+void device_cpu_quantise(const device_cpu *d, const device_weight *w, char *record,
+                         const float *x) {
+    const act_job job = job_of(d, w);
+    quantise_row(d, &job, record, x, w->cols);
+}
+
 /* The input rows in each form that op's weights read. */
 static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inputs[INPUT_COUNT]) {
     size_t used = 0;
@@ -280,13 +302,12 @@ static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inp
         if (inputs[input].data != NULL) {
             continue;
         }
-        const bool is_precise = input >= INPUT_PRECISE;
-        const act_form form = (act_form)(is_precise ? input - INPUT_PRECISE : input);
-        act_job job = {&op->x, form, is_precise, d->workspace + used,
-                       act_row_bytes(form, op->x.cols) * (is_precise ? 2 : 1)};
+        act_job job = job_of(d, &op->w[i]);
+        job.x = &op->x;
+        job.out = d->workspace + used;
         used += op->x.rows * job.row_bytes;
         WEFT_ASSERT(used <= d->workspace_bytes);
-        run_rows(d, act_rows, &job, op->x.rows, op->x.cols);
+        device_cpu_run_rows(d, act_rows, &job, op->x.rows, op->x.cols);
         inputs[input] = (linear_input){job.out, job.row_bytes};
     }
 }
@@ -314,19 +335,30 @@ static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t
 
 /* One panel times precise rows: both halves of a row go through the kernel as two rows, which share
  * the weights it loads, and are added. */
-static void multiply_halves(linear_fn *product, const tensor *y, uint32_t row, uint32_t n_rows,
-                            uint32_t col, uint32_t n_cols, const char *panel,
-                            const linear_input *in, uint32_t k) {
+static void multiply_halves(linear_fn *product, const void *panel, const char *x, size_t x_bytes,
+                            uint32_t n_rows, float *y, size_t y_stride, uint32_t n_cols,
+                            uint32_t k) {
     float halves[2 * ROWS_CHUNK * PACK_PANEL_ROWS];
-    product(halves, PACK_PANEL_ROWS, panel, in->data + row * in->row_bytes, in->row_bytes / 2,
-            2 * n_rows, n_cols, k);
+    product(halves, PACK_PANEL_ROWS, panel, x, x_bytes / 2, 2 * (size_t)n_rows, n_cols, k);
     for (uint32_t r = 0; r < n_rows; r++) {
         const float *high = halves + (size_t)2 * r * PACK_PANEL_ROWS;
         const float *low = high + PACK_PANEL_ROWS;
-        float *out = device_cpu_row(y, row + r) + col;
+        float *out = y + r * y_stride;
         for (uint32_t j = 0; j < n_cols; j++) {
             out[j] = high[j] + low[j];
         }
+    }
+}
+
+void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel, const char *x,
+                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride) {
+    linear_fn *product = d->kernels.linear[w->dtype];
+    const char *data = (const char *)w->data + panel * pack_panel_bytes(w->dtype, w->cols);
+    const uint32_t n = panel_rows(w->rows, panel);
+    if (input_of(d, w) >= INPUT_PRECISE) {
+        multiply_halves(product, data, x, x_bytes, n_rows, y, y_stride, n, w->cols);
+    } else {
+        product(y, y_stride, data, x, x_bytes, n_rows, n, w->cols);
     }
 }
 
@@ -344,25 +376,16 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     }
     const device_weight *w = &op->w[i];
     const tensor *y = &op->y[i];
-    const uint32_t input = input_of(job->d, w);
-    const linear_input *in = &job->inputs[input];
-    const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
+    const linear_input *in = &job->inputs[input_of(job->d, w)];
     const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);
     const uint32_t from = t * job->panels_per_task;
     const uint32_t end = from + job->panels_per_task;
-    linear_fn *product = job->d->kernels.linear[w->dtype];
     for (uint32_t p = from; p < (end < n_panels ? end : n_panels); p++) {
-        const uint32_t n = panel_rows(w->rows, p);
         const uint32_t col = p * PACK_PANEL_ROWS;
-        const char *panel = (const char *)w->data + p * panel_bytes;
-        if (input >= INPUT_PRECISE) {
-            multiply_halves(product, y, row, n_rows, col, n, panel, in, w->cols);
-        } else {
-            product(device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float), panel,
-                    in->data + row * in->row_bytes, in->row_bytes, n_rows, n, w->cols);
-        }
+        device_cpu_multiply(job->d, w, p, in->data + row * in->row_bytes, in->row_bytes, n_rows,
+                            device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
         if (op->bias[i].data != NULL) {
-            add_bias(y, &op->bias[i], row, n_rows, col, n);
+            add_bias(y, &op->bias[i], row, n_rows, col, panel_rows(w->rows, p));
         }
     }
 }
@@ -424,7 +447,7 @@ static void embed_rows(const device_cpu *d, const void *arg, uint32_t from, uint
 }
 
 static void embed(device *dev, const op_embed *op) {
-    run_rows(device_cpu_of(dev), embed_rows, op, op->y.rows, op->y.cols);
+    device_cpu_run_rows(device_cpu_of(dev), embed_rows, op, op->y.rows, op->y.cols);
 }
 
 static void rmsnorm_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -440,7 +463,7 @@ static void rmsnorm_rows(const device_cpu *d, const void *arg, uint32_t from, ui
 }
 
 static void rmsnorm(device *dev, const op_rmsnorm *op) {
-    run_rows(device_cpu_of(dev), rmsnorm_rows, op, op->x.rows, op->x.cols);
+    device_cpu_run_rows(device_cpu_of(dev), rmsnorm_rows, op, op->x.rows, op->x.cols);
 }
 
 static void add_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -451,7 +474,7 @@ static void add_rows(const device_cpu *d, const void *arg, uint32_t from, uint32
 }
 
 static void add(device *dev, const op_add *op) {
-    run_rows(device_cpu_of(dev), add_rows, op, op->x.rows, op->x.cols);
+    device_cpu_run_rows(device_cpu_of(dev), add_rows, op, op->x.rows, op->x.cols);
 }
 
 static void scale_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -463,7 +486,7 @@ static void scale_rows(const device_cpu *d, const void *arg, uint32_t from, uint
 }
 
 static void scale(device *dev, const op_scale *op) {
-    run_rows(device_cpu_of(dev), scale_rows, op, op->y.rows, op->y.cols);
+    device_cpu_run_rows(device_cpu_of(dev), scale_rows, op, op->y.rows, op->y.cols);
 }
 
 static void softcap_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -475,7 +498,7 @@ static void softcap_rows(const device_cpu *d, const void *arg, uint32_t from, ui
 }
 
 static void softcap(device *dev, const op_softcap *op) {
-    run_rows(device_cpu_of(dev), softcap_rows, op, op->y.rows, op->y.cols);
+    device_cpu_run_rows(device_cpu_of(dev), softcap_rows, op, op->y.rows, op->y.cols);
 }
 
 static void act_mul_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -487,7 +510,7 @@ static void act_mul_rows(const device_cpu *d, const void *arg, uint32_t from, ui
 }
 
 static void act_mul(device *dev, const op_act_mul *op) {
-    run_rows(device_cpu_of(dev), act_mul_rows, op, op->y.rows, op->y.cols);
+    device_cpu_run_rows(device_cpu_of(dev), act_mul_rows, op, op->y.rows, op->y.cols);
 }
 
 static void rope_table_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -500,7 +523,8 @@ static void rope_table_rows(const device_cpu *d, const void *arg, uint32_t from,
 }
 
 static void rope_table(device *dev, const op_rope_table *op) {
-    run_rows(device_cpu_of(dev), rope_table_rows, op, op->cos_sin.rows, op->cos_sin.cols * 16);
+    device_cpu_run_rows(device_cpu_of(dev), rope_table_rows, op, op->cos_sin.rows,
+                        op->cos_sin.cols * 16);
 }
 
 static void rope_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -513,7 +537,7 @@ static void rope_rows(const device_cpu *d, const void *arg, uint32_t from, uint3
 }
 
 static void rope(device *dev, const op_rope *op) {
-    run_rows(device_cpu_of(dev), rope_rows, op, op->x.rows, op->x.cols);
+    device_cpu_run_rows(device_cpu_of(dev), rope_rows, op, op->x.rows, op->x.cols);
 }
 
 static void gather_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
@@ -526,5 +550,5 @@ static void gather_rows(const device_cpu *d, const void *arg, uint32_t from, uin
 }
 
 static void gather(device *dev, const op_gather *op) {
-    run_rows(device_cpu_of(dev), gather_rows, op, op->n, op->x.cols);
+    device_cpu_run_rows(device_cpu_of(dev), gather_rows, op, op->n, op->x.cols);
 }

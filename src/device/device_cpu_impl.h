@@ -23,6 +23,21 @@ static inline float *device_cpu_row(const tensor *t, uint32_t r) {
     return (float *)((char *)t->data + r * t->stride_bytes);
 }
 
+/* fn over rows [0, n_rows), in parallel when n_cols elements a row are worth it. */
+typedef void device_cpu_rows_fn(const device_cpu *d, const void *op, uint32_t from, uint32_t to);
+void device_cpu_run_rows(device_cpu *d, device_cpu_rows_fn *fn, const void *op, uint32_t n_rows,
+                         uint32_t n_cols);
+
+/* A record is one row of x as products with w read it; a precise weight's is two in a row. */
+size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w);
+void device_cpu_quantise(const device_cpu *d, const device_weight *w, char *record, const float *x);
+
+/* y[r][0..15] <- panel `panel` of w times records x, x_bytes apart; y rows are y_stride floats
+ * apart, and columns beyond the weight's rows are not written. At most ACT_CHUNK_ROWS rows. */
+void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel, const char *x,
+                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride);
+
+void device_cpu_experts(device *dev, const op_experts *op);
 void device_cpu_kv_store(device *dev, const op_kv_store *op);
 void device_cpu_attention(device *dev, const op_attention *op);
 

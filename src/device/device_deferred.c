@@ -20,7 +20,9 @@
     X(embed)       \
     X(linear)      \
     X(rmsnorm)     \
-    X(add) X(scale) X(softcap) X(act_mul) X(rope_table) X(rope) X(kv_store) X(attention) X(gather)
+    X(add)         \
+    X(scale)       \
+    X(softcap) X(act_mul) X(experts) X(rope_table) X(rope) X(kv_store) X(attention) X(gather)
 
 typedef struct op_poison {
     void *p;

@@ -91,6 +91,24 @@ void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, te
     device_scratch_release(f->scratch, mark);
 }
 
+void experts_run(const forward *f, const geometry *g, const experts_layer *e, act_kind kind,
+                 tensor x, tensor y) {
+    const size_t mark = device_scratch_mark(f->scratch);
+    const tensor logits =
+        device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->routing.n_experts);
+    linear_run(f, &e->router, x, logits);
+    const op_experts op = {.y = y,
+                           .x = x,
+                           .logits = logits,
+                           .routing = g->routing,
+                           .gate = e->gate,
+                           .up = e->up,
+                           .down = e->down,
+                           .kind = kind};
+    f->dev->ops->experts(f->dev, &op);
+    device_scratch_release(f->scratch, mark);
+}
+
 tensor head_run(const forward *f, const geometry *g, tensor norm, const linear *output, tensor x) {
     const batch *b = f->batch;
     const tensor rows = device_scratch_take(f->scratch, WEFT_DTYPE_F32, b->n_out, g->n_embd);

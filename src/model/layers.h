@@ -25,6 +25,12 @@ typedef struct ffn_layer {
     linear gate, up, down;
 } ffn_layer;
 
+/* A router and the same gated feed-forward for each of its experts. */
+typedef struct experts_layer {
+    linear router;
+    device_stack gate, up, down;
+} experts_layer;
+
 /* The rotation of one kind of layer: frequencies at load, cos and sin once a forward. */
 typedef struct rope_layer {
     tensor inv_freq; /* [1][n_freqs] */
@@ -46,6 +52,9 @@ void attention_run(const forward *f, const geometry *g, const attention_layer *a
                    const rope_layer *r, uint32_t i, tensor cos_sin, tensor x, tensor y);
 
 void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, tensor y);
+
+void experts_run(const forward *f, const geometry *g, const experts_layer *e, act_kind kind,
+                 tensor x, tensor y);
 
 /* Logits of the batch's out rows: norm, output product, soft cap. x [T][n_embd]. */
 tensor head_run(const forward *f, const geometry *g, tensor norm, const linear *output, tensor x);

@@ -40,29 +40,35 @@ static void shape_text(const weights_tensor *t, char *out, size_t out_bytes) {
     }
 }
 
-/* Finds a tensor of shape [rows][cols], or [cols] when rows is 0. */
-static weft_status find(loader *ld, const char *name, uint32_t rows, uint32_t cols,
-                        const weights_tensor **out) {
+/* Finds a tensor of shape [n][rows][cols], [rows][cols] when n is 0, [cols] when rows is 0 too. */
+static weft_status find_stack(loader *ld, const char *name, uint32_t n, uint32_t rows,
+                              uint32_t cols, const weights_tensor **out) {
     const weights_tensor *t = weights_find(ld->w, name);
     if (t == NULL) {
         return weft_fail(ld->err, WEFT_FORMAT, "%s: tensor '%s' is missing", weights_path(ld->w),
                          name);
     }
-    const bool fits = rows == 0 ? t->n_elements == cols && t->dims[0] == cols
-                                : t->n_dims == 2 && t->dims[0] == rows && t->dims[1] == cols;
+    const uint64_t dims[] = {n, rows, cols};
+    const uint32_t n_dims = n > 0 ? 3 : rows > 0 ? 2 : 1;
+    const bool fits = n_dims == 1 ? t->n_elements == cols && t->dims[0] == cols
+                                  : t->n_dims == n_dims && memcmp(t->dims, dims + 3 - n_dims,
+                                                                  n_dims * sizeof *dims) == 0;
     if (!fits) {
-        char found[96], wanted[48];
+        char found[96], wanted[96];
+        weights_tensor shape = {.n_dims = n_dims};
+        memcpy(shape.dims, dims + 3 - n_dims, n_dims * sizeof *dims);
         shape_text(t, found, sizeof found);
-        if (rows == 0) {
-            snprintf(wanted, sizeof wanted, "[%u]", cols);
-        } else {
-            snprintf(wanted, sizeof wanted, "[%u][%u]", rows, cols);
-        }
+        shape_text(&shape, wanted, sizeof wanted);
         return weft_fail(ld->err, WEFT_FORMAT, "%s: tensor '%s' is %s, wanted %s",
                          weights_path(ld->w), name, found, wanted);
     }
     *out = t;
     return WEFT_OK;
+}
+
+static weft_status find(loader *ld, const char *name, uint32_t rows, uint32_t cols,
+                        const weights_tensor **out) {
+    return find_stack(ld, name, 0, rows, cols, out);
 }
 
 static void *take(loader *ld, uint64_t bytes) {
@@ -126,23 +132,34 @@ static void put_vector(loader *ld, tensor t, const float *values) {
     }
 }
 
-/* A matrix with its own check of products; plan_make has refused what has none. */
-static weft_status load_matrix(loader *ld, const char *name, uint32_t rows, uint32_t cols,
-                               device_weight *out) {
+/* Matrices of one shape, which plan_make knows how to multiply with. Of those that are packed
+ * already, the last one's middle panel is compared. */
+static weft_status load_stack(loader *ld, const char *name, uint32_t n, uint32_t rows,
+                              uint32_t cols, device_stack *out) {
     const weights_tensor *t = NULL;
-    const weft_status status = find(ld, name, rows, cols, &t);
+    const weft_status status = find_stack(ld, name, n, rows, cols, &t);
     if (status != WEFT_OK) {
         return status;
     }
-    const tensor src = tensor_of((void *)(uintptr_t)t->data, t->dtype, rows, cols);
+    const uint32_t count = n > 0 ? n : 1;
+    tensor src = tensor_of((void *)(uintptr_t)t->data, t->dtype, rows, cols);
     void *dst = take(ld, plan_tensor_bytes(t));
     note_order(ld, t, dst);
     if (!ld->is_packed_already) {
-        *out = device_pack(ld->dev, dst, src);
+        *out = device_pack_stack(ld->dev, dst, &src, count);
         return finish_tensor(ld, t);
     }
-    *out = (device_weight){.data = dst, .rows = rows, .cols = cols, .dtype = t->dtype};
-    return compare_panel(ld, t, dst, src);
+    *out = (device_stack){{.data = dst, .rows = rows, .cols = cols, .dtype = t->dtype}, count};
+    src.data = (char *)src.data + (count - 1) * rows * src.stride_bytes;
+    return compare_panel(ld, t, device_stack_at(out, count - 1).data, src);
+}
+
+static weft_status load_matrix(loader *ld, const char *name, uint32_t rows, uint32_t cols,
+                               device_weight *out) {
+    device_stack stack = {0};
+    const weft_status status = load_stack(ld, name, 0, rows, cols, &stack);
+    *out = stack.w;
+    return status;
 }
 
 /* F32 numbers of a vector, on the host; freed with mem_free. */
@@ -245,6 +262,27 @@ weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) {
         {"ffn_down", g->n_embd, g->n_ff, &out->down},
     };
     const weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
+    out->down.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
+    return status;
+}
+
+weft_status loader_experts(loader *ld, const geometry *g, experts_layer *out) {
+    const uint32_t n = g->routing.n_experts, n_ff = g->n_ff_expert;
+    const struct {
+        const char *name;
+        uint32_t rows, cols;
+        device_stack *out;
+    } parts[] = {
+        {"ffn_gate_exps", n_ff, g->n_embd, &out->gate},
+        {"ffn_up_exps", n_ff, g->n_embd, &out->up},
+        {"ffn_down_exps", g->n_embd, n_ff, &out->down},
+    };
+    weft_status status = loader_linear(ld, "ffn_gate_inp", n, g->n_embd, &out->router);
+    for (size_t i = 0; i < WEFT_LEN(parts) && status == WEFT_OK; i++) {
+        char full[NAME_BYTES];
+        full_name(ld, parts[i].name, "weight", full);
+        status = load_stack(ld, full, n, parts[i].rows, parts[i].cols, parts[i].out);
+    }
     out->down.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
     return status;
 }

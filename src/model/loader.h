@@ -49,6 +49,9 @@ weft_status loader_attention(loader *ld, const geometry *g, attention_layer *out
 /* ffn_gate, ffn_up, ffn_down. */
 weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) WEFT_NODISCARD;
 
+/* ffn_gate_inp, and ffn_gate_exps, ffn_up_exps, ffn_down_exps: [experts][rows][cols]. */
+weft_status loader_experts(loader *ld, const geometry *g, experts_layer *out) WEFT_NODISCARD;
+
 /* Frequencies of one kind of layer: base^(-2i/n_dims), divided by the scaling. */
 weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing,
                         rope_layer *out) WEFT_NODISCARD;

@@ -14,7 +14,8 @@
 #include "layout/pack.h"
 #include "model/model_impl.h"
 
-static const model_arch *const archs[] = {&model_arch_llama, &model_arch_gemma3};
+static const model_arch *const archs[] = {&model_arch_llama, &model_arch_gemma3, &model_arch_qwen3,
+                                          &model_arch_qwen3moe};
 
 static const model_arch *find_arch(const char *name) {
     for (size_t i = 0; i < WEFT_LEN(archs); i++) {

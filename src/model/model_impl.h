@@ -21,6 +21,8 @@ typedef struct model_arch {
 
 extern const model_arch model_arch_llama;
 extern const model_arch model_arch_gemma3;
+extern const model_arch model_arch_qwen3;
+extern const model_arch model_arch_qwen3moe;
 
 struct model {
     const model_arch *arch;

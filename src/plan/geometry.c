@@ -32,6 +32,8 @@ typedef weft_status arch_read_fn(reader *r);
 
 static weft_status read_llama(reader *r);
 static weft_status read_gemma3(reader *r);
+static weft_status read_qwen3(reader *r);
+static weft_status read_qwen3moe(reader *r);
 
 static const struct {
     const char *name;
@@ -39,9 +41,11 @@ static const struct {
 } archs[] = {
     {"llama", read_llama},
     {"gemma3", read_gemma3},
+    {"qwen3", read_qwen3},
+    {"qwen3moe", read_qwen3moe},
 };
 
-static const char *const arch_names[] = {"llama", "gemma3", NULL};
+static const char *const arch_names[] = {"llama", "gemma3", "qwen3", "qwen3moe", NULL};
 
 const char *const *geometry_archs(void) { return arch_names; }
 
@@ -175,9 +179,6 @@ static weft_status read_decoder(const reader *r) {
         g->attn_scale = 1.0f / sqrtf((float)g->k_dim);
         status = get_f32(r, "attention.scale", 1e-6f, 1e6f, &g->attn_scale);
     }
-    if (status == WEFT_OK) {
-        status = refuse_nonzero(r, "expert_count", "experts");
-    }
     g->embed_scale = 1.0f;
     g->has_tied_head = weights_find(r->w, "output.weight") == NULL;
     return status;
@@ -237,7 +238,8 @@ static geometry_group make_group(const geometry *g, uint32_t window, geometry_ro
 
 /* ---- architectures ---- */
 
-static weft_status read_llama(reader *r) {
+/* Layers that are all alike: one KV group, with a window or without. */
+static weft_status read_uniform(reader *r) {
     geometry *g = r->g;
     geometry_rope rope = {0};
     uint32_t window = 0;
@@ -251,6 +253,41 @@ static weft_status read_llama(reader *r) {
     g->n_groups = 1;
     g->groups[0] = make_group(g, window, rope);
     g->groups[0].n_layers = g->n_layers;
+    return status;
+}
+
+static weft_status read_llama(reader *r) {
+    weft_status status = read_uniform(r);
+    return status == WEFT_OK ? refuse_nonzero(r, "expert_count", "experts") : status;
+}
+
+static weft_status read_qwen3(reader *r) { return read_llama(r); }
+
+/* Every layer chooses among experts: softmax of all, weights of the chosen normalised. */
+static weft_status read_qwen3moe(reader *r) {
+    geometry *g = r->g;
+    expert_routing *e = &g->routing;
+    weft_status status = read_uniform(r);
+    if (status == WEFT_OK) {
+        status = get_u32(r, "expert_count", 1, EXPERTS_MAX, &e->n_experts);
+    }
+    if (status == WEFT_OK) {
+        const uint32_t most = e->n_experts < EXPERTS_USED_MAX ? e->n_experts : EXPERTS_USED_MAX;
+        status = get_u32(r, "expert_used_count", 1, most, &e->n_used);
+    }
+    if (status == WEFT_OK) {
+        status = get_u32(r, "expert_feed_forward_length", 1, DIM_MAX, &g->n_ff_expert);
+    }
+    if (status == WEFT_OK) {
+        status = refuse_nonzero(r, "leading_dense_block_count", "dense layers among experts");
+    }
+    if (status == WEFT_OK) {
+        status = refuse_nonzero(r, "expert_shared_count", "shared experts");
+    }
+    e->score = EXPERT_SCORE_SOFTMAX;
+    e->is_normalised = true;
+    e->scale = 1.0f;
+    g->n_ff = 0;
     return status;
 }
 
@@ -280,6 +317,9 @@ static weft_status read_gemma3(reader *r) {
     }
     if (status == WEFT_OK) {
         status = get_f32(r, "final_logit_softcapping", 0.0f, 1e6f, &g->logit_softcap);
+    }
+    if (status == WEFT_OK) {
+        status = refuse_nonzero(r, "expert_count", "experts");
     }
     if (status != WEFT_OK) {
         return status;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "layout/experts.h"
 #include "weights/weights.h"
 
 #define GEOMETRY_LAYERS_MAX 1024u
@@ -49,6 +50,8 @@ typedef struct geometry {
     float embed_scale;                 /* 1 when embeddings are used as they are */
     float attn_scale;                  /* applied to q . k */
     float attn_softcap, logit_softcap; /* 0 = none */
+    expert_routing routing;            /* n_experts 0: every layer is dense */
+    uint32_t n_ff_expert;              /* of one expert; n_ff is that of dense layers */
     bool has_tied_head;                /* the output matrix is the embedding table */
     uint32_t n_groups;
     geometry_group groups[GEOMETRY_GROUPS_MAX];

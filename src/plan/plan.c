@@ -34,8 +34,10 @@ uint64_t plan_tensor_bytes(const weights_tensor *t) {
     if (t->n_dims == 1) {
         return align_up(t->n_elements * sizeof(float));
     }
-    return align_up(pack_weight_bytes(t->dtype, t->n_elements / t->dims[t->n_dims - 1],
-                                      t->dims[t->n_dims - 1]));
+    const uint64_t rows = t->dims[t->n_dims - 2], cols = t->dims[t->n_dims - 1];
+    const uint64_t one = pack_weight_bytes(t->dtype, rows, cols);
+    const uint64_t n = t->n_elements / (rows * cols); /* matrices: experts of a layer */
+    return one > (UINT64_MAX - PLAN_ALIGN) / n ? 0 : align_up(one * n);
 }
 
 uint64_t plan_rope_bytes(const geometry_rope *r) { return align_up(r->n_dims / 2 * sizeof(float)); }
@@ -78,19 +80,24 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
                                rows_bytes(t, (uint64_t)g->n_kv_heads * g->k_dim) +
                                rows_bytes(t, (uint64_t)g->n_kv_heads * g->v_dim) +
                                rows_bytes(t, (uint64_t)g->n_heads * g->v_dim);
-    const uint64_t ffn = 2 * rows_bytes(t, g->n_ff);
+    const uint64_t router = rows_bytes(t, g->routing.n_experts);
+    const uint64_t ffn = max_u64(2 * rows_bytes(t, g->n_ff), router);
     const uint64_t head = rows_bytes(out_rows, g->n_embd) + rows_bytes(out_rows, g->n_vocab);
     return base + max_u64(max_u64(attention, ffn), head);
 }
 
-/* Products and attention use it in turn. */
+/* Products, attention and experts use it in turn. */
 static uint64_t workspace_bytes(const geometry *g, const plan *p, uint32_t n_threads) {
     const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
     const attn_shape shape = {.n_heads = g->n_heads,
                               .n_kv_heads = g->n_kv_heads,
                               .v_dim = g->v_dim,
                               .n_threads = n_threads};
-    return max_u64(act_workspace_bytes(p->batch_rows, widest),
+    const uint64_t experts =
+        g->routing.n_experts > 0
+            ? expert_workspace_bytes(&g->routing, p->batch_rows, g->n_embd, g->n_ff_expert)
+            : 0;
+    return max_u64(max_u64(act_workspace_bytes(p->batch_rows, widest), experts),
                    attn_workspace_bytes(&shape, p->seqs, p->ctx));
 }
 

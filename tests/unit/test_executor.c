@@ -32,6 +32,10 @@ static const char llama_q8_0[] = TINY_MODELS_DIR "/llama_q8_0.gguf";
 static const char gemma3[] = TINY_MODELS_DIR "/gemma3.gguf";
 static const char gemma3_scaled[] = TINY_MODELS_DIR "/gemma3_scaled.gguf";
 
+static const char qwen3[] = TINY_MODELS_DIR "/qwen3.gguf";
+static const char qwen3moe[] = TINY_MODELS_DIR "/qwen3moe.gguf";
+static const char qwen3moe_q8_0[] = TINY_MODELS_DIR "/qwen3moe_q8_0.gguf";
+
 static bits_config config_of(const char *path) {
     return (bits_config){.path = path,
                          .n_threads = 2,
@@ -86,6 +90,13 @@ static void gemma3_rows_do_not_depend_on_their_batch(void **state) {
     expect_same_bits_everywhere(gemma3_scaled);
 }
 
+static void qwen3_rows_do_not_depend_on_their_batch(void **state) {
+    (void)state;
+    expect_same_bits_everywhere(qwen3);
+    expect_same_bits_everywhere(qwen3moe);
+    expect_same_bits_everywhere(qwen3moe_q8_0);
+}
+
 static void rows_do_not_depend_on_their_batch_in_any_kv_type(void **state) {
     (void)state;
     static const weft_dtype types[] = {WEFT_DTYPE_F32, WEFT_DTYPE_Q8_0, WEFT_DTYPE_Q4_0};
@@ -115,6 +126,7 @@ static void rows_do_not_depend_on_threads(void **state) {
     (void)state;
     expect_same_bits_by_threads(llama);
     expect_same_bits_by_threads(gemma3);
+    expect_same_bits_by_threads(qwen3moe_q8_0);
 }
 
 static void fingerprint(const bits_config *c, uint64_t rows[TAIL]) {
@@ -211,14 +223,19 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
                               .n_threads = c.n_threads};
     const uint64_t products = act_workspace_bytes(ALL, widest_input(&rig.geo));
     const uint64_t attention = attn_workspace_bytes(&shape, c.request.seqs, c.request.ctx);
-    assert_int_equal(u.workspace_bytes, products > attention ? products : attention);
+    const expert_routing *r = &rig.geo.routing;
+    const uint64_t experts =
+        r->n_used > 0 ? expert_workspace_bytes(r, ALL, rig.geo.n_embd, rig.geo.n_ff_expert) : 0;
+    const uint64_t one = products > attention ? products : attention;
+    assert_int_equal(u.workspace_bytes, one > experts ? one : experts);
     assert_int_equal(u.weights_bytes, rig.plan.packed_bytes);
     bits_rig_close(&rig);
 }
 
 static void scratch_peak_is_what_the_plan_says(void **state) {
     (void)state;
-    static const char *const paths[] = {llama, llama_q8_0, gemma3, gemma3_scaled};
+    static const char *const paths[] = {llama, llama_q8_0, gemma3,       gemma3_scaled,
+                                        qwen3, qwen3moe,   qwen3moe_q8_0};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         expect_exact_plan(paths[i], false);
         expect_exact_plan(paths[i], true);
@@ -268,6 +285,7 @@ static void a_decode_step_allocates_nothing(void **state) {
     (void)state;
     expect_no_allocation(llama);
     expect_no_allocation(gemma3);
+    expect_no_allocation(qwen3moe);
 }
 
 static void a_step_beyond_the_plan_is_refused_with_numbers(void **state) {
@@ -330,12 +348,15 @@ static void opening_survives_every_failing_allocation(void **state) {
     expect_clean_failures(&c);
     c.path = TINY_MODELS_DIR "/llama3_rope.gguf";
     expect_clean_failures(&c);
+    c.path = qwen3moe;
+    expect_clean_failures(&c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_rows_do_not_depend_on_their_batch),
         cmocka_unit_test(gemma3_rows_do_not_depend_on_their_batch),
+        cmocka_unit_test(qwen3_rows_do_not_depend_on_their_batch),
         cmocka_unit_test(rows_do_not_depend_on_their_batch_in_any_kv_type),
         cmocka_unit_test(rows_do_not_depend_on_threads),
         cmocka_unit_test(packed_weights_from_the_cache_give_the_same_bits),

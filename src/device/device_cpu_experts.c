@@ -1,0 +1,172 @@
+/* device_cpu_experts.c - the rows of a batch through the experts that their router chose.
+ *
+ *   route      logits -> n_used experts and weights of each row
+ *   sort       pairs (row, rank) by expert: each has a slot (layout/experts.h)
+ *   scatter    a row is quantised once and copied to its slots
+ *   gate, up   tile of slots x panels of its expert, activation applied while they are in cache
+ *   quantise   what came out, slot by slot
+ *   down       tile x panels again
+ *   combine    y = sum over ranks, in rank order, of weight x the slot's output
+ *
+ * An expert's rows lie together, so that its weights are read once for all of them, and only the
+ * experts that somebody chose are read at all. A slot's products are one row's, whatever else is in
+ * the tile, and the sum follows the row's own ranks: a row's bits do not depend on the batch.
+ *
+ * The workspace holds the table and two regions in turn: quantised inputs (first x, then the
+ * activations) and floats (first the activations, then the outputs of down).
+ */
+#include "base/check.h"
+#include "device/device_cpu_impl.h"
+#include "device/route.h"
+
+#define TASKS_PER_THREAD 8u
+#define FUSED_PANELS 4u /* of gate and up before the activation is applied */
+#define FUSED_COLS (FUSED_PANELS * PACK_PANEL_ROWS)
+
+typedef struct experts_job {
+    const device_cpu *d;
+    const op_experts *op;
+    expert_table table;
+    char *acts; /* [slots] records of acts_bytes: x, then what came out of the activation */
+    size_t x_bytes, h_bytes;
+    float *values; /* [slots] rows of values_stride: the activations, then the outputs */
+    size_t values_stride;
+    uint32_t groups; /* tasks that share the panels of a tile */
+} experts_job;
+
+static float *values_row(const experts_job *job, uint32_t slot) {
+    return job->values + slot * job->values_stride;
+}
+
+static void route_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const experts_job *job = arg;
+    const op_experts *op = job->op;
+    for (uint32_t r = from; r < to; r++) {
+        const size_t at = (size_t)r * job->table.n_used;
+        route_row(&d->kernels, &op->routing, device_cpu_row(&op->logits, r), op->bias.data,
+                  job->table.id + at, job->table.weight + at);
+    }
+}
+
+static void scatter_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const experts_job *job = arg;
+    for (uint32_t r = from; r < to; r++) {
+        const uint32_t *slot = job->table.slot + (size_t)r * job->table.n_used;
+        char *first = job->acts + slot[0] * job->x_bytes;
+        device_cpu_quantise(d, &job->op->gate.w, first, device_cpu_row(&job->op->x, r));
+        for (uint32_t i = 1; i < job->table.n_used; i++) {
+            memcpy(job->acts + slot[i] * job->x_bytes, first, job->x_bytes);
+        }
+    }
+}
+
+static void quantise_slots(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const experts_job *job = arg;
+    for (uint32_t s = from; s < to; s++) {
+        device_cpu_quantise(d, &job->op->down.w, job->acts + s * job->h_bytes, values_row(job, s));
+    }
+}
+
+static void combine_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const experts_job *job = arg;
+    const uint32_t n_used = job->table.n_used, n = job->op->y.cols;
+    for (uint32_t r = from; r < to; r++) {
+        const uint32_t *slot = job->table.slot + (size_t)r * n_used;
+        const float *weight = job->table.weight + (size_t)r * n_used;
+        float *y = device_cpu_row(&job->op->y, r);
+        d->kernels.scale(y, values_row(job, slot[0]), weight[0], n);
+        for (uint32_t i = 1; i < n_used; i++) {
+            d->kernels.mul_add(y, values_row(job, slot[i]), weight[i], n);
+        }
+    }
+}
+
+/* Panels [*from, *to) of a task's share. */
+static const expert_tile *find_task(const experts_job *job, uint32_t task, uint32_t n_panels,
+                                    uint32_t *from, uint32_t *to) {
+    const uint32_t group = task % job->groups;
+    *from = (uint32_t)((uint64_t)n_panels * group / job->groups);
+    *to = (uint32_t)((uint64_t)n_panels * (group + 1) / job->groups);
+    return &job->table.tiles[task / job->groups];
+}
+
+static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
+    const experts_job *job = arg;
+    const op_experts *op = job->op;
+    (void)thread;
+    uint32_t from, to;
+    const uint32_t n_ff = op->gate.w.rows;
+    const expert_tile *t = find_task(job, task, (uint32_t)pack_panel_count(n_ff), &from, &to);
+    const device_weight gate = device_stack_at(&op->gate, t->expert);
+    const device_weight up = device_stack_at(&op->up, t->expert);
+    const char *x = job->acts + t->slot_first * job->x_bytes;
+    float other[ACT_CHUNK_ROWS * FUSED_COLS];
+    for (uint32_t p = from; p < to; p += FUSED_PANELS) {
+        const uint32_t col = p * PACK_PANEL_ROWS;
+        const uint32_t stop = to - p < FUSED_PANELS ? to : p + FUSED_PANELS;
+        for (uint32_t i = p; i < stop; i++) {
+            const uint32_t at = i * PACK_PANEL_ROWS;
+            device_cpu_multiply(job->d, &gate, i, x, job->x_bytes, t->n_slots,
+                                values_row(job, t->slot_first) + at, job->values_stride);
+            device_cpu_multiply(job->d, &up, i, x, job->x_bytes, t->n_slots, other + at - col,
+                                FUSED_COLS);
+        }
+        const uint32_t end = stop * PACK_PANEL_ROWS < n_ff ? stop * PACK_PANEL_ROWS : n_ff;
+        for (uint32_t s = 0; s < t->n_slots; s++) {
+            float *h = values_row(job, t->slot_first + s) + col;
+            job->d->kernels.act_mul[op->kind](h, h, other + (size_t)s * FUSED_COLS, end - col);
+        }
+    }
+}
+
+static void down_task(void *arg, uint32_t task, uint32_t thread) {
+    const experts_job *job = arg;
+    (void)thread;
+    uint32_t from, to;
+    const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->down.w.rows);
+    const expert_tile *t = find_task(job, task, n_panels, &from, &to);
+    const device_weight down = device_stack_at(&job->op->down, t->expert);
+    for (uint32_t p = from; p < to; p++) {
+        device_cpu_multiply(
+            job->d, &down, p, job->acts + t->slot_first * job->h_bytes, job->h_bytes, t->n_slots,
+            values_row(job, t->slot_first) + p * PACK_PANEL_ROWS, job->values_stride);
+    }
+}
+
+/* Enough tasks to even out, each of at least one panel. */
+static void run_tiles(device_cpu *d, pool_task_fn *fn, experts_job *job, uint32_t n_outputs) {
+    const uint32_t n_panels = (uint32_t)pack_panel_count(n_outputs);
+    const uint32_t n_tiles = job->table.n_tiles;
+    job->groups = (pool_threads(d->pool) * TASKS_PER_THREAD + n_tiles - 1) / n_tiles;
+    job->groups = job->groups < n_panels ? job->groups : n_panels;
+    pool_run(d->pool, fn, job, n_tiles * job->groups);
+}
+
+void device_cpu_experts(device *dev, const op_experts *op) {
+    device_cpu *d = device_cpu_of(dev);
+    const uint32_t n_rows = op->x.rows, n_embd = op->x.cols, n_ff = op->gate.w.rows;
+    if (n_rows == 0) {
+        return;
+    }
+    const expert_routing *r = &op->routing;
+    WEFT_ASSERT(r->n_experts <= EXPERTS_MAX && r->n_used <= EXPERTS_USED_MAX);
+    WEFT_ASSERT(expert_workspace_bytes(r, n_rows, n_embd, n_ff) <= d->workspace_bytes);
+    const expert_room room = expert_room_of(r, n_rows, n_embd, n_ff);
+    experts_job job = {
+        .d = d,
+        .op = op,
+        .acts = d->workspace + room.table_bytes,
+        .x_bytes = device_cpu_record_bytes(d, &op->gate.w),
+        .h_bytes = device_cpu_record_bytes(d, &op->down.w),
+        .values = (float *)(void *)(d->workspace + room.table_bytes + room.acts_bytes),
+        .values_stride = room.values_bytes / sizeof(float) / n_rows / r->n_used,
+    };
+    expert_table_init(&job.table, r, n_rows, d->workspace);
+    device_cpu_run_rows(d, route_rows, &job, n_rows, 8 * r->n_experts);
+    expert_table_sort(&job.table);
+    device_cpu_run_rows(d, scatter_rows, &job, n_rows, n_embd);
+    run_tiles(d, gate_up_task, &job, n_ff);
+    device_cpu_run_rows(d, quantise_slots, &job, n_rows * r->n_used, n_ff);
+    run_tiles(d, down_task, &job, n_embd);
+    device_cpu_run_rows(d, combine_rows, &job, n_rows, n_embd * r->n_used);
+}

@@ -1,0 +1,303 @@
+/* test_experts.c - routing and the sort by expert against plain arithmetic, and the operation itself:
+ * against a double reference, and to the bit alone, in any batch and at any number of threads.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cpu.h"
+#include "device/device_cpu.h"
+#include "device/device_deferred.h"
+#include "device/route.h"
+#include "tensor/quant.h"
+
+#define EXPERTS 12u
+#define USED 3u
+#define EMBD 64u
+#define FF 40u /* neither a multiple of a panel nor of a vector */
+#define ROWS 300u
+
+static uint64_t random_state;
+
+static float random_value(void) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((int64_t)(random_state >> 40) - (1 << 23)) * 0x1.0p-23f;
+}
+
+/* ---- routing ---- */
+
+/* The same in double, by the formulas. */
+static void want_route(const expert_routing *r, const float *logits, const float *bias,
+                       uint32_t *id, double *weight) {
+    double score[EXPERTS], choice[EXPERTS], sum = 0.0;
+    for (uint32_t e = 0; e < r->n_experts; e++) {
+        score[e] = r->score == EXPERT_SCORE_SIGMOID ? 1.0 / (1.0 + exp(-(double)logits[e]))
+                                                    : exp((double)logits[e]);
+        sum += score[e];
+    }
+    for (uint32_t e = 0; e < r->n_experts; e++) {
+        score[e] /= r->score == EXPERT_SCORE_SOFTMAX ? sum : 1.0;
+        choice[e] = score[e] + (bias != NULL ? (double)bias[e] : 0.0);
+    }
+    const uint32_t len = r->n_groups > 1 ? r->n_experts / r->n_groups : r->n_experts;
+    double worth[EXPERTS];
+    for (uint32_t g = 0; r->n_groups > 1 && g < r->n_groups; g++) {
+        double first = -INFINITY, second = -INFINITY;
+        for (uint32_t e = g * len; e < (g + 1) * len; e++) {
+            second = choice[e] > first ? first : fmax(second, choice[e]);
+            first = fmax(first, choice[e]);
+        }
+        worth[g] = r->n_group_best == 2 ? first + second : first;
+    }
+    for (uint32_t g = 0; r->n_groups > 1 && g < r->n_groups; g++) {
+        uint32_t n_better = 0;
+        for (uint32_t other = 0; other < r->n_groups; other++) {
+            n_better += worth[other] > worth[g];
+        }
+        for (uint32_t e = g * len; n_better >= r->n_groups_used && e < (g + 1) * len; e++) {
+            choice[e] = -INFINITY;
+        }
+    }
+    double total = 0.0;
+    for (uint32_t i = 0; i < r->n_used; i++) {
+        uint32_t best = 0;
+        for (uint32_t e = 1; e < r->n_experts; e++) {
+            best = choice[e] > choice[best] ? e : best;
+        }
+        id[i] = best;
+        weight[i] = score[best];
+        total += score[best];
+        choice[best] = -INFINITY;
+    }
+    const bool is_divided = r->is_normalised || r->score == EXPERT_SCORE_SOFTMAX_SELECTED;
+    for (uint32_t i = 0; i < r->n_used; i++) {
+        weight[i] *= (double)r->scale / (is_divided ? total : 1.0);
+    }
+}
+
+static void routing_follows_its_options(void **state) {
+    (void)state;
+    static const expert_routing options[] = {
+        {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, true, 1.0f, 0, 0, 0},
+        {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, false, 16.0f, 0, 0, 0},
+        {EXPERTS, USED, EXPERT_SCORE_SOFTMAX_SELECTED, false, 1.0f, 0, 0, 0},
+        {EXPERTS, USED, EXPERT_SCORE_SIGMOID, true, 2.5f, 4, 2, 2},  /* DeepSeek-V3 */
+        {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, false, 1.0f, 3, 1, 1}, /* DeepSeek-V2 */
+        {EXPERTS, EXPERTS, EXPERT_SCORE_SIGMOID, true, 1.0f, 0, 0, 0},
+    };
+    kernels_cpu k;
+    for (uint32_t flags = 0; flags < 2; flags++) {
+        kernels_cpu_init(&k, flags == 0 ? 0 : cpu_flags_detect());
+        random_state = 3;
+        for (uint32_t i = 0; i < 60; i++) {
+            const expert_routing *r = &options[i % 6];
+            float logits[EXPERTS], bias[EXPERTS], weight[EXPERTS];
+            uint32_t id[EXPERTS], want_id[EXPERTS];
+            double want[EXPERTS];
+            for (uint32_t e = 0; e < EXPERTS; e++) {
+                logits[e] = 3.0f * random_value();
+                bias[e] = random_value();
+            }
+            const float *b = i % 6 == 3 ? bias : NULL;
+            route_row(&k, r, logits, b, id, weight);
+            want_route(r, logits, b, want_id, want);
+            for (uint32_t j = 0; j < r->n_used; j++) {
+                assert_int_equal(id[j], want_id[j]);
+                assert_true(fabs((double)weight[j] - want[j]) < 1e-5 * want[j] + 1e-7);
+            }
+        }
+    }
+}
+
+static void logits_that_are_no_numbers_still_name_experts(void **state) {
+    (void)state;
+    const expert_routing r = {EXPERTS, USED, EXPERT_SCORE_SIGMOID, true, 1.0f, 4, 2, 2};
+    float logits[EXPERTS], weight[USED];
+    uint32_t id[USED];
+    kernels_cpu k;
+    kernels_cpu_init(&k, cpu_flags_detect());
+    for (uint32_t e = 0; e < EXPERTS; e++) {
+        logits[e] = NAN;
+    }
+    route_row(&k, &r, logits, NULL, id, weight);
+    assert_true(id[0] < EXPERTS && id[1] < EXPERTS && id[2] < EXPERTS);
+    assert_true(id[0] != id[1] && id[1] != id[2] && id[0] != id[2]);
+}
+
+/* ---- the sort ---- */
+
+static void slots_are_ordered_by_expert_then_row(void **state) {
+    (void)state;
+    static char memory[1 << 16];
+    static uint8_t is_taken[ROWS * USED];
+    const expert_routing r = {.n_experts = EXPERTS, .n_used = USED};
+    expert_table t;
+    assert_true(expert_table_bytes(&r, ROWS) <= sizeof memory);
+    expert_table_init(&t, &r, ROWS, memory);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        for (uint32_t j = 0; j < USED; j++) {
+            t.id[i * USED + j] = i < 200 && j == 0 ? 5 : (i * 7 + j) % 5 + 6 * (j == 2);
+        }
+    }
+    expert_table_sort(&t);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < t.n_tiles; i++) {
+        assert_int_equal(t.tiles[i].slot_first, at);
+        assert_true(t.tiles[i].n_slots > 0);
+        at += t.tiles[i].n_slots;
+        for (uint32_t p = 0; p < ROWS * USED; p++) {
+            const uint32_t slot = t.slot[p];
+            if (slot >= t.tiles[i].slot_first && slot < at) {
+                assert_int_equal(t.id[p], t.tiles[i].expert);
+                assert_false(is_taken[slot]);
+                is_taken[slot] = 1;
+            }
+        }
+    }
+    assert_int_equal(at, ROWS * USED);
+}
+
+/* ---- the operation ---- */
+
+typedef struct rig {
+    pool *pool;
+    device *dev;
+    void *memory[3];
+    uint64_t bytes[3];
+    op_experts op;
+} rig;
+
+static float w_file[3][EXPERTS * FF * EMBD], host_x[ROWS * EMBD], host_logits[ROWS * EXPERTS];
+static const expert_routing routing = {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, true, 1.0f, 0, 0, 0};
+
+static device_stack stack_of(rig *g, uint32_t i, uint32_t rows, uint32_t cols) {
+    weft_error err = {0};
+    const tensor first = tensor_of(w_file[i], WEFT_DTYPE_F32, rows, cols);
+    g->bytes[i] = EXPERTS * pack_weight_bytes(WEFT_DTYPE_F32, rows, cols);
+    assert_int_equal(device_alloc(g->dev, &g->memory[i], g->bytes[i], &err), WEFT_OK);
+    return device_pack_stack(g->dev, g->memory[i], &first, EXPERTS);
+}
+
+static void open_rig(rig *g, bool is_deferred, uint32_t n_threads, uint32_t flags) {
+    weft_error err = {0};
+    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, EMBD, FF);
+    assert_int_equal(pool_create(&g->pool, n_threads, &err), WEFT_OK);
+    assert_int_equal(is_deferred ? device_deferred_create(&g->dev, g->pool, &err)
+                                 : device_cpu_create(&g->dev, g->pool, flags, &err),
+                     WEFT_OK);
+    assert_int_equal(device_reserve(g->dev, workspace, &err), WEFT_OK);
+    g->op = (op_experts){.routing = routing, .kind = ACT_KIND_SILU};
+    g->op.gate = stack_of(g, 0, FF, EMBD);
+    g->op.up = stack_of(g, 1, FF, EMBD);
+    g->op.down = stack_of(g, 2, EMBD, FF);
+}
+
+static void close_rig(rig *g) {
+    for (uint32_t i = 0; i < 3; i++) {
+        device_free(g->dev, g->memory[i], g->bytes[i]);
+    }
+    device_destroy(&g->dev);
+    pool_destroy(&g->pool);
+}
+
+static void run(rig *g, uint32_t from, uint32_t n, float *y) {
+    weft_error err = {0};
+    g->op.x = tensor_of(host_x + from * EMBD, WEFT_DTYPE_F32, n, EMBD);
+    g->op.logits = tensor_of(host_logits + from * EXPERTS, WEFT_DTYPE_F32, n, EXPERTS);
+    g->op.y = tensor_of(y, WEFT_DTYPE_F32, n, EMBD);
+    g->dev->ops->experts(g->dev, &g->op);
+    assert_int_equal(device_sync(g->dev, &err), WEFT_OK);
+}
+
+static void fill_inputs(void) {
+    random_state = 11;
+    for (uint32_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < sizeof w_file[i] / sizeof w_file[i][0]; j++) {
+            w_file[i][j] = 0.25f * random_value();
+        }
+    }
+    for (size_t i = 0; i < ROWS * EMBD; i++) {
+        host_x[i] = 2.0f * random_value();
+    }
+    for (size_t i = 0; i < ROWS * EXPERTS; i++) {
+        host_logits[i] = 3.0f * random_value() + (i % EXPERTS == 4 ? 2.0f : 0.0f);
+    }
+}
+
+static void want_row(uint32_t row, double *y) {
+    uint32_t id[USED];
+    double weight[USED];
+    want_route(&routing, host_logits + row * EXPERTS, NULL, id, weight);
+    memset(y, 0, EMBD * sizeof *y);
+    for (uint32_t i = 0; i < USED; i++) {
+        double h[FF];
+        for (uint32_t f = 0; f < FF; f++) {
+            double gate = 0, up = 0;
+            for (uint32_t j = 0; j < EMBD; j++) {
+                const double x = (double)host_x[row * EMBD + j];
+                gate += x * (double)w_file[0][(id[i] * FF + f) * EMBD + j];
+                up += x * (double)w_file[1][(id[i] * FF + f) * EMBD + j];
+            }
+            h[f] = gate / (1.0 + exp(-gate)) * up;
+        }
+        for (uint32_t j = 0; j < EMBD; j++) {
+            for (uint32_t f = 0; f < FF; f++) {
+                y[j] += weight[i] * h[f] * (double)w_file[2][(id[i] * EMBD + j) * FF + f];
+            }
+        }
+    }
+}
+
+static void experts_compute_their_formula_on_every_device(void **state) {
+    (void)state;
+    static float y[ROWS * EMBD];
+    for (uint32_t i = 0; i < 3; i++) {
+        rig g = {0};
+        open_rig(&g, i == 2, i + 1, i == 0 ? cpu_flags_detect() : 0);
+        run(&g, 0, ROWS, y);
+        for (uint32_t r = 0; r < ROWS; r += 7) {
+            double want[EMBD];
+            want_row(r, want);
+            for (uint32_t j = 0; j < EMBD; j++) {
+                assert_true(fabs((double)y[r * EMBD + j] - want[j]) < 1e-4);
+            }
+        }
+        close_rig(&g);
+    }
+}
+
+static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
+    (void)state;
+    static float all[ROWS * EMBD], some[ROWS * EMBD];
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        rig g = {0};
+        open_rig(&g, false, n_threads, cpu_flags_detect());
+        run(&g, 0, ROWS, n_threads == 1 ? all : some);
+        if (n_threads > 1) {
+            assert_memory_equal(all, some, sizeof all);
+        }
+        for (uint32_t r = 0; r < ROWS; r += 29) {
+            const uint32_t n = r % 2 == 0 ? 1 : 17;
+            run(&g, r, n < ROWS - r ? n : ROWS - r, some);
+            assert_memory_equal(all + r * EMBD, some, EMBD * sizeof(float));
+        }
+        close_rig(&g);
+    }
+}
+
+int main(void) {
+    fill_inputs();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(routing_follows_its_options),
+        cmocka_unit_test(logits_that_are_no_numbers_still_name_experts),
+        cmocka_unit_test(slots_are_ordered_by_expert_then_row),
+        cmocka_unit_test(experts_compute_their_formula_on_every_device),
+        cmocka_unit_test(a_row_has_the_same_bits_alone_and_among_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
