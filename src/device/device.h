@@ -80,6 +80,12 @@ typedef struct op_rmsnorm {
     float eps;
 } op_rmsnorm;
 
+/* x += r, then y <- rmsnorm of x's rows times w [1][cols]: the bits of op_add and op_rmsnorm. */
+typedef struct op_add_rmsnorm {
+    tensor y, x, r, w;
+    float eps;
+} op_add_rmsnorm;
+
 /* y += x, element by element. */
 typedef struct op_add {
     tensor y, x;
@@ -172,6 +178,7 @@ typedef struct device_ops {
     void (*embed)(device *d, const op_embed *op);
     void (*linear)(device *d, const op_linear *op);
     void (*rmsnorm)(device *d, const op_rmsnorm *op);
+    void (*add_rmsnorm)(device *d, const op_add_rmsnorm *op);
     void (*add)(device *d, const op_add *op);
     void (*scale)(device *d, const op_scale *op);
     void (*softcap)(device *d, const op_softcap *op);

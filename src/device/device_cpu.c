@@ -40,6 +40,7 @@ static void poison(device *dev, void *p, size_t bytes);
 static void embed(device *dev, const op_embed *op);
 static void linear(device *dev, const op_linear *op);
 static void rmsnorm(device *dev, const op_rmsnorm *op);
+static void add_rmsnorm(device *dev, const op_add_rmsnorm *op);
 static void add(device *dev, const op_add *op);
 static void scale(device *dev, const op_scale *op);
 static void softcap(device *dev, const op_softcap *op);
@@ -62,6 +63,7 @@ static const device_ops cpu_ops = {
     .embed = embed,
     .linear = linear,
     .rmsnorm = rmsnorm,
+    .add_rmsnorm = add_rmsnorm,
     .add = add,
     .scale = scale,
     .softcap = softcap,
@@ -464,6 +466,18 @@ static void rmsnorm_rows(const device_cpu *d, const void *arg, uint32_t from, ui
 
 static void rmsnorm(device *dev, const op_rmsnorm *op) {
     device_cpu_run_rows(device_cpu_of(dev), rmsnorm_rows, op, op->x.rows, op->x.cols);
+}
+
+static void add_rmsnorm_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const op_add_rmsnorm *op = arg;
+    for (uint32_t r = from; r < to; r++) {
+        d->kernels.add_rmsnorm(device_cpu_row(&op->y, r), device_cpu_row(&op->x, r),
+                               device_cpu_row(&op->r, r), op->w.data, op->x.cols, op->eps);
+    }
+}
+
+static void add_rmsnorm(device *dev, const op_add_rmsnorm *op) {
+    device_cpu_run_rows(device_cpu_of(dev), add_rmsnorm_rows, op, op->x.rows, op->x.cols);
 }
 
 static void add_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {

@@ -20,6 +20,7 @@
     X(embed)       \
     X(linear)      \
     X(rmsnorm)     \
+    X(add_rmsnorm) \
     X(add)         \
     X(scale)       \
     X(softcap) X(act_mul) X(experts) X(rope_table) X(rope) X(kv_store) X(attention) X(gather)

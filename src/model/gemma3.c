@@ -53,8 +53,7 @@ static void layers(const model *m, const forward *f, uint32_t from, uint32_t to,
         norm_run(f, g, l->attn_norm, x, h);
         attention_run(f, g, &l->attention, &m->rope[kind], i, cos_sin[kind], h, y);
         norm_run(f, g, l->attn_post_norm, y, y);
-        residual_add(f, x, y);
-        norm_run(f, g, l->ffn_norm, x, h);
+        residual_norm(f, g, l->ffn_norm, x, y, h);
         ffn_run(f, &l->ffn, ACT_KIND_GELU_TANH, h, y);
         norm_run(f, g, l->ffn_post_norm, y, y);
         residual_add(f, x, y);

@@ -134,3 +134,8 @@ void residual_add(const forward *f, tensor x, tensor y) {
     const op_add op = {.y = x, .x = y};
     f->dev->ops->add(f->dev, &op);
 }
+
+void residual_norm(const forward *f, const geometry *g, tensor w, tensor x, tensor r, tensor y) {
+    const op_add_rmsnorm op = {.y = y, .x = x, .r = r, .w = w, .eps = g->rms_eps};
+    f->dev->ops->add_rmsnorm(f->dev, &op);
+}

@@ -44,6 +44,9 @@ void norm_run(const forward *f, const geometry *g, tensor w, tensor x, tensor y)
 /* x += y: what a part of a layer found is added to the residual stream. */
 void residual_add(const forward *f, tensor x, tensor y);
 
+/* The same, and y <- norm of the new x, in one pass. */
+void residual_norm(const forward *f, const geometry *g, tensor w, tensor x, tensor r, tensor y);
+
 /* cos_sin [T][2 * n_freqs] for every row of the batch. */
 tensor rope_angles(const forward *f, const rope_layer *r);
 

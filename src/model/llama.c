@@ -38,8 +38,7 @@ static void layers(const model *m, const forward *f, uint32_t from, uint32_t to,
         const llama_layer *l = model_layer(m, i);
         norm_run(f, g, l->attn_norm, x, h);
         attention_run(f, g, &l->attention, &m->rope[0], i, cos_sin, h, y);
-        residual_add(f, x, y);
-        norm_run(f, g, l->ffn_norm, x, h);
+        residual_norm(f, g, l->ffn_norm, x, y, h);
         ffn_run(f, &l->ffn, ACT_KIND_SILU, h, y);
         residual_add(f, x, y);
     }

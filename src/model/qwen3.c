@@ -41,8 +41,7 @@ static void layers(const model *m, const forward *f, uint32_t from, uint32_t to,
         const qwen3_layer *l = model_layer(m, i);
         norm_run(f, g, l->attn_norm, x, h);
         attention_run(f, g, &l->attention, &m->rope[0], i, cos_sin, h, y);
-        residual_add(f, x, y);
-        norm_run(f, g, l->ffn_norm, x, h);
+        residual_norm(f, g, l->ffn_norm, x, y, h);
         if (g->routing.n_experts > 0) {
             experts_run(f, g, &l->experts, ACT_KIND_SILU, h, y);
         } else {

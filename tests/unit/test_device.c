@@ -346,6 +346,37 @@ static void check_rows(bench *b) {
     }
 }
 
+/* Residual and norm at once are residual, then norm: to the bit. */
+static void check_add_rmsnorm(bench *b) {
+    static float x[40 * 24], r[40 * 24], w[24], results[2][40 * 24];
+    const tensor weight = take_random(b, 1, 24, w);
+    const tensor y = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, 40, 24);
+    for (uint32_t i = 0; i < 2; i++) {
+        random_state = 77;
+        const tensor to = take_random(b, 40, 24, x), from = take_random(b, 40, 24, r);
+        const op_add_rmsnorm both = {.y = y, .x = to, .r = from, .w = weight, .eps = 1e-5f};
+        const op_add add = {.y = to, .x = from};
+        const op_rmsnorm norm = {.y = y, .x = to, .w = weight, .groups = 1, .eps = 1e-5f};
+        size_t stride = 0;
+        if (i == 0) {
+            b->dev->ops->add_rmsnorm(b->dev, &both);
+        } else {
+            b->dev->ops->add(b->dev, &add);
+            b->dev->ops->rmsnorm(b->dev, &norm);
+        }
+        const char *got = device_read(b->dev, y, staging, &stride);
+        for (uint32_t row = 0; row < 40; row++) {
+            memcpy(results[i] + row * 24, got + row * stride, 24 * sizeof(float));
+        }
+    }
+    assert_memory_equal(results[0], results[1], sizeof results[0]);
+}
+
+static void a_residual_and_its_norm_are_the_two_operations(void **state) {
+    (void)state;
+    for_every_device(check_add_rmsnorm);
+}
+
 static void operations_run_in_the_order_given(void **state) {
     (void)state;
     for_every_device(check_rows);
@@ -438,6 +469,7 @@ int main(void) {
         cmocka_unit_test(attention_reads_its_own_pages),
         cmocka_unit_test(a_context_cut_over_threads_keeps_its_bits),
         cmocka_unit_test(page_bytes_are_those_of_the_plan),
+        cmocka_unit_test(a_residual_and_its_norm_are_the_two_operations),
         cmocka_unit_test(operations_run_in_the_order_given),
         cmocka_unit_test(scratch_is_taken_and_released_like_a_stack),
         cmocka_unit_test(the_deferred_device_does_nothing_before_sync),
