@@ -35,6 +35,9 @@ def arguments():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--completions", action="store_true", help="plain text: no chat template needed")
+    p.add_argument("--weft-options", default="", help="more of `weft serve`, e.g. '--itl-target-ms 200'")
+    p.add_argument("--llama-options", default="", help="more of llama-server")
     p.add_argument("--json", action="store_true")
     return p.parse_args()
 
@@ -68,10 +71,12 @@ def servers(args, users):
     ctx = longest(args.prompt) + longest(args.gen) + 64  # and the chat template's own
     ours, theirs = free_port(), free_port()
     return [(ours, [args.weft, "serve", args.model, "--port", str(ours), "--max-seqs", str(users),
-                    "--ctx", str(ctx), "--threads", str(args.threads), "--log-format", "none"]),
+                    "--ctx", str(ctx), "--threads", str(args.threads), "--log-format", "none",
+                    *args.weft_options.split()]),
             (theirs, [args.llama_server, "-m", args.model, "--host", "127.0.0.1", "--port",
                       str(theirs), "-t", str(args.threads), "-np", str(users), "-c",
-                      str(ctx * users), "--no-webui", "-fa", "on"])]
+                      str(ctx * users), "--no-webui", "-fa", "on",
+                      *args.llama_options.split()])]
 
 
 def compare(args, users):
@@ -85,9 +90,14 @@ def compare(args, users):
                    f"http://127.0.0.1:{both[1][0]}", "-c", str(users), "-n", str(requests),
                    "--prompt", args.prompt, "--gen", args.gen, "--rounds", str(args.rounds),
                    "--seed", str(args.seed), "--json"]
+        if args.completions:
+            command += ["--completions"]
         if args.shared_prefix:
             command += ["--shared-prefix", str(args.shared_prefix)]
-        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        result = subprocess.run(command, stdout=subprocess.PIPE)
+        if result.returncode != 0:
+            sys.exit(f"compare_serve: exit {result.returncode}: {' '.join(command)}")
+        return json.loads(result.stdout)
     finally:
         for process in running:
             process.terminate()
