@@ -181,7 +181,12 @@ def expression(r):
     if kind < 10:
         same = r.choice([STRINGS, NUMBERS, NUMBERS, LISTS, DICTS])
         other = same if r.random() < 0.8 else ANY[len(VIEWS):]  # views are no sets here
-        return f"{r.choice(same)} {r.choice(OPERATORS)} {r.choice(other)}"
+        operator = r.choice(OPERATORS)
+        if operator == "*" and same is not NUMBERS:
+            other = N  # or Python would make texts of many gigabytes
+        elif operator == "*":
+            other = NUMBERS
+        return f"{r.choice(same)} {operator} {r.choice(other)}"
     if kind == 10:
         ends = ["", "0", "1", "-1", "2", "-3", "9"]
         key = r.choice([r.choice(PLAIN), f"{r.choice(ends)}:{r.choice(ends)}",
