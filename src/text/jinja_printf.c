@@ -440,6 +440,10 @@ static weft_status write_formatted(jinja_writer *w, jinja_value v, str spec) {
     if (f.group != '\0') {
         return jinja_run_fail(run, WEFT_INVALID, "Cannot specify '%c' with 's'.", f.group);
     }
+    if (f.sign != '\0' || f.is_alternate) {
+        return jinja_run_fail(run, WEFT_INVALID, "%s not allowed in string format specifier",
+                              f.is_alternate ? "Alternate form (#)" : "Sign");
+    }
     if (v.kind != JINJA_STRING && spec.len > 0) {
         return jinja_run_fail(run, WEFT_INVALID,
                               "unsupported format string passed to %s.__format__",

@@ -295,6 +295,8 @@ METHODS = r"""
 {{ '{a} {b[0]} {c.x!r:>5}'.format_map({'a': 1, 'b': [2], 'c': {'x': 'y'}}) }} {{ '{!a}|{:>3}'.format('é🎉', 5) }} {{ '%a' % 'ü' }}
 {{ '{x}'.format_map({}) }}
 {{ '{:,}'.format('a') }}
+{{ '{:+}'.format('a') }}
+{{ '{:#}'.format('a') }}
 {{ dict.fromkeys(['a', 'b']) }} {{ dict.fromkeys('ab', 0) }} {{ {}.fromkeys((1, 2), []) }}
 {{ range(1, 10, 3)[1:] }} {{ range(5)[::-1] }} {{ range(5).start }}{{ range(1, 7, 2).stop }}{{ range(1, 7, 2).step }} {{ range(0)[2:] }}
 {{ n[1:] }}
