@@ -7,6 +7,8 @@
  * tokjson_model.c   the model's tokens and merges
  * tokjson_post.c    the template around a text
  * tokjson_normalise the normaliser    tokjson_pretok  the pre-tokeniser
+ * tokjson_precompiled  its compiled kind
+ * tokjson_scripts   its runs of one script
  * tokjson_added     added tokens      tokjson_decode  what each token stands for
  * tokjson_encode.c  running all of it: words through the model
  *
@@ -70,6 +72,7 @@ typedef enum tokjson_norm_kind {
     TOKJSON_NORM_NONSPACING, /* BERT: without nonspacing marks */
     TOKJSON_NORM_NMT,
     TOKJSON_NORM_BYTE_LEVEL,
+    TOKJSON_NORM_PRECOMPILED, /* tokjson.charsmap */
 } tokjson_norm_kind;
 
 typedef struct tokjson_norm {
@@ -87,6 +90,7 @@ typedef enum tokjson_pretok_kind {
     TOKJSON_PRETOK_PREFIX_SPACE,
     TOKJSON_PRETOK_BYTES, /* GPT-2's stand-ins */
     TOKJSON_PRETOK_METASPACE,
+    TOKJSON_PRETOK_FIXED, /* so many characters each */
 } tokjson_pretok_kind;
 
 typedef enum tokjson_behavior {
@@ -110,6 +114,7 @@ typedef struct tokjson_pretok {
     tokjson_class_fn *characters; /* each character is a match of its own */
     str text;                     /* also what a metaspace is written as */
     tokjson_prepend prepend;
+    uint32_t n_chars;
 } tokjson_pretok;
 
 typedef enum tokjson_decode_kind {
@@ -118,6 +123,7 @@ typedef enum tokjson_decode_kind {
     TOKJSON_DECODE_BYTE_FALLBACK,
     TOKJSON_DECODE_STRIP,
     TOKJSON_DECODE_WORDPIECE,
+    TOKJSON_DECODE_CTC,
 } tokjson_decode_kind;
 
 typedef struct tokjson_decode {
@@ -179,7 +185,10 @@ typedef struct tokjson {
     bool has_decoder;
     bool is_fused;           /* a decoder has joined the tokens */
     bool strips_first_space; /* from the beginning of what is decoded */
+    bool holds_last_space;   /* of each token, until another comes */
+    bool drops_repeated;     /* a token that comes again at once is shown once */
     bool is_byte_level;      /* broken UTF-8 is encoded as bytes */
+    vocab_charsmap charsmap; /* of the normaliser Precompiled */
     tokjson_added_token *added;
     uint32_t n_added;
     tokjson_matcher raw;        /* sought in the text as it comes */
@@ -238,12 +247,20 @@ weft_status tokjson_decode_fill(const tokjson *t, vocab *v, weft_error *err) WEF
 weft_status tokjson_added_index(tokjson *t, weft_error *err) WEFT_NODISCARD;
 void tokjson_matcher_deinit(tokjson_matcher *m);
 
+/* tokjson_precompiled.c: SentencePiece's compiled normaliser, given as base64, and run as the
+ * tokenizers library does, by grapheme. */
+weft_status tokjson_precompiled_load(tokjson *t, str base64, weft_error *err) WEFT_NODISCARD;
+bool tokjson_precompiled_run(const vocab_charsmap *c, str text, buf *out);
+
 /* text is UTF-8. *out is text or lies in scratch until the next call. *is_first becomes false where
  * the beginning was taken away. False when memory is out. */
 bool tokjson_normalise(const tokjson *t, tokjson_scratch *scratch, str text, str *out,
                        bool *is_first) WEFT_NODISCARD;
 /* Appends bytes as GPT-2's stand-ins. */
 bool tokjson_append_stand_ins(buf *out, str bytes);
+
+/* tokjson_scripts.c: a pattern of runs of one script; appends it. */
+bool tokjson_scripts_pattern(buf *out);
 
 /* Cuts text into words and encodes each. is_first: it begins where the whole text does. */
 bool tokjson_pretok_run(tokjson_run *run, str text, bool is_first) WEFT_NODISCARD;
@@ -253,7 +270,8 @@ bool tokjson_pretok_run(tokjson_run *run, str text, bool is_first) WEFT_NODISCAR
 typedef struct tokjson_match {
     size_t from;
     size_t to;
-    size_t next; /* where to look for the one after it */
+    size_t next;      /* where to look for the one after it */
+    size_t spaces_to; /* what matches have stripped to the right ends here */
     int32_t id;
 } tokjson_match;
 bool tokjson_added_find(const tokjson_run *run, const tokjson_matcher *m, str text, size_t from,

@@ -122,7 +122,10 @@ bool tokjson_added_find(const tokjson_run *run, const tokjson_matcher *m, str te
         match->id = a->id;
         match->next = end;
         match->from = a->strips_left ? spaces_before(text, done, at) : at;
-        match->to = a->strips_right ? spaces_after(text, end) : end;
+        /* Within the space that the match before it took there is only space. */
+        const bool is_taken = end < match->spaces_to;
+        match->to = !a->strips_right ? end : is_taken ? match->spaces_to : spaces_after(text, end);
+        match->spaces_to = a->strips_right ? match->to : match->spaces_to;
         return true;
     }
     return false;

@@ -3,8 +3,9 @@
  * What a decoder does to a token depends on the token, and on whether it is the first. So every
  * token gets its bytes as it stands within a text, and vocab_decoder takes one space from the very
  * beginning where the first is treated otherwise. An added token that is sought as normalised is
- * also shown so. Decoders that look at the tokens behind or across
- * are refused: BPEDecoder, CTC, and Strip or Replace that reach over several tokens.
+ * also shown so. vocab_decoder also does what depends on the token beside: CTC drops a token that
+ * comes again, and BPEDecoder writes no space behind the last one. Strip or Replace that reach over
+ * several tokens are refused.
  */
 #include <jansson.h>
 
@@ -23,6 +24,7 @@ static bool run_byte_level(str text, buf *out);
 static bool run_replace(str text, str what, str with, buf *out);
 static bool run_strip(const tokjson_decode *d, str text, buf *out);
 static bool run_wordpiece(const tokjson_decode *d, str text, buf *out);
+static bool run_ctc(const tokjson_decode *d, str text, buf *out);
 static bool clean_up(buf *text);
 
 weft_status tokjson_decode_load(tokjson *t, const json_t *step, uint32_t depth, weft_error *err) {
@@ -74,6 +76,8 @@ weft_status tokjson_decode_fill(const tokjson *t, vocab *v, weft_error *err) {
         table->pieces = buf_take(&all);
     }
     v->adds_space = t->strips_first_space || !t->has_decoder;
+    v->holds_last_space = t->holds_last_space;
+    v->drops_repeated = t->drops_repeated;
     mem_free(added);
     buf_deinit(&all);
     buf_deinit(&bufs[0]);
@@ -122,6 +126,24 @@ static weft_status add_step(tokjson *t, const json_t *step, const char *type, we
         d.what = tokjson_keep(t, prefix.data == NULL ? STR_LIT("##") : prefix);
         d.is_cleaned = tokjson_get_bool(step, "cleanup", true);
         t->strips_first_space = true;
+        return add(t, d, err);
+    }
+    if (strcmp(type, "BPEDecoder") == 0) {
+        const str suffix = tokjson_get_str(step, "suffix");
+        d.kind = TOKJSON_DECODE_REPLACE;
+        d.what = tokjson_keep(t, suffix.data == NULL ? STR_LIT("</w>") : suffix);
+        d.with = STR_LIT(" ");
+        t->holds_last_space = true;
+        return add(t, d, err);
+    }
+    if (strcmp(type, "CTC") == 0) {
+        const str pad = tokjson_get_str(step, "pad_token");
+        const str delimiter = tokjson_get_str(step, "word_delimiter_token");
+        d.kind = TOKJSON_DECODE_CTC;
+        d.what = tokjson_keep(t, pad.data == NULL ? STR_LIT("<pad>") : pad);
+        d.with = tokjson_keep(t, delimiter.data == NULL ? STR_LIT("|") : delimiter);
+        d.is_cleaned = tokjson_get_bool(step, "cleanup", true);
+        t->drops_repeated = true;
         return add(t, d, err);
     }
     return weft_fail(err, WEFT_UNSUPPORTED, "tokenizer.json: decoder '%s' is not supported", type);
@@ -199,6 +221,7 @@ static bool run_step(const tokjson_decode *d, str text, buf *out) {
     }
     case TOKJSON_DECODE_STRIP: return run_strip(d, text, out);
     case TOKJSON_DECODE_WORDPIECE: return run_wordpiece(d, text, out);
+    case TOKJSON_DECODE_CTC: return run_ctc(d, text, out);
     }
     return false;
 }
@@ -245,6 +268,19 @@ static bool run_wordpiece(const tokjson_decode *d, str text, buf *out) {
         buf_append_char(out, ' ');
     }
     return buf_append_str(out, text) && (!d->is_cleaned || clean_up(out));
+}
+
+/* Without padding; cleaned, the delimiter of words is a space. */
+static bool run_ctc(const tokjson_decode *d, str text, buf *out) {
+    if (!d->is_cleaned) {
+        return run_replace(text, d->what, STR_LIT(""), out);
+    }
+    buf other;
+    buf_init(&other, MEM_VOCAB, out->max_bytes);
+    const bool is_done = run_replace(text, d->what, STR_LIT(""), &other) && clean_up(&other) &&
+                         run_replace(buf_view(&other), d->with, STR_LIT(" "), out);
+    buf_deinit(&other);
+    return is_done;
 }
 
 /* Spaces that English typography does not have. */

@@ -82,6 +82,7 @@ void tokjson_destroy(tokjson **t) {
     tokjson_matcher_deinit(&(*t)->raw);
     tokjson_matcher_deinit(&(*t)->normalized);
     mem_free((*t)->added);
+    vocab_charsmap_deinit(&(*t)->charsmap);
     arena_deinit(&(*t)->memory);
     mem_free(*t);
     *t = NULL;

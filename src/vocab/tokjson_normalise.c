@@ -57,7 +57,9 @@ bool tokjson_normalise(const tokjson *t, tokjson_scratch *scratch, str text, str
         buf *to = &scratch->bufs[i % 2];
         buf_clear(to);
         if (!buf_reserve(to, text.len) ||
-            !run_step(&t->norms[i], scratch->regex, text, to, is_first)) {
+            !(t->norms[i].kind == TOKJSON_NORM_PRECOMPILED
+                  ? tokjson_precompiled_run(&t->charsmap, text, to)
+                  : run_step(&t->norms[i], scratch->regex, text, to, is_first))) {
             return false;
         }
         text = buf_view(to);
@@ -151,6 +153,7 @@ static weft_status add_step(tokjson *t, const json_t *step, const char *type, we
         {"StripAccents", TOKJSON_NORM_STRIP_ACCENTS, 0},
         {"Nmt", TOKJSON_NORM_NMT, 0},
         {"ByteLevel", TOKJSON_NORM_BYTE_LEVEL, 0},
+        {"Precompiled", TOKJSON_NORM_PRECOMPILED, 0},
     };
     size_t i = 0;
     while (i < WEFT_LEN(kinds) && strcmp(kinds[i].type, type) != 0) {
@@ -176,6 +179,12 @@ static weft_status add_step(tokjson *t, const json_t *step, const char *type, we
         with = tokjson_get_str(step, "append");
     } else if (norm.kind == TOKJSON_NORM_BYTE_LEVEL) {
         t->is_byte_level = true;
+    } else if (norm.kind == TOKJSON_NORM_PRECOMPILED) {
+        const str map = tokjson_get_str(step, "precompiled_charsmap");
+        const weft_status status = tokjson_precompiled_load(t, map, err);
+        if (status != WEFT_OK) {
+            return status;
+        }
     }
     norm.with = tokjson_keep(t, with);
     if (norm.with.data == NULL) {
@@ -200,6 +209,7 @@ static bool run_step(const tokjson_norm *norm, regex_scratch *matching, str text
     case TOKJSON_NORM_CHINESE:
     case TOKJSON_NORM_NONSPACING:
     case TOKJSON_NORM_NMT: return run_characters(norm, text, out, is_first);
+    case TOKJSON_NORM_PRECOMPILED: break; /* not among these: it has no state in the step */
     }
     return false;
 }

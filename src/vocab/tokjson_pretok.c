@@ -37,9 +37,11 @@ static weft_status add_metaspace(tokjson *t, const json_t *step, weft_error *err
 static weft_status add_split(tokjson *t, const json_t *step, weft_error *err);
 static weft_status add_bert(tokjson *t, weft_error *err);
 static weft_status add_delimiter(tokjson *t, const json_t *step, weft_error *err);
+static weft_status add_scripts(tokjson *t, weft_error *err);
 static weft_status read_behavior(const json_t *step, tokjson_behavior *out, weft_error *err);
 static bool run_stage(tokjson_run *run, uint32_t stage, str text, bool is_first);
 static bool run_metaspace(tokjson_run *run, uint32_t stage, str text, bool is_first);
+static bool run_fixed(tokjson_run *run, uint32_t stage, str text, bool is_first);
 static bool run_split(tokjson_run *run, uint32_t stage, str text, bool is_first);
 static bool split_characters(splitter *s, tokjson_class_fn *characters);
 static bool split_matches(splitter *s, const tokjson_pretok *p);
@@ -100,6 +102,15 @@ weft_status tokjson_pretok_load(tokjson *t, const json_t *step, uint32_t depth, 
         p.behavior = TOKJSON_ISOLATED;
         const weft_status status = read_behavior(step, &p.behavior, err);
         return status == WEFT_OK ? add(t, p, err) : status;
+    }
+    if (strcmp(type, "UnicodeScripts") == 0) {
+        return add_scripts(t, err);
+    }
+    if (strcmp(type, "FixedLength") == 0) {
+        const json_int_t length = json_integer_value(json_object_get(step, "length"));
+        p.kind = TOKJSON_PRETOK_FIXED;
+        p.n_chars = length < 1 || length > (json_int_t)UINT32_MAX ? UINT32_MAX : (uint32_t)length;
+        return add(t, p, err);
     }
     return weft_fail(err, WEFT_UNSUPPORTED, "tokenizer.json: pre_tokenizer '%s' is not supported",
                      type);
@@ -193,6 +204,18 @@ static weft_status add_delimiter(tokjson *t, const json_t *step, weft_error *err
     return p.text.data == NULL ? tokjson_nomem(err) : add(t, p, err);
 }
 
+static weft_status add_scripts(tokjson *t, weft_error *err) {
+    const tokjson_pretok p = {
+        .kind = TOKJSON_PRETOK_SPLIT, .behavior = TOKJSON_REMOVED, .is_inverted = true};
+    buf pattern;
+    buf_init(&pattern, MEM_VOCAB, 64u << 10);
+    const weft_status status = tokjson_scripts_pattern(&pattern)
+                                   ? add_pattern(t, buf_view(&pattern), p, err)
+                                   : tokjson_nomem(err);
+    buf_deinit(&pattern);
+    return status;
+}
+
 static weft_status read_behavior(const json_t *step, tokjson_behavior *out, weft_error *err) {
     static const struct {
         const char *name;
@@ -238,8 +261,23 @@ static bool run_stage(tokjson_run *run, uint32_t stage, str text, bool is_first)
         buf_clear(out);
         return tokjson_append_stand_ins(out, text) &&
                run_stage(run, stage + 1, buf_view(out), is_first);
+    case TOKJSON_PRETOK_FIXED: return run_fixed(run, stage, text, is_first);
     }
     return false;
+}
+
+static bool run_fixed(tokjson_run *run, uint32_t stage, str text, bool is_first) {
+    const uint32_t n_chars = run->tok->pretoks[stage].n_chars;
+    size_t n = 0;
+    for (size_t from = 0, to = 0; from < text.len; from = to) {
+        for (uint32_t i = 0; i < n_chars && to < text.len; i++, to += n) {
+            (void)utf8_decode(str_slice(text, to, text.len), &n);
+        }
+        if (!run_stage(run, stage + 1, str_slice(text, from, to), is_first && from == 0)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool run_metaspace(tokjson_run *run, uint32_t stage, str text, bool is_first) {

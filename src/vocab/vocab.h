@@ -83,6 +83,8 @@ typedef struct vocab_decoder {
     uint8_t held_len;
     bool is_started;    /* something was decoded: a leading space rule no longer applies */
     bool shows_special; /* control tokens appear as their text */
+    bool holds_space;   /* written when another token comes */
+    int32_t last_id;    /* of those shown */
 } vocab_decoder;
 
 void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special);

@@ -1,6 +1,6 @@
 /* vocab_charsmap.c - the double array of a compiled normaliser, read without trusting it.
  *
- * The value of the metadata key is
+ * The value of the metadata key, and of a tokenizer.json behind base64, is
  *
  *     u32 size | size bytes of units, u32 each | strings, each ended by a NUL
  *
@@ -20,7 +20,9 @@
 
 static const char key_charsmap[] = "tokenizer.ggml.precompiled_charsmap";
 
-static weft_status check_strings(str strings, weft_error *err);
+static weft_status check_strings(str strings, const char *name, weft_error *err);
+
+static size_t find(const vocab_charsmap *c, str text, bool is_shortest, str *replacement);
 
 static uint32_t read_u32(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -40,24 +42,29 @@ weft_status vocab_charsmap_init(vocab_charsmap *c, const weights *w, weft_error 
         return weft_fail(err, WEFT_FORMAT, "metadata key '%s': wanted an array of bytes, found %s",
                          key_charsmap, meta_type_name(m->type));
     }
-    if (m->count == 0) {
+    return vocab_charsmap_init_bytes(c, m->data, (size_t)m->n_bytes, key_charsmap, err);
+}
+
+weft_status vocab_charsmap_init_bytes(vocab_charsmap *c, const uint8_t *data, size_t len,
+                                      const char *name, weft_error *err) {
+    *c = (vocab_charsmap){0};
+    if (len == 0) {
         return WEFT_OK;
     }
-    if (m->n_bytes > VOCAB_CHARSMAP_BYTES_MAX) {
-        return weft_fail(err, WEFT_LIMIT, "metadata key '%s': %llu bytes, at most %u are taken",
-                         key_charsmap, (unsigned long long)m->n_bytes, VOCAB_CHARSMAP_BYTES_MAX);
+    if (len > VOCAB_CHARSMAP_BYTES_MAX) {
+        return weft_fail(err, WEFT_LIMIT, "'%s': %zu bytes, at most %u are taken", name, len,
+                         VOCAB_CHARSMAP_BYTES_MAX);
     }
-    const uint32_t n_bytes = (uint32_t)m->n_bytes;
-    const uint32_t units_bytes = n_bytes < 4 ? 0 : read_u32(m->data);
+    const uint32_t n_bytes = (uint32_t)len;
+    const uint32_t units_bytes = n_bytes < 4 ? 0 : read_u32(data);
     if (n_bytes < 8 || units_bytes < 4 || units_bytes % 4 != 0 || units_bytes > n_bytes - 4) {
         return weft_fail(err, WEFT_FORMAT,
-                         "metadata key '%s': says %u bytes of units, wanted a multiple of 4 within "
-                         "its %u bytes",
-                         key_charsmap, units_bytes, n_bytes);
+                         "'%s': says %u bytes of units, wanted a multiple of 4 within its %u bytes",
+                         name, units_bytes, n_bytes);
     }
     const str strings =
-        str_from((const char *)m->data + 4 + units_bytes, (size_t)n_bytes - 4 - units_bytes);
-    const weft_status status = check_strings(strings, err);
+        str_from((const char *)data + 4 + units_bytes, (size_t)n_bytes - 4 - units_bytes);
+    const weft_status status = check_strings(strings, name, err);
     if (status != WEFT_OK) {
         return status;
     }
@@ -70,7 +77,7 @@ weft_status vocab_charsmap_init(vocab_charsmap *c, const weights *w, weft_error 
         return weft_fail(err, WEFT_NOMEM, "out of memory for a normaliser of %u bytes", n_bytes);
     }
     for (uint32_t i = 0; i < c->n_units; i++) {
-        c->units[i] = read_u32(m->data + 4 + (size_t)i * 4);
+        c->units[i] = read_u32(data + 4 + (size_t)i * 4);
     }
     if (strings.len > 0) {
         memcpy(c->strings, strings.data, strings.len);
@@ -85,6 +92,14 @@ void vocab_charsmap_deinit(vocab_charsmap *c) {
 }
 
 size_t vocab_charsmap_find(const vocab_charsmap *c, str text, str *replacement) {
+    return find(c, text, false, replacement);
+}
+
+size_t vocab_charsmap_find_shortest(const vocab_charsmap *c, str text, str *replacement) {
+    return find(c, text, true, replacement);
+}
+
+static size_t find(const vocab_charsmap *c, str text, bool is_shortest, str *replacement) {
     if (c->units == NULL) {
         return 0;
     }
@@ -104,26 +119,27 @@ size_t vocab_charsmap_find(const vocab_charsmap *c, str text, str *replacement) 
         if (string < c->n_strings) {
             *replacement = str_from_cstr(c->strings + string);
             found = i + 1;
+            if (is_shortest) {
+                break;
+            }
         }
     }
     return found;
 }
 
-static weft_status check_strings(str strings, weft_error *err) {
+static weft_status check_strings(str strings, const char *name, weft_error *err) {
     size_t from = 0;
     for (size_t i = 0; i < strings.len; i++) {
         if (strings.data[i] == '\0') {
             from = i + 1;
         } else if (i - from >= VOCAB_CHARSMAP_REPLACEMENT_MAX) {
             return weft_fail(err, WEFT_LIMIT,
-                             "metadata key '%s': a replacement of over %u bytes at byte %zu of "
-                             "the strings",
-                             key_charsmap, VOCAB_CHARSMAP_REPLACEMENT_MAX, from);
+                             "'%s': a replacement of over %u bytes at byte %zu of the strings",
+                             name, VOCAB_CHARSMAP_REPLACEMENT_MAX, from);
         }
     }
     if (from != strings.len) {
-        return weft_fail(err, WEFT_FORMAT,
-                         "metadata key '%s': the last replacement has no end (NUL)", key_charsmap);
+        return weft_fail(err, WEFT_FORMAT, "'%s': the last replacement has no end (NUL)", name);
     }
     return WEFT_OK;
 }

@@ -29,10 +29,16 @@ typedef struct vocab_charsmap {
 /* Reads tokenizer.ggml.precompiled_charsmap; without one nothing is replaced. */
 weft_status vocab_charsmap_init(vocab_charsmap *c, const weights *w,
                                 weft_error *err) WEFT_NODISCARD;
+/* The same from its bytes; `name` is what errors call it. */
+weft_status vocab_charsmap_init_bytes(vocab_charsmap *c, const uint8_t *data, size_t len,
+                                      const char *name, weft_error *err) WEFT_NODISCARD;
 void vocab_charsmap_deinit(vocab_charsmap *c); /* accepts a zeroed one */
 
 /* The bytes of the longest key at the beginning of text, and what replaces them; 0 when there is
  * none. */
 size_t vocab_charsmap_find(const vocab_charsmap *c, str text, str *replacement);
+
+/* The same for the shortest key. */
+size_t vocab_charsmap_find_shortest(const vocab_charsmap *c, str text, str *replacement);
 
 #endif /* WEFT_VOCAB_VOCAB_CHARSMAP_H */

@@ -9,7 +9,8 @@
  *
  * Hidden tokens (control, unknown, unused) do not interrupt a character. Where the vocabulary puts
  * a space before the text when it encodes, one space is taken away from the very beginning of what
- * is decoded.
+ * is decoded. Two habits of a tokenizer.json: the space behind each word waits for the next one
+ * (BPEDecoder), and a token that comes again at once is dropped (CTC).
  */
 #include "base/check.h"
 #include "text/utf8.h"
@@ -19,7 +20,7 @@ static void decode_bytes(vocab_decoder *d, str bytes, buf *out);
 static size_t write_finished(str bytes, buf *out);
 
 void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special) {
-    *d = (vocab_decoder){.vocab = v, .shows_special = shows_special};
+    *d = (vocab_decoder){.vocab = v, .shows_special = shows_special, .last_id = VOCAB_NONE};
 }
 
 void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out) {
@@ -31,11 +32,22 @@ void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out) {
     if (!d->shows_special && (t->attrs[id] & hidden) != 0) {
         return;
     }
+    if (d->vocab->drops_repeated && id == d->last_id) {
+        return;
+    }
+    d->last_id = id;
     str piece = vocab_table_piece(t, id);
     if (piece.len == 0) {
         return;
     }
-    if (!d->is_started && d->vocab->adds_space && piece.data[0] == ' ') {
+    if (d->vocab->holds_last_space) {
+        if (d->holds_space) {
+            decode_bytes(d, STR_LIT(" "), out);
+        }
+        d->holds_space = piece.data[piece.len - 1] == ' ';
+        piece.len -= d->holds_space;
+    }
+    if (!d->is_started && d->vocab->adds_space && piece.len > 0 && piece.data[0] == ' ') {
         piece = str_from(piece.data + 1, piece.len - 1);
     }
     d->is_started = true;

@@ -5,11 +5,16 @@ decoder and post-processor in turn. Strings are those of test_tokenizers.py. Eac
 alone, because much depends on where a text begins. WEFT_TOKENIZER_STRINGS sets how many strings a
 tokenizer gets; WEFT_TOKENIZER_JSON names further files, separated by colons.
 """
+import base64
+import functools
+import io
 import json
 import os
 import random
 
 import pytest
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                         pre_tokenizers, processors, trainers)
 
@@ -152,6 +157,7 @@ PRE_TOKENIZERS = {
        for b in BEHAVIORS for i in (False, True)},
     **{f"Metaspace {s} {c}": P.Metaspace(prepend_scheme=s, split=c)
        for s in ("always", "first", "never") for c in (False, True)},
+    "UnicodeScripts": P.UnicodeScripts(), "FixedLength": P.FixedLength(3),
     "Metaspace digits": P.Sequence([P.Metaspace(prepend_scheme="first"), P.Digits(True)]),
 }
 BASES = ["byte-level", "metaspace", "wordlevel", "unigram"]
@@ -166,6 +172,18 @@ def family(name):
     if name not in trained:
         trained[name] = FAMILIES[name]()
     return Tokenizer.from_str(trained[name].to_str())
+
+
+@functools.cache
+def charsmap():
+    """The compiled normaliser nmt_nfkc_cf, as sentencepiece writes it."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()), model_writer=model, vocab_size=2000, model_type="unigram",
+        normalization_rule_name="nmt_nfkc_cf", minloglevel=2, hard_vocab_limit=False)
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model.getvalue())
+    return bytes(proto.normalizer_spec.precompiled_charsmap)
 
 
 def check(run, tok, path, seed, decodes=True):
@@ -203,6 +221,32 @@ def test_steps(run, tmp_path, what, base, parts):
     for key, value in parts.items():
         setattr(tok, key, value)
     check(run, tok, tmp_path / "tokenizer.json", what, decodes=False)
+
+
+@pytest.mark.parametrize("base", ["unigram", "metaspace"])
+def test_precompiled_normaliser(run, tmp_path, base):
+    tok = family(base)
+    tok.add_tokens(ADDED)
+    tok.normalizer = normalizers.Precompiled(charsmap())
+    check(run, tok, tmp_path / "tokenizer.json", "precompiled", decodes=False)
+    clusters = ["e\u0301", "\u1100\u1161\u11a8", "A\u030a\u0327", "\u0e33", "\uff76\uff9e",
+                "\r\n", "\u200d", "\u3099", "\ufb01", "\u00bd", "\U0001f468\u200d\U0001f469",
+                "\u0958", "\u1e9b\u0323", "\u2028", "\ufeff", "\u0130"]
+    rng = random.Random(24)
+    texts = ["".join(rng.choice(clusters) for _ in range(6)) for _ in range(STRINGS)]
+    found = run("tokenize", "--null", tmp_path / "tokenizer.json",
+                input="".join(t + "\0" for t in texts).encode()).stdout.splitlines()
+    assert [json.loads(line) for line in found] == [e.ids for e in tok.encode_batch(texts)]
+
+
+@pytest.mark.parametrize("base,decoder", [
+    ("affixes", decoders.BPEDecoder("</w>")), ("affixes", decoders.CTC("##a", "</w>")),
+    ("wordlevel", decoders.CTC("the", "of", False)), ("wordlevel", decoders.CTC("e", "of")),
+])
+def test_decoders_that_look_beside(run, tmp_path, base, decoder):
+    tok = family(base)
+    tok.decoder = decoder
+    check(run, tok, tmp_path / "tokenizer.json", "decoder")
 
 
 def test_files_named_in_the_environment(run, tmp_path):
