@@ -16,14 +16,8 @@ static void turn_round(vocab_best_way *ways, size_t len);
 static size_t character_len(str text);
 
 bool vocab_best_find(vocab_best *b, const vocab_best_model *m, const vocab_trie *trie, str text) {
-    if (text.len >= b->capacity) {
-        const size_t capacity = text.len < 128 ? 256 : (text.len + 1) * 2;
-        vocab_best_way *grown = mem_realloc(MEM_VOCAB, b->ways, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return false;
-        }
-        b->ways = grown;
-        b->capacity = capacity;
+    if (!vocab_best_reserve(b, text.len)) {
+        return false;
     }
     vocab_best_way *ways = b->ways;
     for (size_t i = 0; i <= text.len; i++) {
@@ -51,6 +45,20 @@ bool vocab_best_find(vocab_best *b, const vocab_best_model *m, const vocab_trie 
         }
     }
     turn_round(ways, text.len);
+    return true;
+}
+
+bool vocab_best_reserve(vocab_best *b, size_t len) {
+    if (len < b->capacity) {
+        return true;
+    }
+    const size_t capacity = len < 128 ? 256 : (len + 1) * 2;
+    vocab_best_way *grown = mem_realloc(MEM_VOCAB, b->ways, capacity, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    b->ways = grown;
+    b->capacity = capacity;
     return true;
 }
 

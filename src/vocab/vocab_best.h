@@ -42,6 +42,9 @@ typedef struct vocab_best {
  * memory is out. Bytes that are not UTF-8 are characters of one byte. */
 bool vocab_best_find(vocab_best *b, const vocab_best_model *m, const vocab_trie *trie, str text);
 
+/* Room for the ways of so many bytes. */
+bool vocab_best_reserve(vocab_best *b, size_t len);
+
 void vocab_best_deinit(vocab_best *b); /* accepts a zeroed one */
 
 #endif /* WEFT_VOCAB_VOCAB_BEST_H */

@@ -7,6 +7,7 @@
  *           ├─ vocab_spm.c      SentencePiece: vocab_cuts, vocab_word
  *           ├─ vocab_unigram.c  SentencePiece's unigram: vocab_charsmap, vocab_cuts, vocab_best
  *           ├─ vocab_wordpiece.c  BERT: vocab_trie
+ *           ├─ vocab_plamo2.c   cheapest cut, from the end: vocab_trie
  *           ├─ vocab_rwkv.c     longest match: vocab_trie
  *           ├─ vocab_decoder.c  pieces to text
  *           └─ tokjson.h        all of it from a tokenizer.json, by steps of its own
@@ -70,7 +71,7 @@ struct vocab {
     vocab_pretok *pretok; /* NULL but for byte pair encoding with merges */
     vocab_cuts cuts;
     vocab_trie trie;       /* of unigram, WordPiece and RWKV */
-    vocab_best_model best; /* of unigram */
+    vocab_best_model best; /* of unigram and PLaMo 2 */
     vocab_unigram unigram;
     vocab_wordpiece wordpiece;
     int32_t byte_ids[256]; /* the token that is this byte, VOCAB_NONE when there is none */
@@ -109,6 +110,11 @@ void vocab_unigram_deinit(vocab_unigram *u); /* accepts a zeroed one */
 vocab_encode_fn vocab_wordpiece_encode;
 weft_status vocab_wordpiece_init(vocab_wordpiece *p, const weights *w,
                                  weft_error *err) WEFT_NODISCARD;
+
+/* vocab_plamo2.c */
+vocab_encode_fn vocab_plamo2_encode;
+weft_status vocab_plamo2_init(vocab_best_model *m, const vocab_table *t,
+                              weft_error *err) WEFT_NODISCARD;
 
 /* vocab_rwkv.c */
 vocab_encode_fn vocab_rwkv_encode;

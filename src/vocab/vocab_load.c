@@ -46,6 +46,8 @@ static const model_form model_forms[] = {
     /* Every word begins with U+2581, so the space before the first one goes when decoding. */
     {"bert", "", vocab_wordpiece_encode, VOCAB_PIECES_METASPACE, true, false, true, true, 101,
      VOCAB_NONE, 102, 100},
+    {"plamo2", "", vocab_plamo2_encode, VOCAB_PIECES_PLAIN, false, false, false, false, 1, 2,
+     VOCAB_NONE, 0},
     {"rwkv", "", vocab_rwkv_encode, VOCAB_PIECES_ESCAPED, false, false, false, false, VOCAB_NONE,
      VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
 };
@@ -124,6 +126,9 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
         return status;
     }
     fill_byte_ids(v, is_byte_level);
+    if (form->encode == vocab_plamo2_encode && !v->has_all_bytes) {
+        return weft_fail(err, WEFT_FORMAT, "tokenizer 'plamo2' without a token for every byte");
+    }
     fill_char_ids(v);
     if (!is_byte_level) {
         vocab_cuts_init(&v->cuts, &v->table);
@@ -137,12 +142,16 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
 /* What the encoders need that walk the tokens as a tree. */
 static weft_status load_search(vocab *v, const model_form *form, const weights *w,
                                weft_error *err) {
-    const uint32_t attrs = VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER;
+    const bool is_plamo2 = form->encode == vocab_plamo2_encode;
+    const uint32_t attrs = is_plamo2 ? UINT32_MAX : VOCAB_ATTR_NORMAL | VOCAB_ATTR_USER;
+    const uint32_t without = is_plamo2 ? VOCAB_ATTR_BYTE : 0;
     weft_status status = WEFT_OK;
     if (form->encode == vocab_unigram_encode) {
         status = vocab_unigram_init(&v->unigram, &v->best, &v->table, w, err);
     } else if (form->encode == vocab_wordpiece_encode) {
         status = vocab_wordpiece_init(&v->wordpiece, w, err);
+    } else if (is_plamo2) {
+        status = vocab_plamo2_init(&v->best, &v->table, err);
     } else if (form->encode != vocab_rwkv_encode) {
         return WEFT_OK;
     }
@@ -151,7 +160,7 @@ static weft_status load_search(vocab *v, const model_form *form, const weights *
     }
     const bool is_rwkv = form->encode == vocab_rwkv_encode;
     return vocab_trie_init(&v->trie, &v->table, is_rwkv ? VOCAB_TRIE_PIECES : VOCAB_TRIE_TEXTS,
-                           attrs, 0, err);
+                           attrs, without, err);
 }
 
 static weft_status find_form(const model_form **out, const weights *w, weft_error *err) {
@@ -180,7 +189,7 @@ static weft_status find_form(const model_form **out, const weights *w, weft_erro
     }
     return weft_fail(err, WEFT_UNSUPPORTED,
                      "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model') is not "
-                     "supported; supported are gpt2, llama, gemma4, t5, bert and rwkv",
+                     "supported; supported are gpt2, llama, gemma4, t5, bert, plamo2 and rwkv",
                      STR_ARG(name));
 }
 

@@ -358,7 +358,7 @@ static size_t piece_of(const vocab_table *t, int32_t id, vocab_piece_form form, 
         out[0] = (char)vocab_byte_token_value(text);
         return 1;
     }
-    if ((attrs & VOCAB_ATTR_NORMAL) != 0) {
+    if ((attrs & VOCAB_ATTR_NORMAL) != 0 && form != VOCAB_PIECES_PLAIN) {
         const size_t n = form == VOCAB_PIECES_BYTE_LEVEL  ? decode_byte_level(text, out)
                          : form == VOCAB_PIECES_METASPACE ? decode_metaspace(text, out)
                                                           : decode_escaped(text, out);

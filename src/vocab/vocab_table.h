@@ -58,6 +58,7 @@ typedef struct vocab_table {
 typedef enum vocab_piece_form {
     VOCAB_PIECES_BYTE_LEVEL, /* GPT-2's printable stand-ins for bytes */
     VOCAB_PIECES_METASPACE,  /* U+2581 for a space, <0xXX> for a byte */
+    VOCAB_PIECES_PLAIN,      /* as they are */
     VOCAB_PIECES_ESCAPED,    /* as Python writes bytes: \t \n \r \xHH, else the character */
 } vocab_piece_form;
 

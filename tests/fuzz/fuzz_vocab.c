@@ -63,7 +63,7 @@ static void create_vocabs(void) {
     vocab_image_spm(&g, &spaced);
     add(vocab_image_create(&g), IS_REPEATABLE);
     static void (*const others[])(gguf_image *, const vocab_image_options *) = {
-        vocab_image_unigram, vocab_image_wordpiece, vocab_image_rwkv};
+        vocab_image_unigram, vocab_image_wordpiece, vocab_image_plamo2, vocab_image_rwkv};
     for (size_t i = 0; i < WEFT_LEN(others); i++) {
         gguf_image_init(&g, 3);
         others[i](&g, &spaced);

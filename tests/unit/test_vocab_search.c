@@ -148,6 +148,21 @@ static void rwkv_takes_the_longest_token_of_bytes(void **state) {
     vocab_destroy(&v);
 }
 
+static void plamo2_takes_the_cheapest_cut_and_the_longer_token(void **state) {
+    vocab *v = create(vocab_image_plamo2, NULL, 0);
+    CHECK_IDS(v, "abc", 0, "ab", "c");
+    CHECK_IDS(v, "bc a", 0, "bc", " a");
+    CHECK_IDS(v,
+              "\uFEFF"
+              "a",
+              0, "a");
+    CHECK_IDS(v, "\u4E16\u00E9", 0, "\u4E16", "<0xC3>", "<0xA9>");
+    CHECK_IDS(v, "a\xFF", 0, "a", "<0xEF>", "<0xBF>", "<0xBD>");
+    CHECK_IDS(v, "a<|tool|>b", 0, "a", "<|tool|>", "b");
+    check_decoded(v, STR_LIT("abc \u00E9\u2581 a"), "abc \u00E9\u2581 a");
+    vocab_destroy(&v);
+}
+
 static void long_runs_end_in_time(void **state) {
     image_fn *const images[] = {vocab_image_unigram, vocab_image_wordpiece, vocab_image_rwkv};
     const char *const runs[] = {"a", " ", "abc", "\u0301", "\u4E16", "\xFF", "\u00FC", "\u2581"};
@@ -288,6 +303,7 @@ int main(void) {
         cmocka_unit_test(wordpiece_normalises_as_bert_does),
         cmocka_unit_test(wordpiece_knows_no_word_over_a_hundred_characters),
         cmocka_unit_test(rwkv_takes_the_longest_token_of_bytes),
+        cmocka_unit_test(plamo2_takes_the_cheapest_cut_and_the_longer_token),
         cmocka_unit_test(long_runs_end_in_time),
         cmocka_unit_test(malformed_normalisers_are_refused),
         cmocka_unit_test(any_normaliser_of_the_right_size_is_safe),

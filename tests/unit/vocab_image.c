@@ -69,6 +69,12 @@ static const scored_token unigram_tokens[] = {
     {"\u2581abc", -2, 1}, {"<tag>", 0, 4}, {"unused", 0, 5}, {"\u4E16", -6, 1},
 };
 
+/* "ab" + "c" costs what "a" + "bc" does. */
+static const scored_token plamo2_tokens[] = {
+    {"a", -3, 1}, {"b", -3, 1},  {"ab", -2, 1},     {"bc", -1, 1},
+    {"c", -2, 1}, {" a", -1, 1}, {"\u4E16", -4, 1}, {"<|tool|>", -1, 4},
+};
+
 static const scored_token wordpiece_tokens[] = {
     {"[PAD]", 0, 3},
     {"[UNK]", 0, 3},
@@ -95,6 +101,8 @@ static const scored_token rwkv_tokens[] = {
 };
 
 static void add_scored(gguf_image *g, const char *model, const scored_token *scored, size_t n);
+static void add_with_bytes(gguf_image *g, const char *model, const scored_token *scored,
+                           size_t count);
 static void put_u32(uint8_t *out, uint32_t value);
 static void add_options(gguf_image *g, const vocab_image_options *options);
 
@@ -131,7 +139,20 @@ void vocab_image_bpe(gguf_image *g, const vocab_image_options *options) {
 }
 
 void vocab_image_spm(gguf_image *g, const vocab_image_options *options) {
+    add_with_bytes(g, "llama", spm_tokens, WEFT_LEN(spm_tokens));
+    add_options(g, options);
+}
+
+void vocab_image_plamo2(gguf_image *g, const vocab_image_options *options) {
+    add_with_bytes(g, "plamo2", plamo2_tokens, WEFT_LEN(plamo2_tokens));
+    add_options(g, options);
+}
+
+/* Three special tokens, the bytes, the scored ones. */
+static void add_with_bytes(gguf_image *g, const char *model, const scored_token *scored,
+                           size_t count) {
     enum { COUNT = 3 + 256 + WEFT_LEN(spm_tokens) };
+    WEFT_ASSERT(count <= WEFT_LEN(spm_tokens));
     static char bytes[256][8];
     const char *tokens[COUNT] = {"<unk>", "<s>", "</s>"};
     int64_t types[COUNT] = {2, 3, 3};
@@ -142,16 +163,15 @@ void vocab_image_spm(gguf_image *g, const vocab_image_options *options) {
         tokens[n] = bytes[byte];
         types[n] = 6;
     }
-    for (size_t i = 0; i < WEFT_LEN(spm_tokens); i++, n++) {
-        tokens[n] = spm_tokens[i].text;
-        types[n] = spm_tokens[i].type;
-        scores[n] = spm_tokens[i].score;
+    for (size_t i = 0; i < count; i++, n++) {
+        tokens[n] = scored[i].text;
+        types[n] = scored[i].type;
+        scores[n] = scored[i].score;
     }
-    gguf_image_str(g, "tokenizer.ggml.model", "llama");
+    gguf_image_str(g, "tokenizer.ggml.model", model);
     gguf_image_strs(g, "tokenizer.ggml.tokens", tokens, n);
     gguf_image_ints(g, "tokenizer.ggml.token_type", META_I32, types, n);
     gguf_image_floats(g, "tokenizer.ggml.scores", scores, n);
-    add_options(g, options);
 }
 
 void vocab_image_unigram(gguf_image *g, const vocab_image_options *options) {

@@ -2,7 +2,8 @@
  *
  * Byte level ("gpt2"): tokens 0..255 are the bytes, then the results of VOCAB_IMAGE_MERGES in
  * order, then the special tokens below. SentencePiece ("llama"): <unk> <s> </s>, the bytes from 3
- * on, then texts with scores. Unigram ("t5"), WordPiece ("bert") and RWKV ("rwkv"): a few words.
+ * on, then texts with scores. Unigram ("t5"), WordPiece ("bert"), PLaMo 2
+ * ("plamo2", bytes from 3 on as well) and RWKV ("rwkv"): a few words.
  */
 #ifndef WEFT_TESTS_VOCAB_IMAGE_H
 #define WEFT_TESTS_VOCAB_IMAGE_H
@@ -29,6 +30,7 @@ void vocab_image_bpe(gguf_image *g, const vocab_image_options *options);
 void vocab_image_spm(gguf_image *g, const vocab_image_options *options);
 void vocab_image_unigram(gguf_image *g, const vocab_image_options *options);
 void vocab_image_wordpiece(gguf_image *g, const vocab_image_options *options);
+void vocab_image_plamo2(gguf_image *g, const vocab_image_options *options);
 void vocab_image_rwkv(gguf_image *g, const vocab_image_options *options);
 
 /* A compiled normaliser: "A" becomes "a"; a tab and U+00A0 become a space. */

@@ -5,13 +5,14 @@ through the library that each family of tokenisers comes from; prints one table.
 The strings are those of test_tokenizers.py, each encoded alone. For a GGUF the reference is built
 from the file's own tokens: byte-level BPE and WordPiece with the package tokenizers, SentencePiece
 with sentencepiece. Beside the files it takes what can be trained or made up here: every family of
-tokenizer.json, and RWKV against the few lines of Python that define it. A string whose unigram
+tokenizer.json, RWKV and PLaMo 2 against the few lines of Python that define them. A string whose unigram
 tokens differ but sum to the same score within 1e-3 counts as a tie: sentencepiece adds in single
 precision. Exits with 1 when any other string differs. test_many_strings.py runs a smaller number.
 """
 import argparse
 import functools
 import json
+import math
 import pathlib
 import random
 import re
@@ -20,6 +21,7 @@ import sys
 import tempfile
 
 import gguf
+import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import (AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers)
@@ -166,6 +168,45 @@ def rwkv(rng, path):
     return lambda texts: [encode(t) for t in texts]
 
 
+def plamo2(rng, path):
+    """A made-up vocabulary with scores, and the best sum from each place to the end; of equal ones
+    the longest first token."""
+    pieces = {}
+    while len(pieces) < 6000:
+        text = generated.string(rng, [])
+        at = rng.randrange(len(text) + 1)
+        piece = text[at:at + rng.choice([1, 1, 2, 3, 4, 6])]
+        if piece and "\0" not in piece:
+            pieces.setdefault(piece, -rng.randint(1, 40) / 4 * len(piece) ** 0.5)
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + list(pieces)
+    scores = [-1000.0] * 259 + list(pieces.values())
+    generated.write_vocabulary(path, "plamo2", tokens, [UNKNOWN, CONTROL, CONTROL] + [6] * 256
+                               + [NORMAL] * len(pieces), scores=scores)
+    number = {t: i for i, t in enumerate(tokens)}
+    cost = {t: int(math.floor(abs(float(np.float32(s) * np.float32(1e4))) + 0.5))
+            for t, s in pieces.items()}
+    longest = max(map(len, pieces))
+
+    def encode(text):
+        text = text.removeprefix("\ufeff")
+        best = [(0, 0, None)] * (len(text) + 1)
+        for at in reversed(range(len(text))):
+            ways = [(best[at + 1][0] + 10 ** 7, 0, at + 1, None)]
+            for n in range(1, min(longest, len(text) - at) + 1):
+                piece = text[at:at + n]
+                if piece in cost:
+                    ways.append((best[at + n][0] + cost[piece], -n, at + n, number[piece]))
+            way = min(ways, key=lambda w: w[:2])
+            best[at] = (way[0], way[2], way[3])
+        at, ids = 0, []
+        while at < len(text):
+            _, to, id_ = best[at]
+            ids += [id_] if id_ is not None else [3 + b for b in text[at:to].encode()]
+            at = to
+        return ids
+    return lambda texts: [encode(t) for t in texts]
+
+
 def of_tokenizers(tok):
     return lambda texts: [e.ids for e in tok.encode_batch(texts, add_special_tokens=False)]
 
@@ -238,6 +279,9 @@ def rows(weft, count, files, names=families.FAMILIES):
         folder = pathlib.Path(folder)
         reference = rwkv(random.Random(23), folder / "rwkv.gguf")
         yield compare(weft, "RWKV", folder / "rwkv.gguf", strings(count, [], "rwkv"), reference)
+        reference = plamo2(random.Random(25), folder / "plamo2.gguf")
+        yield compare(weft, "PLaMo 2", folder / "plamo2.gguf", strings(count, [], "plamo2"),
+                      reference)
         for name in names:
             tok = families.family(name)
             tok.add_tokens(families.ADDED)

@@ -1,4 +1,4 @@
-"""many_strings.py over a few hundred strings of the real vocabularies and RWKV. The families of
+"""many_strings.py over a few hundred strings of the real vocabularies, RWKV and PLaMo 2. The families of
 tokenizer.json have test_tokenizer_json.py."""
 from vocab import many_strings
 
