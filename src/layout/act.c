@@ -4,8 +4,9 @@
  * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; in plain C and AVX2 16-bit
  * activations cost them no speed (the exact 8-bit product needs as many instructions) and are
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
- * time, and the table of kernels says ACT_Q8 instead. Formats that are opened into float32
- * (pack.h) read float32.
+ * time, and the table of kernels says ACT_Q8 instead; and ACT_Q8_256 for K-quants where tiles of a
+ * matrix unit add up 256 columns at once. Formats that are opened into float32 (pack.h) read
+ * float32.
  */
 #include "layout/act.h"
 

@@ -95,6 +95,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         const size_t rows = m - from < ROWS_MAX ? m - from : ROWS_MAX;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = x + from * x_stride;
+        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
@@ -106,9 +107,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
             }
             x_chunk += VNNI_BLOCKS * sizeof(act_block_q8);
         }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
-        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
     amx_end();
 }

@@ -325,6 +325,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         const size_t whole = rows / AMX_ROWS * AMX_ROWS;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = x + from * x_stride;
+        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             k_open(kind, &c, slabs);
@@ -338,9 +339,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
                      rows - whole);
             x_chunk += sizeof(x_block);
         }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
-        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
     if (m >= AMX_ROWS) {
         amx_end();

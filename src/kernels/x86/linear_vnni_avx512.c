@@ -1,6 +1,6 @@
 /* linear_vnni_avx512.c - products of 4- to 8-bit codes with 8-bit activations, by vpdpbusd.
  *
- *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 6 KB buffer
+ *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel
  *       open                                         scales to float32 (vnni_avx512.h)
  *       for tiles of 12 rows (then 8, 4, 2, 1)       one register of sums a row, one of y
@@ -143,6 +143,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = x + from * x_stride;
+        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
@@ -155,9 +156,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
             slabs += kind.chunk_bytes;
             x_chunk += VNNI_BLOCKS * sizeof(act_block_q8);
         }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
-        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
 }
 

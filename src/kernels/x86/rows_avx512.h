@@ -65,4 +65,21 @@ VNNI_INLINE __m512i vnni_broadcast32(const void *p) {
     return _mm512_set1_epi32(v);
 }
 
+/* Outputs of a panel are one line of each row of y, and rows are far apart: the lines are asked for
+ * when a product begins, so that they are there when it ends. */
+VNNI_INLINE void vnni_fetch_outputs(const float *y, size_t y_stride, size_t rows) {
+    for (size_t r = 0; r < rows; r++) {
+        _mm_prefetch((const char *)(y + r * y_stride), _MM_HINT_T0);
+    }
+}
+
+/* y [rows][n] <- sums [rows][16] */
+VNNI_INLINE void vnni_store_outputs(float *y, size_t y_stride, const float *sums, size_t rows,
+                                    size_t n) {
+    const __mmask16 there = (__mmask16)((1u << n) - 1);
+    for (size_t r = 0; r < rows; r++) {
+        _mm512_mask_storeu_ps(y + r * y_stride, there, _mm512_load_ps(sums + 16 * r));
+    }
+}
+
 #endif /* WEFT_KERNELS_X86_ROWS_AVX512_H */

@@ -1,6 +1,6 @@
 /* tile_avx2.h - the shape that all AVX2 products share.
  *
- *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 6 KB buffer
+ *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel         2.3 to 16 KB, in the first-level cache
  *       open(chunk)                                  scales to float32, once for all rows
  *       for tiles of 6 rows (the rest 5..1)          12 accumulators, 16 outputs wide
