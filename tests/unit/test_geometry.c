@@ -303,7 +303,81 @@ static void features_we_lack_are_refused_by_name(void **state) {
                         "'linear' and 'llama3' (a rope_freqs tensor)");
     expect_edit_refused(
         model_spec_llama(), (model_edit){"general.architecture", META_STRING, 0, "mamba"},
-        WEFT_UNSUPPORTED, "tiny.gguf: architecture 'mamba' is not supported (llama, gemma3 are)");
+        WEFT_UNSUPPORTED,
+        "tiny.gguf: architecture 'mamba' is not supported (llama, gemma3, qwen3, qwen3moe are)");
+}
+
+#define QWEN3MOE_KEYS 10u
+
+/* Default keys of a model with 8 experts, 3 a row, after which a test may put one of its own. */
+static model_spec spec_qwen3moe(model_edit edits[QWEN3MOE_KEYS + 1]) {
+    const model_edit keys[QWEN3MOE_KEYS] = {
+        {"qwen3moe.block_count", META_U32, 2, NULL},
+        {"qwen3moe.context_length", META_U32, 512, NULL},
+        {"qwen3moe.embedding_length", META_U32, 64, NULL},
+        {"qwen3moe.feed_forward_length", META_U32, 96, NULL},
+        {"qwen3moe.attention.head_count", META_U32, 4, NULL},
+        {"qwen3moe.attention.key_length", META_U32, 32, NULL},
+        {"qwen3moe.attention.value_length", META_U32, 32, NULL},
+        {"qwen3moe.expert_count", META_U32, 8, NULL},
+        {"qwen3moe.expert_used_count", META_U32, 3, NULL},
+        {"qwen3moe.expert_feed_forward_length", META_U32, 40, NULL},
+    };
+    memcpy(edits, keys, sizeof keys);
+    model_spec spec = model_spec_llama();
+    spec.arch = "qwen3moe";
+    spec.edits = edits;
+    spec.n_edits = QWEN3MOE_KEYS;
+    return spec;
+}
+
+static void qwen3moe_routing_is_read(void **state) {
+    (void)state;
+    model_edit edits[QWEN3MOE_KEYS + 1];
+    const model_spec spec = spec_qwen3moe(edits);
+    const geometry g = read_good(&spec);
+    assert_int_equal(g.routing.n_experts, 8);
+    assert_int_equal(g.routing.n_used, 3);
+    assert_int_equal(g.routing.score, EXPERT_SCORE_SOFTMAX);
+    assert_true(g.routing.is_normalised);
+    assert_true(g.routing.scale == 1.0f);
+    assert_int_equal(g.n_ff_expert, 40);
+    assert_int_equal(g.n_ff, 0); /* no layer is dense */
+    assert_int_equal(g.groups[0].n_layers, 2);
+}
+
+static void impossible_experts_are_refused(void **state) {
+    (void)state;
+    const struct {
+        const char *key;
+        double number;
+        weft_status status;
+        const char *message;
+    } cases[] = {
+        {"qwen3moe.expert_count", 513, WEFT_FORMAT,
+         "tiny.gguf: qwen3moe.expert_count is 513, wanted 1 to 512"},
+        {"qwen3moe.expert_used_count", 9, WEFT_FORMAT,
+         "tiny.gguf: qwen3moe.expert_used_count is 9, wanted 1 to 8"},
+        {"qwen3moe.expert_feed_forward_length", 0, WEFT_FORMAT,
+         "tiny.gguf: qwen3moe.expert_feed_forward_length is 0, wanted 1 to 1048576"},
+        {"qwen3moe.expert_shared_count", 1, WEFT_UNSUPPORTED,
+         "tiny.gguf: qwen3moe.expert_shared_count is 1, but shared experts are not supported"},
+        {"qwen3moe.leading_dense_block_count", 1, WEFT_UNSUPPORTED,
+         "tiny.gguf: qwen3moe.leading_dense_block_count is 1, but dense layers among experts are "
+         "not supported"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        model_edit edits[QWEN3MOE_KEYS + 1];
+        model_spec spec = spec_qwen3moe(edits);
+        const model_edit edit = {cases[i].key, META_U32, cases[i].number, NULL};
+        size_t at = 0;
+        while (at < QWEN3MOE_KEYS && strcmp(edits[at].key, edit.key) != 0) {
+            at++;
+        }
+        edits[at] = edit;
+        spec.n_edits = at == QWEN3MOE_KEYS ? QWEN3MOE_KEYS + 1 : QWEN3MOE_KEYS;
+        expect_refused(&spec, cases[i].status, cases[i].message);
+    }
 }
 
 static void wrong_types_are_named(void **state) {
@@ -355,7 +429,9 @@ static void known_architectures_are_listed(void **state) {
     const char *const *names = geometry_archs();
     assert_string_equal(names[0], "llama");
     assert_string_equal(names[1], "gemma3");
-    assert_null(names[2]);
+    assert_string_equal(names[2], "qwen3");
+    assert_string_equal(names[3], "qwen3moe");
+    assert_null(names[4]);
 }
 
 int main(void) {
@@ -370,6 +446,8 @@ int main(void) {
         cmocka_unit_test(numbers_out_of_range_are_named_with_the_range),
         cmocka_unit_test(gemma3_numbers_out_of_range_are_named),
         cmocka_unit_test(features_we_lack_are_refused_by_name),
+        cmocka_unit_test(qwen3moe_routing_is_read),
+        cmocka_unit_test(impossible_experts_are_refused),
         cmocka_unit_test(wrong_types_are_named),
         cmocka_unit_test(the_embedding_table_must_fit),
         cmocka_unit_test(more_heads_than_width_need_a_head_size),
