@@ -46,13 +46,17 @@ typedef struct weft_engine_options {
     uint32_t queue;         /* requests waiting at once; 0 = 256 */
     uint32_t queue_tokens;  /* their prompts' tokens together; 0 = a million */
     uint32_t batch_rows;    /* tokens of one forward; 0 = 512 */
-    uint32_t itl_target_ms; /* longest step while answers run; 0 = 1.75 times one without prompts */
+    uint32_t itl_target_ms; /* longest step while answers run; 0 = 1.85 times one without prompts */
     weft_dtype kv_type;     /* F16 (default), F32, Q8_0, Q4_0 */
     uint64_t kv_mem_bytes;  /* for all KV pools; 0 = `seqs` full contexts */
     /* A folder where packed weights are kept between starts (docs/memory.md), and the most bytes
      * that all files there may have together. NULL or 0: none are kept. */
     const char *pack_cache_dir;
     uint64_t pack_cache_bytes;
+    /* A folder where pages of known beginnings are kept, and the most bytes that all files there
+     * may have together; 0 = 8 GiB. NULL: none are kept. One engine a folder. */
+    const char *kv_cache_dir;
+    uint64_t kv_cache_bytes;
     weft_progress_fn *progress;
     void *progress_user;
 } weft_engine_options;

@@ -62,6 +62,7 @@ typedef struct weft_engine_stats {
     uint64_t prefix_queries;                 /* prompt tokens looked up in the prefix tree */
     uint64_t prefix_hits;                    /* of those, found */
     uint64_t prefix_misses[WEFT_MISS_COUNT]; /* the rest by cause; hits + misses = queries */
+    uint64_t recalled_tokens;                /* brought back into the tree from the cache folder */
     uint64_t preemptions;
     uint64_t steps;
     uint64_t rejected[WEFT_REJECT_COUNT];

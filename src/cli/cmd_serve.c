@@ -25,7 +25,7 @@
 
 typedef struct serve_options {
     cli_model_options model;
-    const char *host, *alias, *log_format;
+    const char *host, *alias, *log_format, *kv_cache;
     args_strings keys;
     uint32_t port, seqs, queue, queue_tokens, batch_rows, itl_target_ms;
     uint64_t kv_mem_bytes;
@@ -39,6 +39,7 @@ typedef struct serve {
     api *api;
     http_server *server;
     weft_engine_options engine;
+    char kv_cache_dir[4096];
     weft_status load_status;
     weft_error load_error;
     _Atomic bool is_stopping;
@@ -132,6 +133,23 @@ static void print_request(void *user, const char *line) {
     fprintf(stderr, "%s\n", line);
 }
 
+/* "DIR" or "DIR:SIZE": the last colon counts when a size follows it. */
+static weft_status read_kv_cache(const char *text, char *dir, size_t dir_bytes, uint64_t *bytes,
+                                 weft_error *err) {
+    const str all = str_from_cstr(text);
+    const char *colon = strrchr(text, ':');
+    const size_t len = colon != NULL && str_parse_bytes(str_from_cstr(colon + 1), bytes)
+                           ? (size_t)(colon - text)
+                           : all.len;
+    if (len == 0 || len >= dir_bytes) {
+        return weft_fail(err, WEFT_INVALID, "option --kv-cache-dir is '%s', wanted DIR or DIR:SIZE",
+                         text);
+    }
+    memcpy(dir, text, len);
+    dir[len] = 0;
+    return WEFT_OK;
+}
+
 static weft_status set_up(serve *s, weft_error *err) {
     const serve_options *o = s->o;
     weft_runtime_options runtime;
@@ -150,6 +168,11 @@ static weft_status set_up(serve *s, weft_error *err) {
     if (status == WEFT_OK) {
         status = cli_pack_cache(o->model.pack_cache, &s->engine.pack_cache_dir,
                                 &s->engine.pack_cache_bytes, err);
+    }
+    if (status == WEFT_OK && o->kv_cache != NULL) {
+        status = read_kv_cache(o->kv_cache, s->kv_cache_dir, sizeof s->kv_cache_dir,
+                               &s->engine.kv_cache_bytes, err);
+        s->engine.kv_cache_dir = s->kv_cache_dir;
     }
     if (status == WEFT_OK) {
         status = weft_runtime_create(&s->rt, &runtime, err);
@@ -245,11 +268,13 @@ int cmd_serve(int argc, char **argv) {
         {"--max-batch-tokens", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N",
          "tokens of one step (512)"},
         {"--itl-target-ms", 0, ARGS_U32, &o.itl_target_ms, 1, 60000, "N",
-         "longest step while answers run (1.75 times one without prompts)"},
+         "longest step while answers run (1.85 times one without prompts)"},
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},
         {"--kv-mem", 0, ARGS_BYTES, &o.kv_mem_bytes, 0, 0, "SIZE",
          "memory for the KV cache (a quarter of what is available)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
+        {"--kv-cache-dir", 0, ARGS_STRING, &o.kv_cache, 0, 0, "DIR[:SIZE]",
+         "keep pages of known beginnings here, between starts too (8G)"},
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
         {"--pack-cache", 0, ARGS_STRING, &o.model.pack_cache, 0, 0, "SIZE",
          "disk for packed weights, which make the next start faster; off = none (8G)"},

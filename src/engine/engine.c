@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine_impl.h"
 
 #define QUEUE_DEFAULT 256u
 #define QUEUE_MAX 65536u
+#define KV_CACHE_BYTES_DEFAULT ((uint64_t)8 << 30)
 #define PACK_CACHE_BYTES_MIN (16u << 20) /* less is packed as fast as it is read */
 #define QUEUE_TOKENS_DEFAULT 1048576u
 
@@ -81,6 +83,20 @@ static weft_status alloc_step(weft_engine *en, weft_error *err) {
     return sched_create(&en->sched, &config, err);
 }
 
+/* What the bits of a page depend on, beside its tokens. */
+static uint64_t pages_fingerprint(const weft_engine *en, const weights *w) {
+    uint64_t sum = weights_identity(w);
+    sum = checksum(weft_version(), strlen(weft_version()), sum);
+    sum = checksum(weft_runtime_cpu(en->rt), strlen(weft_runtime_cpu(en->rt)), sum);
+    sum = checksum(&en->plan.kv_type, sizeof en->plan.kv_type, sum);
+    for (uint32_t g = 0; g < en->plan.n_groups; g++) {
+        const uint64_t group[] = {en->plan.groups[g].window, en->plan.groups[g].layer_page_bytes,
+                                  en->plan.groups[g].n_layers};
+        sum = checksum(group, sizeof group, sum);
+    }
+    return sum;
+}
+
 static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_error *err) {
     weights *w = NULL;
     weft_status status = weights_open(&w, en->path, err);
@@ -110,11 +126,19 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
         status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);
         runtime_turn_give(en->rt);
     }
+    if (status == WEFT_OK) {
+        const keep_config config = {.dir = o->kv_cache_dir,
+                                    .bytes_max = o->kv_cache_bytes != 0 ? o->kv_cache_bytes
+                                                                        : KV_CACHE_BYTES_DEFAULT,
+                                    .fingerprint = pages_fingerprint(en, w)};
+        status = keep_init(&en->keep, en->exec, &config, err);
+    }
     weights_release(&w);
     return status;
 }
 
 static void free_engine(weft_engine *en) {
+    keep_deinit(&en->keep);
     executor_destroy(&en->exec);
     sched_destroy(&en->sched);
     chat_destroy(&en->chat);

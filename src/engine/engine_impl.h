@@ -48,6 +48,9 @@ struct weft_engine {
     meter meter;
 
     /* engine's thread */
+    keep keep;
+    weft_request *recalling; /* their pages come back from disk; oldest first, not yet in sched */
+    uint32_t n_recalling;
     weft_request *live;
     executor_item *items;    /* [seqs] */
     weft_request **sampled;  /* [seqs] whose row i of the logits is */

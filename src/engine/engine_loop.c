@@ -14,6 +14,8 @@
 #include "base/os.h"
 #include "engine/engine_impl.h"
 
+#define RECALL_PAGES 8u /* from disk a step while others run: a few milliseconds */
+
 static sched_id id_of(const weft_request *rq) { return (sched_id)(uintptr_t)rq; }
 
 static weft_request *request_of(sched_id id) { return (weft_request *)(uintptr_t)id; }
@@ -22,7 +24,7 @@ static weft_request *request_of(sched_id id) { return (weft_request *)(uintptr_t
 static void publish_load(weft_engine *en) {
     kv_seqs *kv = executor_kv(en->exec);
     en->n_running = sched_running(en->sched);
-    en->n_waiting = sched_waiting(en->sched);
+    en->n_waiting = sched_waiting(en->sched) + en->n_recalling;
     en->retry_ms = sched_retry_ms(en->sched);
     for (uint32_t g = 0; g < en->plan.n_groups; g++) {
         const kv_pool *pages = kv_seqs_pool(kv, g);
@@ -38,7 +40,7 @@ static void publish_load(weft_engine *en) {
 static bool take_inbox(weft_engine *en, weft_request **inbox) {
     pthread_mutex_lock(&en->lock);
     publish_load(en);
-    while (en->inbox == NULL && en->live == NULL && !en->is_closing) {
+    while (en->inbox == NULL && en->live == NULL && en->recalling == NULL && !en->is_closing) {
         pthread_cond_wait(&en->work, &en->lock);
     }
     *inbox = en->inbox;
@@ -50,29 +52,63 @@ static bool take_inbox(weft_engine *en, weft_request **inbox) {
     return !is_closing;
 }
 
-/* Oldest first into the scheduler; the inbox is newest first. */
+/* Queues a request with the scheduler. */
+static void queue_request(weft_engine *en, weft_request *rq) {
+    const sched_request request = {.id = id_of(rq),
+                                   .units = rq->units,
+                                   .n_prompt = rq->n_prompt,
+                                   .n_max = rq->n_prompt + rq->max_tokens - 1,
+                                   .client = rq->client,
+                                   .priority = rq->priority,
+                                   .deadline_ns = rq->deadline_ns};
+    const bool is_queued = sched_try_submit(en->sched, &request, clock_now_ns());
+    WEFT_ASSERT(is_queued); /* submit counted the places */
+    rq->next = en->live;
+    en->live = rq;
+}
+
+/* Oldest first behind those whose pages are being brought back; the inbox is newest first. */
 static void admit_inbox(weft_engine *en, weft_request *inbox) {
+    weft_request **last = &en->recalling;
     weft_request *oldest = NULL;
-    while (inbox != NULL) {
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    for (; inbox != NULL; en->n_recalling++) {
         weft_request *next = inbox->next;
         inbox->next = oldest;
         oldest = inbox;
         inbox = next;
     }
-    while (oldest != NULL) {
-        weft_request *next = oldest->next;
-        const sched_request rq = {.id = id_of(oldest),
-                                  .units = oldest->units,
-                                  .n_prompt = oldest->n_prompt,
-                                  .n_max = oldest->n_prompt + oldest->max_tokens - 1,
-                                  .client = oldest->client,
-                                  .priority = oldest->priority,
-                                  .deadline_ns = oldest->deadline_ns};
-        const bool is_queued = sched_try_submit(en->sched, &rq, clock_now_ns());
-        WEFT_ASSERT(is_queued); /* submit counted the places */
-        oldest->next = en->live;
-        en->live = oldest;
-        oldest = next;
+    *last = oldest;
+}
+
+/* Brings back from disk what is known of the prompts that came, some pages a step while others run,
+ * and queues them in their order. */
+static void recall(weft_engine *en) {
+    uint32_t n_pages = sched_running(en->sched) > 0 ? RECALL_PAGES : UINT32_MAX;
+    while (en->recalling != NULL) {
+        weft_request *rq = en->recalling;
+        const uint32_t n_before = n_pages;
+        const bool is_done = keep_recall(&en->keep, &rq->walk, rq->units, rq->n_prompt, &n_pages);
+        if (n_before > n_pages) {
+            meter_recall(&en->meter, (n_before - n_pages) * PAGE_TOKENS);
+        }
+        if (!is_done) {
+            return;
+        }
+        en->recalling = rq->next;
+        en->n_recalling--;
+        queue_request(en, rq);
+    }
+}
+
+/* Whole pages that the step has run go to disk, as far as there are buffers. */
+static void save(weft_engine *en, const sched_step *step) {
+    for (uint32_t i = 0; i < step->n_items; i++) {
+        const sched_item *item = &step->items[i];
+        weft_request *rq = request_of(item->id);
+        keep_save(&en->keep, &rq->walk, item->seq, rq->units, item->from + item->n_rows);
     }
 }
 
@@ -101,11 +137,15 @@ static void meter_end(weft_engine *en, const weft_request *rq, weft_finish finis
                  rq->first_ns != 0 ? now - rq->first_ns : 0);
 }
 
-static void end_request(weft_engine *en, weft_request **link, weft_finish finish,
-                        const char *error) {
-    weft_request *rq = forget(en, link);
+static void finish_request(weft_engine *en, weft_request *rq, weft_finish finish,
+                           const char *error) {
     meter_end(en, rq, finish, clock_now_ns());
     request_finish(rq, finish, error);
+}
+
+static void end_request(weft_engine *en, weft_request **link, weft_finish finish,
+                        const char *error) {
+    finish_request(en, forget(en, link), finish, error);
 }
 
 static weft_request **link_to(weft_engine *en, const weft_request *rq) {
@@ -121,6 +161,18 @@ static void sweep(weft_engine *en, bool is_closing) {
     sched_id id = 0;
     while (sched_try_expired(en->sched, clock_now_ns(), &id)) {
         end_request(en, link_to(en, request_of(id)), WEFT_FINISH_DEADLINE, NULL);
+    }
+    for (weft_request **link = &en->recalling; *link != NULL;) {
+        weft_request *rq = *link;
+        const bool is_late = rq->deadline_ns != 0 && rq->deadline_ns <= clock_now_ns();
+        if (is_closing || is_late || request_is_cancelled(rq)) {
+            *link = rq->next;
+            en->n_recalling--;
+            note_left(en, rq);
+            finish_request(en, rq, is_late ? WEFT_FINISH_DEADLINE : WEFT_FINISH_CANCELLED, NULL);
+        } else {
+            link = &rq->next;
+        }
     }
     weft_request **link = &en->live;
     while (*link != NULL) {
@@ -227,6 +279,7 @@ static void run_step(weft_engine *en) {
     }
     meter_step(&en->meter, step.n_rows, step_ns);
     sched_advance(en->sched, executor_kv(en->exec), step_ns);
+    save(en, &step);
     publish_step(en, n_sampled);
 }
 
@@ -237,6 +290,7 @@ void *engine_main(void *arg) {
     while (take_inbox(en, &inbox)) {
         admit_inbox(en, inbox);
         sweep(en, false);
+        recall(en);
         run_step(en);
     }
     admit_inbox(en, inbox);

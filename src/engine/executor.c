@@ -207,6 +207,38 @@ float *executor_logits(executor *e, uint32_t i) {
     return (float *)(e->read + i * e->read_stride_bytes);
 }
 
+uint64_t executor_page_bytes(const executor *e) {
+    uint64_t bytes = 0;
+    for (uint32_t l = 0; l < e->cache.n_layers && e->dev->is_host_memory; l++) {
+        bytes += e->cache.layer[l].page_stride_bytes;
+    }
+    return bytes;
+}
+
+static char *page_in(const device_kv *layer, kv_page page) {
+    return (char *)layer->data + (size_t)page * layer->page_stride_bytes;
+}
+
+void executor_page_get(const executor *e, const kv_page *pages, void *out) {
+    char *to = out;
+    for (uint32_t l = 0; l < e->cache.n_layers; l++) {
+        const device_kv *layer = &e->cache.layer[l];
+        memcpy(to, page_in(layer, pages[layer->group]), layer->page_stride_bytes);
+        to += layer->page_stride_bytes;
+    }
+}
+
+void executor_page_put(executor *e, const kv_page *pages, const void *in) {
+    const char *from = in;
+    for (uint32_t l = 0; l < e->cache.n_layers; l++) {
+        const device_kv *layer = &e->cache.layer[l];
+        if (pages[layer->group] != KV_PAGE_NONE) {
+            memcpy(page_in(layer, pages[layer->group]), from, layer->page_stride_bytes);
+        }
+        from += layer->page_stride_bytes;
+    }
+}
+
 executor_usage executor_usage_now(const executor *e) {
     executor_usage u = {.weights_bytes = e->plan.packed_bytes,
                         .scratch_bytes = e->scratch.bytes,

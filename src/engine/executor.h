@@ -45,6 +45,13 @@ weft_status executor_run(executor *e, const executor_item *items, uint32_t n_ite
 /* Logits [n_vocab] of the i-th wanted row of the last run, in item order. May be changed. */
 float *executor_logits(executor *e, uint32_t i);
 
+/* A page's bytes, every group and layer one after the other: [executor_page_bytes]. get wants all
+ * of pages [n_groups]; put leaves out those that are KV_PAGE_NONE. Only where the device shares the
+ * host's memory (0 bytes elsewhere), and between runs. */
+uint64_t executor_page_bytes(const executor *e);
+void executor_page_get(const executor *e, const kv_page *pages, void *out);
+void executor_page_put(executor *e, const kv_page *pages, const void *in);
+
 /* Measured, to hold against the plan. */
 typedef struct executor_usage {
     uint64_t weights_bytes, kv_pool_bytes, scratch_bytes, workspace_bytes;

@@ -83,6 +83,12 @@ void meter_preempt(meter *m, uint32_t n) {
     pthread_mutex_unlock(&m->lock);
 }
 
+void meter_recall(meter *m, uint32_t n_tokens) {
+    pthread_mutex_lock(&m->lock);
+    m->counts.recalled_tokens += n_tokens;
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void copy_histogram(weft_histogram *out, const histogram *h) {
     out->bounds = h->bounds;
     memcpy(out->counts, h->counts, sizeof out->counts);

@@ -33,6 +33,7 @@ void meter_first_token(meter *m, uint64_t since_submit_ns, uint64_t since_start_
 /* decode_ns: from the first token on, 0 = fewer than two. */
 void meter_finish(meter *m, weft_finish finish, uint64_t since_submit_ns, uint64_t decode_ns);
 void meter_reject(meter *m, weft_reject cause);
+void meter_recall(meter *m, uint32_t n_tokens);
 void meter_preempt(meter *m, uint32_t n);
 
 /* The counters and histograms; the engine adds what is true now. */

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "base/buf.h"
+#include "engine/keep.h"
 #include "kv/kv_seqs.h"
 #include "sample/sampler.h"
 #include "vocab/vocab.h"
@@ -30,6 +31,7 @@ struct weft_request {
     uint64_t deadline_ns; /* 0 = none */
     sampler_params params;
     sampler_bias *bias;           /* [params.n_bias] */
+    keep_walk walk;               /* along its pages in the page store; engine's thread */
     void *history_storage;        /* NULL without penalties */
     sampler_history history;      /* engine's thread */
     void (*on_ready)(void *user); /* guarded by lock; NULL once released */

@@ -451,6 +451,67 @@ void kv_seq_cut(kv_seqs *kv, kv_seq seq, uint32_t n_tokens) {
     slot->n_tokens = n_tokens;
 }
 
+/* The node of page i of these units, KV_NODE_NONE when a page on the way is unknown. */
+static kv_node node_at(const kv_seqs *kv, const kv_unit *units, uint32_t i) {
+    kv_node node = KV_NODE_ROOT;
+    for (uint32_t j = 0; j <= i && node != KV_NODE_NONE; j++) {
+        node = kv_tree_child(kv->tree, node, units + (size_t)j * PAGE_TOKENS);
+    }
+    return node;
+}
+
+/* Whether a row after n_pages pages sees page i in this group. */
+static bool is_wanted(const kv_seqs *kv, uint32_t g, uint32_t i, uint32_t n_pages) {
+    return i >= first_seen(kv->config.groups[g].window, n_pages * PAGE_TOKENS);
+}
+
+bool kv_seqs_has_page(const kv_seqs *kv, const kv_unit *units, uint32_t i, uint32_t n_pages) {
+    const kv_node node = node_at(kv, units, i);
+    bool is_there = node != KV_NODE_NONE;
+    for (uint32_t g = 0; g < kv->config.n_groups && is_there; g++) {
+        is_there = !is_wanted(kv, g, i, n_pages) || kv_tree_page(kv->tree, node, g) != KV_PAGE_NONE;
+    }
+    return is_there;
+}
+
+bool kv_seqs_try_graft(kv_seqs *kv, const kv_unit *units, uint32_t i, uint32_t n_pages,
+                       kv_page out[KV_GROUPS_MAX]) {
+    const kv_node parent = i == 0 ? KV_NODE_ROOT : node_at(kv, units, i - 1);
+    const kv_unit *own = units + (size_t)i * PAGE_TOKENS;
+    if (parent == KV_NODE_NONE) {
+        return false;
+    }
+    kv_tree_touch(kv->tree, parent); /* what comes before it goes last */
+    kv_node node = kv_tree_child(kv->tree, parent, own);
+    node = node != KV_NODE_NONE ? node : kv_tree_add(kv->tree, parent, own);
+    if (node == KV_NODE_NONE) {
+        return false;
+    }
+    kv_tree_pin(kv->tree, node);
+    bool is_whole = true;
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        out[g] = KV_PAGE_NONE;
+        if (!is_wanted(kv, g, i, n_pages) || kv_tree_page(kv->tree, node, g) != KV_PAGE_NONE) {
+            continue;
+        }
+        is_whole = is_whole && try_reserve_pages(kv, g, 1);
+        if (is_whole) {
+            out[g] = kv_pool_take(kv->pools[g]);
+            kv_tree_keep(kv->tree, node, g, out[g]);
+        }
+    }
+    for (uint32_t g = 0; g < kv->config.n_groups; g++) {
+        if (out[g] != KV_PAGE_NONE) {
+            if (!is_whole) {
+                kv_tree_forget(kv->tree, node, g);
+            }
+            kv_pool_release(kv->pools[g], out[g]);
+        }
+    }
+    kv_tree_unpin(kv->tree, node);
+    return is_whole;
+}
+
 uint32_t kv_seq_tokens(const kv_seqs *kv, kv_seq seq) { return slot_of(kv, seq)->n_tokens; }
 
 const kv_page *kv_seq_pages(const kv_seqs *kv, kv_seq seq, uint32_t group) {

@@ -71,6 +71,15 @@ typedef struct kv_prefix {
 } kv_prefix;
 kv_prefix kv_seqs_explain(const kv_seqs *kv, const kv_unit *units, uint32_t n_prompt);
 
+/* For pages that come from elsewhere, page by page from the beginning of a text. has: page i of
+ * these units is kept wherever it is wanted to go on after n_pages pages. try_graft makes it so:
+ * out names, group by group, the pages that the caller must fill before anybody opens on them,
+ * KV_PAGE_NONE where there is nothing to do. Refuses when there is no room, or pages before it are
+ * missing. */
+bool kv_seqs_has_page(const kv_seqs *kv, const kv_unit *units, uint32_t i, uint32_t n_pages);
+bool kv_seqs_try_graft(kv_seqs *kv, const kv_unit *units, uint32_t i, uint32_t n_pages,
+                       kv_page out[KV_GROUPS_MAX]);
+
 /* Publishes the whole pages of the first n_tokens positions, all of which were run. units:
  * [n_tokens], the same at every call. What is published can no longer be cut. */
 void kv_seq_publish(kv_seqs *kv, kv_seq seq, const kv_unit *units, uint32_t n_tokens);

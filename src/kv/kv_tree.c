@@ -276,6 +276,11 @@ static void drop_page(kv_tree *t, kv_node n, uint32_t g) {
     t->n_pages[g]--;
 }
 
+void kv_tree_forget(kv_tree *t, kv_node n, uint32_t g) {
+    WEFT_ASSERT(t->nodes[n].pages[g] != KV_PAGE_NONE);
+    drop_page(t, n, g);
+}
+
 bool kv_tree_try_evict(kv_tree *t, uint32_t group) {
     const bool is_full = !t->config.is_sliding[group];
     kv_node newer = t->oldest[group];

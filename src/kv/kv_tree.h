@@ -68,6 +68,9 @@ kv_page kv_tree_page(const kv_tree *tree, kv_node node, uint32_t group);
 /* The tree becomes a holder of a page that its caller holds; the node had none in this group. */
 void kv_tree_keep(kv_tree *tree, kv_node node, uint32_t group, kv_page page);
 
+/* Gives that up again. */
+void kv_tree_forget(kv_tree *tree, kv_node node, uint32_t group);
+
 /* A pinned node stays, pages aside. The root may be pinned and touched, without effect. */
 void kv_tree_pin(kv_tree *tree, kv_node node);
 void kv_tree_unpin(kv_tree *tree, kv_node node);

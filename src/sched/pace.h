@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define PACE_STRETCH 1.75 /* below 2, so that noise stays within twice */
+#define PACE_STRETCH 1.85 /* below 2, so that noise stays within twice */
 #define PACE_ROWS_MIN 4u  /* prompts always move */
 #define PACE_SIZES 13u    /* decode rows by powers of two, 1 to 4096 */
 #define PACE_REFRESH 64u  /* of so many steps with prompt rows one goes without, to measure */

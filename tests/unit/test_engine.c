@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -507,6 +508,62 @@ static void choices_of_one_prompt_share_its_pages(void **state) {
     gate_deinit(&g);
 }
 
+/* ---- pages on disk ---- */
+
+static void remove_dir(const char *dir) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void open_keeping(answer_engine *e, const char *path, const char *dir, weft_dtype kv_type) {
+    weft_error err = {0};
+    weft_engine_options eo = weft_engine_options_default();
+    eo.kv_cache_dir = dir;
+    eo.kv_type = kv_type;
+    assert_int_equal(weft_runtime_create(&e->rt, NULL, &err), WEFT_OK);
+    if (weft_engine_open(&e->en, e->rt, path, &eo, &err) != WEFT_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static void a_known_beginning_outlives_the_engine(void **state) {
+    (void)state;
+    static const char *const models[] = {llama, gemma3};
+    int32_t long_prompt[200];
+    for (int32_t i = 0; i < 200; i++) {
+        long_prompt[i] = 5 + i * 7 % 200;
+    }
+    for (size_t m = 0; m < 2; m++) {
+        weft_engine_stats s;
+        answer_engine e;
+        char dir[] = "/tmp/weft-pages-XXXXXX";
+        assert_non_null(mkdtemp(dir));
+        const weft_request_options o = answer_options(long_prompt, 200, 60);
+        open_keeping(&e, models[m], dir, WEFT_DTYPE_F16);
+        const answer cold = answer_ask(&e, &o);
+        assert_int_equal(cold.usage.cached_tokens, 0);
+        answer_close(&e);
+        open_keeping(&e, models[m], dir, WEFT_DTYPE_F16);
+        const answer warm = answer_ask(&e, &o);
+        weft_engine_stats_now(e.en, &s);
+        assert_int_equal(warm.usage.cached_tokens, 192);
+        assert_int_equal(s.recalled_tokens, 192);
+        expect_same(&cold, &warm);
+        answer_close(&e);
+        open_keeping(&e, models[m], dir, WEFT_DTYPE_F32); /* other bytes: never used */
+        assert_int_equal(answer_ask(&e, &o).usage.cached_tokens, 0);
+        answer_close(&e);
+        open_keeping(&e, models[1 - m], dir, WEFT_DTYPE_F16);
+        assert_int_equal(answer_ask(&e, &o).usage.cached_tokens, 0);
+        answer_close(&e);
+        open_keeping(&e, models[m], dir, WEFT_DTYPE_F16); /* and the first ones are still there */
+        assert_int_equal(answer_ask(&e, &o).usage.cached_tokens, 192);
+        answer_close(&e);
+        remove_dir(dir);
+    }
+}
+
 /* ---- what it tells ---- */
 
 static uint64_t sum_of(const uint64_t *counts, uint32_t n) {
@@ -788,6 +845,7 @@ int main(void) {
         cmocka_unit_test(who_gave_way_goes_on_with_the_same_bits),
         cmocka_unit_test(a_deadline_ends_what_runs_and_what_waits),
         cmocka_unit_test(choices_of_one_prompt_share_its_pages),
+        cmocka_unit_test(a_known_beginning_outlives_the_engine),
         cmocka_unit_test(misses_are_explained),
         cmocka_unit_test(statistics_add_up),
         cmocka_unit_test(prompts_that_wait_are_counted_in_tokens),

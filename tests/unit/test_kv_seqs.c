@@ -283,6 +283,44 @@ static void a_known_beginning_is_opened_on_its_pages(void **state) {
     kv_seqs_destroy(&kv);
 }
 
+static void pages_from_elsewhere_are_opened_on(void **state) {
+    (void)state;
+    kv_unit units[CTX];
+    kv_page pages[KV_GROUPS_MAX];
+    kv_seqs *kv = make();
+    fill_units(units, CTX, 7);
+    assert_false(kv_seqs_try_graft(kv, units, 1, 10, pages)); /* the one before it is missing */
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_false(kv_seqs_has_page(kv, units, i, 10));
+        assert_true(kv_seqs_try_graft(kv, units, i, 10, pages));
+        assert_int_equal(pages[0] == KV_PAGE_NONE, i < 7); /* no window from 160 on reaches it */
+        assert_int_not_equal(pages[1], KV_PAGE_NONE);
+        assert_true(kv_seqs_has_page(kv, units, i, 10));
+        assert_true(kv_seqs_try_graft(kv, units, i, 10, pages)); /* nothing left to do */
+        assert_int_equal(pages[1], KV_PAGE_NONE);
+        kv_seqs_check(kv);
+    }
+    const kv_seq seq = kv_seq_try_open_prompt(kv, units, 200, 300, 0);
+    assert_int_equal(kv_seq_tokens(kv, seq), 160);
+    kv_seqs_check(kv);
+    kv_seq others[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        others[i] = kv_seq_try_open(kv, CTX);
+    }
+    const kv_seq last = kv_seq_try_open(kv, kv_seqs_spare(kv, 1) * PAGE_TOKENS);
+    assert_int_not_equal(last, KV_SEQ_NONE);
+    fill_units(units, CTX, 9000);
+    assert_false(kv_seqs_try_graft(kv, units, 0, 1, pages)); /* everything is promised */
+    kv_seqs_check(kv);
+    for (uint32_t i = 0; i < 3; i++) {
+        kv_seq_close(kv, others[i]);
+    }
+    kv_seq_close(kv, last);
+    kv_seq_close(kv, seq);
+    kv_seqs_check(kv);
+    kv_seqs_destroy(&kv);
+}
+
 static void equal_pages_become_one(void **state) {
     (void)state;
     kv_unit units[CTX];
@@ -487,6 +525,7 @@ int main(void) {
         cmocka_unit_test(a_promise_can_grow_or_is_refused_whole),
         cmocka_unit_test(a_miss_is_explained),
         cmocka_unit_test(equal_pages_become_one),
+        cmocka_unit_test(pages_from_elsewhere_are_opened_on),
         cmocka_unit_test(creation_survives_every_failing_allocation),
         cmocka_unit_test(a_random_walk_keeps_the_books),
     };

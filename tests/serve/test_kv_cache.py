@@ -1,0 +1,30 @@
+"""A server that keeps pages on disk knows a prompt after a restart, and answers as it did before."""
+import requests
+
+BODY = {"prompt": "The history of weaving begins long before writing. " * 12, "max_tokens": 12,
+        "temperature": 0}
+
+
+def ask(one):
+    answer = requests.post(f"{one.url}/v1/completions", json=BODY, timeout=120)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    return body["choices"][0]["text"], body["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def test_a_restarted_server_knows_the_prompt(server, smollm2, tmp_path):
+    folder = tmp_path / "pages"
+    one = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024")
+    text, cached = ask(one)
+    assert cached == 0
+    assert one.stop() == 0
+    assert list(folder.glob("*.page"))
+    two = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024")
+    again, cached = ask(two)
+    assert cached >= 64
+    assert again == text
+    assert two.stop() == 0
+    other = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024", "--kv-type", "q8_0")
+    _, cached = ask(other)
+    assert cached == 0
+    assert "are not used" in other.log()
