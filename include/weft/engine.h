@@ -49,6 +49,7 @@ typedef struct weft_engine_options {
     uint32_t itl_target_ms; /* longest step while answers run; 0 = 1.85 times one without prompts */
     weft_dtype kv_type;     /* F16 (default), F32, Q8_0, Q4_0 */
     uint64_t kv_mem_bytes;  /* for all KV pools; 0 = `seqs` full contexts */
+    bool maps_weights;      /* run from the file's own layout: slower, with the least memory */
     /* A folder where packed weights are kept between starts (docs/memory.md), and the most bytes
      * that all files there may have together. NULL or 0: none are kept. */
     const char *pack_cache_dir;
@@ -73,6 +74,8 @@ WEFT_API void weft_engine_close(weft_engine **en);
 typedef struct weft_memory {
     uint64_t weights_bytes, packed_extra_bytes, kv_pool_bytes, state_pool_bytes, scratch_bytes,
         process_bytes, total_bytes;
+    uint64_t
+        mapped_bytes; /* weights left in the file, which the system may take back: not in total */
 } weft_memory;
 
 typedef struct weft_engine_info {

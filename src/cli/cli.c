@@ -89,14 +89,26 @@ weft_status cli_pack_cache(const char *text, const char **dir, uint64_t *bytes, 
     return WEFT_OK;
 }
 
+weft_status cli_weights_form(const char *text, bool *maps_weights, weft_error *err) {
+    *maps_weights = text != NULL && strcmp(text, "mapped") == 0;
+    if (text == NULL || *maps_weights || strcmp(text, "packed") == 0) {
+        return WEFT_OK;
+    }
+    return weft_fail(err, WEFT_INVALID, "option --weights is '%s', wanted packed or mapped", text);
+}
+
 weft_status cli_model_options_check(const cli_model_options *o, weft_error *err) {
     weft_runtime_options runtime;
     weft_dtype kv_type;
     const char *dir = NULL;
     uint64_t bytes = 0;
+    bool maps_weights = false;
     weft_status status = cli_runtime_options(o, &runtime, err);
     if (status == WEFT_OK) {
         status = cli_kv_type(o->kv_type, &kv_type, err);
+    }
+    if (status == WEFT_OK) {
+        status = cli_weights_form(o->weights, &maps_weights, err);
     }
     return status == WEFT_OK ? cli_pack_cache(o->pack_cache, &dir, &bytes, err) : status;
 }

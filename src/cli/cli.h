@@ -35,6 +35,7 @@ typedef struct cli_model_options {
     uint64_t mem_bytes;
     bool is_verbose;
     bool is_unpinned;
+    const char *weights;    /* text, NULL = packed */
     const char *pack_cache; /* text, NULL = the default size */
 } cli_model_options;
 
@@ -45,6 +46,8 @@ weft_status cli_model_options_check(const cli_model_options *o, weft_error *err)
 /* Where and how much: <XDG_CACHE_HOME or HOME/.cache>/weft/packed. dir is static; 0 bytes = off. */
 weft_status cli_pack_cache(const char *text, const char **dir, uint64_t *bytes,
                            weft_error *err) WEFT_NODISCARD;
+/* "packed" or "mapped"; NULL is packed. */
+weft_status cli_weights_form(const char *text, bool *maps_weights, weft_error *err) WEFT_NODISCARD;
 weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) WEFT_NODISCARD;
 
 /* "loading model.gguf  43 %": a bar on a terminal, plain lines otherwise, nothing when quick. */

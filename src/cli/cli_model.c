@@ -41,6 +41,9 @@ weft_status cli_model_load(cli_model *m, const char *path, const cli_model_optio
     if (status == WEFT_OK) {
         request->n_threads = pool_threads(m->pool);
         request->mem_bytes = o->mem_bytes;
+        status = cli_weights_form(o->weights, &request->maps_weights, err);
+    }
+    if (status == WEFT_OK) {
         status = plan_make(&p, &geo, w, request, err);
     }
     if (status == WEFT_OK) {

@@ -88,7 +88,8 @@ static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *b
     }
     const double lookup = g->has_tied_head ? 0 : (double)g->n_vocab * g->n_embd;
     const double params = (double)p->params_total - lookup;
-    *bytes = (double)p->packed_bytes * params / (double)p->params_total + kv_row * n_seqs;
+    *bytes = (double)(p->packed_bytes + p->mapped_bytes) * params / (double)p->params_total +
+             kv_row * n_seqs;
     *ops = (2.0 * params + attention_ops) * n_seqs;
 }
 
@@ -293,6 +294,8 @@ int cmd_bench(int argc, char **argv) {
         {"--batch", 'b', ARGS_LIST, &o.batch, 1, BATCH_MAX, "LIST",
          "sequences decoded together (1)"},
         {"--reps", 'r', ARGS_U32, &o.reps, 1, REPS_MAX, "N", "repetitions; the median counts (5)"},
+        {"--weights", 0, ARGS_STRING, &o.model.weights, 0, 0, "FORM",
+         "packed, or mapped: from the file, slow, for little memory (packed)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,

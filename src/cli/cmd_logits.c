@@ -150,6 +150,8 @@ int cmd_logits(int argc, char **argv) {
         {"--out", 'o', ARGS_STRING, &o.out_path, 0, 0, "FILE", "float32 [n_tokens, n_vocab], .npy"},
         {"--chunk", 0, ARGS_U32, &o.chunk, 1, 65536, "N", "tokens run at a time (128)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
+        {"--weights", 0, ARGS_STRING, &o.model.weights, 0, 0, "FORM",
+         "packed, or mapped: from the file, slow, for little memory (packed)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
         {"--device", 0, ARGS_STRING, &o.device_name, 0, 0, "NAME",

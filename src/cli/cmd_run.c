@@ -105,6 +105,8 @@ int cmd_run(int argc, char **argv) {
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
         {"--pack-cache", 0, ARGS_STRING, &o.model.pack_cache, 0, 0, "SIZE",
          "disk for packed weights, which make the next start faster; off = none (8G)"},
+        {"--weights", 0, ARGS_STRING, &o.model.weights, 0, 0, "FORM",
+         "packed, or mapped: from the file, slow, for little memory (packed)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
          "let the system move threads from core to core"},

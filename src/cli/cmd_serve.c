@@ -166,6 +166,9 @@ static weft_status set_up(serve *s, weft_error *err) {
         status = cli_kv_type(o->model.kv_type, &s->engine.kv_type, err);
     }
     if (status == WEFT_OK) {
+        status = cli_weights_form(o->model.weights, &s->engine.maps_weights, err);
+    }
+    if (status == WEFT_OK) {
         status = cli_pack_cache(o->model.pack_cache, &s->engine.pack_cache_dir,
                                 &s->engine.pack_cache_bytes, err);
     }
@@ -278,6 +281,8 @@ int cmd_serve(int argc, char **argv) {
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
         {"--pack-cache", 0, ARGS_STRING, &o.model.pack_cache, 0, 0, "SIZE",
          "disk for packed weights, which make the next start faster; off = none (8G)"},
+        {"--weights", 0, ARGS_STRING, &o.model.weights, 0, 0, "FORM",
+         "packed, or mapped: from the file, slow, for little memory (packed)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
          "let the system move threads from core to core"},

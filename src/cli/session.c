@@ -47,6 +47,9 @@ weft_status session_open(session *s, const char *path, const cli_model_options *
         status = cli_kv_type(o->kv_type, &engine.kv_type, err);
     }
     if (status == WEFT_OK) {
+        status = cli_weights_form(o->weights, &engine.maps_weights, err);
+    }
+    if (status == WEFT_OK) {
         status =
             cli_pack_cache(o->pack_cache, &engine.pack_cache_dir, &engine.pack_cache_bytes, err);
     }
@@ -101,6 +104,9 @@ void session_print_memory(const session *s) {
     print_memory_row("scratch", i.planned.scratch_bytes, i.actual.scratch_bytes);
     print_memory_row("process", i.planned.process_bytes, i.actual.process_bytes);
     print_memory_row("total", i.planned.total_bytes, i.actual.total_bytes);
+    if (i.planned.mapped_bytes > 0) {
+        print_memory_row("in the file", i.planned.mapped_bytes, i.actual.mapped_bytes);
+    }
     fprintf(stderr, "  (actual total is what is resident now; cache pages count once touched)\n");
 }
 

@@ -53,6 +53,16 @@ device_weight device_stack_at(const device_stack *s, uint32_t i) {
     return w;
 }
 
+device_weight device_map(tensor src) {
+    WEFT_ASSERT(pack_is_supported(src.dtype));
+    WEFT_ASSERT(src.stride_bytes == dtype_row_bytes(src.dtype, src.cols));
+    return (device_weight){.data = src.data,
+                           .rows = src.rows,
+                           .cols = src.cols,
+                           .dtype = src.dtype,
+                           .is_mapped = true};
+}
+
 void device_unpack(device *d, void *dst, device_weight w) { d->ops->unpack(d, dst, w); }
 
 void device_write(device *d, tensor dst, const void *src) { d->ops->write(d, dst, src); }

@@ -33,6 +33,7 @@ typedef struct device_weight {
     uint32_t rows, cols; /* outputs, inputs */
     weft_dtype dtype;
     bool is_precise; /* its input has heavy tails: products read it in two 8-bit halves */
+    bool is_mapped;  /* data is the file's own rows on the host: products pack panel by panel */
 } device_weight;
 
 /* n matrices of one shape, each laid out like a device_weight, one after another: the same part of
@@ -214,6 +215,10 @@ device_stack device_pack_stack(device *d, void *dst, const tensor *first, uint32
 
 /* One matrix of a stack. */
 device_weight device_stack_at(const device_stack *s, uint32_t i);
+
+/* The same handle without packing: src must stay as it is. Products then need room for a panel of
+ * it a thread (pack_panel_bytes) at the end of the workspace. */
+device_weight device_map(tensor src);
 
 /* The file's own rows come back: dst has rows * dtype_row_bytes. Done when it returns. */
 void device_unpack(device *d, void *dst, device_weight w);

@@ -11,6 +11,9 @@
  * Loops go chunk of rows, then panel: a chunk of quantised rows stays in the second-level cache
  * while panels stream past it.
  *
+ * A mapped weight is packed panel by panel as products come to it, by the thread that multiplies
+ * it, into a place that stays in the second-level cache: the same kernels, the same bits.
+ *
  * device_cpu_attention.c holds the cache operations, device_cpu_experts.c the experts.
  */
 #include "device/device_cpu.h"
@@ -146,6 +149,30 @@ static void pack(device *dev, void *dst, tensor src) {
     device_cpu *d = device_cpu_of(dev);
     pack_job job = {d, dst, pack_panel_bytes(src.dtype, src.cols), src};
     pool_run(d->pool, pack_task, &job, (uint32_t)pack_panel_count(src.rows));
+}
+
+/* Panel p of a weight, as a weight of one panel. A mapped one is packed into the thread's own place
+ * of place_bytes (the largest panel of the operation) at the end of the workspace, where it stays
+ * until the thread asks for another. */
+static device_weight panel_of(const device_cpu *d, const device_weight *w, uint32_t p,
+                              size_t place_bytes, uint32_t thread) {
+    const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
+    device_weight one = *w;
+    one.rows = panel_rows(w->rows, p);
+    one.is_mapped = false;
+    if (!w->is_mapped) {
+        one.data = (char *)w->data + p * panel_bytes;
+        return one;
+    }
+    const size_t row_bytes = dtype_row_bytes(w->dtype, w->cols);
+    const size_t end = d->workspace_bytes / PACK_ALIGN_BYTES * PACK_ALIGN_BYTES;
+    WEFT_ASSERT(panel_bytes <= place_bytes);
+    WEFT_ASSERT((thread + 1) * place_bytes <= end);
+    one.data = d->workspace + end - (thread + 1) * place_bytes;
+    d->kernels.pack_panel[w->dtype](one.data,
+                                    (const char *)w->data + (size_t)p * PACK_PANEL_ROWS * row_bytes,
+                                    row_bytes, one.rows, w->cols);
+    return one;
 }
 
 static void unpack_task(void *arg, uint32_t panel, uint32_t thread) {
@@ -319,6 +346,7 @@ typedef struct linear_job {
     const op_linear *op;
     linear_input inputs[INPUT_COUNT];
     uint32_t chunk_rows;
+    size_t place_bytes; /* the largest panel */
     uint32_t panels_per_task;
     uint32_t tasks_of[OP_LINEAR_MAX]; /* tasks of each weight, for one chunk of rows */
     uint32_t tasks_per_chunk;
@@ -367,7 +395,6 @@ void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t p
 static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const linear_job *job = arg;
     const op_linear *op = job->op;
-    (void)thread;
     const uint32_t row = task / job->tasks_per_chunk * job->chunk_rows;
     const uint32_t rows_left = op->x.rows - row;
     const uint32_t n_rows = rows_left < job->chunk_rows ? rows_left : job->chunk_rows;
@@ -384,7 +411,8 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const uint32_t end = from + job->panels_per_task;
     for (uint32_t p = from; p < (end < n_panels ? end : n_panels); p++) {
         const uint32_t col = p * PACK_PANEL_ROWS;
-        device_cpu_multiply(job->d, w, p, in->data + row * in->row_bytes, in->row_bytes, n_rows,
+        const device_weight one = panel_of(job->d, w, p, job->place_bytes, thread);
+        device_cpu_multiply(job->d, &one, 0, in->data + row * in->row_bytes, in->row_bytes, n_rows,
                             device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
         if (op->bias[i].data != NULL) {
             add_bias(y, &op->bias[i], row, n_rows, col, panel_rows(w->rows, p));
@@ -418,6 +446,8 @@ static void linear(device *dev, const op_linear *op) {
         WEFT_DEBUG_ASSERT(op->w[i].cols == op->x.cols);
         WEFT_DEBUG_ASSERT(op->w[i].rows == op->y[i].cols);
         n_panels += (uint32_t)pack_panel_count(op->w[i].rows);
+        const size_t panel_bytes = pack_panel_bytes(op->w[i].dtype, op->w[i].cols);
+        job.place_bytes = panel_bytes > job.place_bytes ? panel_bytes : job.place_bytes;
     }
     const uint32_t n_tasks_wanted = pool_threads(d->pool) * TASKS_PER_THREAD;
     job.panels_per_task = (n_panels + n_tasks_wanted - 1) / n_tasks_wanted;
@@ -435,13 +465,19 @@ static void linear(device *dev, const op_linear *op) {
 static void embed_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
     const op_embed *op = arg;
     const size_t panel_bytes = pack_panel_bytes(op->table.dtype, op->table.cols);
+    const size_t row_bytes = dtype_row_bytes(op->table.dtype, op->table.cols);
     for (uint32_t r = from; r < to; r++) {
         const uint32_t id = (uint32_t)op->batch->token[r];
         WEFT_ASSERT(id < op->table.rows);
         float *y = device_cpu_row(&op->y, r);
-        d->kernels.panel_row[op->table.dtype](
-            y, (const char *)op->table.data + id / PACK_PANEL_ROWS * panel_bytes,
-            id % PACK_PANEL_ROWS, op->table.cols);
+        if (op->table.is_mapped) {
+            quant_dequantize(op->table.dtype, y, (const char *)op->table.data + id * row_bytes,
+                             op->table.cols);
+        } else {
+            d->kernels.panel_row[op->table.dtype](
+                y, (const char *)op->table.data + id / PACK_PANEL_ROWS * panel_bytes,
+                id % PACK_PANEL_ROWS, op->table.cols);
+        }
         if (op->scale != 1.0f) {
             d->kernels.scale(y, y, op->scale, op->table.cols);
         }

@@ -32,7 +32,8 @@ static weft_status make_plan(weft_engine *en, const weights *w, const weft_engin
                              .n_threads = weft_runtime_threads(en->rt),
                              .kv_type = o->kv_type,
                              .mem_bytes = en->rt->mem_bytes,
-                             .kv_mem_bytes = o->kv_mem_bytes};
+                             .kv_mem_bytes = o->kv_mem_bytes,
+                             .maps_weights = o->maps_weights};
     weft_status status = geometry_read(&en->geo, w, err);
     if (status == WEFT_OK) {
         status = plan_make(&en->plan, &en->geo, w, &rq, err);
@@ -281,10 +282,12 @@ static weft_memory planned_memory(const plan *p) {
                          .state_pool_bytes = p->state_pool_bytes,
                          .scratch_bytes = p->scratch_bytes + p->workspace_bytes,
                          .process_bytes = p->process_bytes,
-                         .total_bytes = p->total_bytes};
+                         .total_bytes = p->total_bytes,
+                         .mapped_bytes = p->mapped_bytes};
 }
 
-/* What was allocated, and as total what the system says is resident right now. */
+/* What was allocated, and as total what the system says is resident right now (of the process
+ * alone when pages of the model's file are resident too). */
 static weft_memory actual_memory(const weft_engine *en) {
     const executor_usage u = executor_usage_now(en->exec);
     return (weft_memory){.weights_bytes = en->plan.weights_bytes,
@@ -292,7 +295,9 @@ static weft_memory actual_memory(const weft_engine *en) {
                          .kv_pool_bytes = u.kv_pool_bytes,
                          .scratch_bytes = u.scratch_bytes + u.workspace_bytes,
                          .process_bytes = mem_stats_total().live_bytes,
-                         .total_bytes = os_rss_bytes()};
+                         .total_bytes =
+                             en->plan.mapped_bytes > 0 ? os_anon_bytes() : os_rss_bytes(),
+                         .mapped_bytes = en->plan.mapped_bytes};
 }
 
 weft_engine_info weft_engine_info_now(const weft_engine *en) {

@@ -1,9 +1,9 @@
 /* loader.c - finds a tensor by name, checks it, lays it out on the device.
  *
  * Device memory comes from one allocation that the plan sized: every tensor takes
- * plan_tensor_bytes of it, in the order it is asked for. Once a tensor is packed its mapped pages
- * are given back to the system, so that a loading model never holds two copies of more than one
- * tensor. The gaps between tensors keep the zeros of fresh memory.
+ * plan_tensor_bytes of it, in the order it is asked for. Once a part of a tensor is packed its
+ * mapped pages are given back to the system, so that a loading model never holds two copies of more
+ * than a few megabytes. The gaps between tensors keep the zeros of fresh memory.
  */
 #include "model/loader.h"
 
@@ -20,6 +20,8 @@
 
 #define NAME_BYTES 96
 #define VECTOR_MAX (1u << 20)
+#define SLICE_BYTES ((size_t)8 << 20)
+#define SEAM_BYTES ((uint64_t)64 << 10)
 
 void loader_set_layer(loader *ld, uint32_t layer) { ld->layer = layer; }
 
@@ -90,16 +92,48 @@ static size_t index_of(const loader *ld, const weights_tensor *t) {
     return (size_t)(t - weights_tensor_at(ld->w, 0));
 }
 
-static weft_status finish_tensor(loader *ld, const weights_tensor *t) {
-    ld->is_used[index_of(ld, t)] = 1;
-    weights_drop_pages(ld->w, t);
-    ld->done_bytes += t->n_bytes;
+/* `bytes` more are done: tells whoever watches. */
+static weft_status advance(loader *ld, uint64_t bytes) {
+    ld->done_bytes += bytes;
     const model_load_options *o = ld->options;
     if (o != NULL && o->progress != NULL &&
         !o->progress(o->user, ld->done_bytes, ld->total_bytes)) {
         return weft_fail(ld->err, WEFT_CANCELLED, "%s: loading was cancelled", weights_path(ld->w));
     }
     return WEFT_OK;
+}
+
+static weft_status finish_tensor(loader *ld, const weights_tensor *t) {
+    ld->is_used[index_of(ld, t)] = 1;
+    if (!ld->maps_weights) {
+        weights_drop_pages(ld->w, t);
+    }
+    return advance(ld, t->n_bytes);
+}
+
+/* Packs a matrix slice by slice: a slice's mapped pages are given back before the next is read, so
+ * that even a vocabulary's embedding is never in memory twice. */
+static weft_status pack_slices(loader *ld, const weights_tensor *t, char *dst, tensor src,
+                               device_weight *out) {
+    const size_t panel_bytes = pack_panel_bytes(src.dtype, src.cols);
+    const uint32_t n_panels = (uint32_t)(panel_bytes < SLICE_BYTES ? SLICE_BYTES / panel_bytes : 1);
+    const uint32_t step = n_panels * PACK_PANEL_ROWS;
+    weft_status status = WEFT_OK;
+    for (uint32_t row = 0; row < src.rows && status == WEFT_OK; row += step) {
+        tensor slice = src;
+        const uint64_t from = (uint64_t)row * src.stride_bytes;
+        slice.data = (char *)src.data + from;
+        slice.rows = src.rows - row < step ? src.rows - row : step;
+        (void)device_pack(ld->dev, dst + row / PACK_PANEL_ROWS * panel_bytes, slice);
+        const uint64_t bytes = (uint64_t)slice.rows * src.stride_bytes;
+        const uint64_t seam =
+            from < SEAM_BYTES ? from : SEAM_BYTES; /* the page the last one left */
+        weights_drop_bytes(ld->w, t, from - seam, bytes + seam);
+        status = advance(ld, bytes);
+    }
+    ld->is_used[index_of(ld, t)] = 1;
+    *out = (device_weight){.data = dst, .rows = src.rows, .cols = src.cols, .dtype = src.dtype};
+    return status;
 }
 
 /* Packs the middle panel of a matrix again and compares: the packing of this build, on this file,
@@ -143,8 +177,16 @@ static weft_status load_stack(loader *ld, const char *name, uint32_t n, uint32_t
     }
     const uint32_t count = n > 0 ? n : 1;
     tensor src = tensor_of((void *)(uintptr_t)t->data, t->dtype, rows, cols);
+    if (ld->maps_weights && n == 0) { /* experts are packed all the same */
+        *out = (device_stack){device_map(src), 1};
+        return finish_tensor(ld, t);
+    }
     void *dst = take(ld, plan_tensor_bytes(t));
     note_order(ld, t, dst);
+    if (!ld->is_packed_already && n == 0) {
+        out->n = 1;
+        return pack_slices(ld, t, dst, src, &out->w);
+    }
     if (!ld->is_packed_already) {
         *out = device_pack_stack(ld->dev, dst, &src, count);
         return finish_tensor(ld, t);

@@ -16,6 +16,7 @@ typedef struct loader {
     device *dev;
     const weights *w;
     char *memory;           /* device memory, plan_tensor_bytes a tensor */
+    bool maps_weights;      /* matrices stay in the file */
     bool is_packed_already; /* memory is read-only and holds the tensors of an earlier load */
     bool is_unlike;         /* it does not hold what this file gives */
     size_t memory_bytes, used_bytes;

@@ -113,8 +113,9 @@ static weft_status load_cached(model *m, const pack_cache *cache, pack_cache_key
 
 static weft_status load_weights(model *m, const plan *p, const weights *w,
                                 const model_load_options *options, weft_error *err) {
-    loader ld = {.w = w, .options = options, .err = err};
-    const pack_cache *cache = options != NULL && m->dev->is_host_memory ? options->cache : NULL;
+    loader ld = {.w = w, .options = options, .err = err, .maps_weights = p->mapped_bytes > 0};
+    const bool can_cache = options != NULL && m->dev->is_host_memory && !ld.maps_weights;
+    const pack_cache *cache = can_cache ? options->cache : NULL;
     const pack_cache_key key = cache_key(&m->geo, p, w);
     weft_status status = WEFT_OK;
     if (cache != NULL && key.model != 0) {
@@ -125,7 +126,7 @@ static weft_status load_weights(model *m, const plan *p, const weights *w,
     }
     status = device_alloc(m->dev, &m->memory, m->memory_bytes, err);
     if (status == WEFT_OK) {
-        status = load_tensors(m, &ld, p->weights_bytes);
+        status = load_tensors(m, &ld, p->weights_bytes + p->mapped_bytes);
     }
     if (status == WEFT_OK && cache != NULL && key.model != 0) {
         pack_cache_write_start(&m->writer, cache, key, ld.order, m->memory, m->memory_bytes);
@@ -142,6 +143,8 @@ weft_status model_load(model **out, device *dev, const geometry *g, const plan *
     model *m = mem_zalloc(MEM_MODEL, 1, sizeof *m);
     if (m != NULL) {
         *m = (model){.arch = arch, .geo = *g, .dev = dev, .memory_bytes = p->packed_bytes};
+        /* Holding it changes no part of what a reader sees. */
+        m->file = p->mapped_bytes > 0 ? weights_retain((weights *)(uintptr_t)w) : NULL;
         m->layers = mem_zalloc(MEM_MODEL, g->n_layers, arch->layer_bytes);
     }
     const weft_status status =
@@ -164,6 +167,7 @@ void model_destroy(model **m) {
         } else {
             device_free((*m)->dev, (*m)->memory, (*m)->memory_bytes);
         }
+        weights_release(&(*m)->file);
         mem_free((*m)->layers);
         mem_free(*m);
         *m = NULL;

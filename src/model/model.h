@@ -32,7 +32,8 @@ typedef struct model_load_options {
     const pack_cache *cache; /* where packed weights are kept from start to start, or NULL */
 } model_load_options;
 
-/* The weights may be released afterwards: nothing of the mapping is kept. With a cache the packed
+/* The weights may be released afterwards: nothing of the mapping is kept, unless the plan leaves
+ * matrices in the file, in which case the model holds the weights too. With a cache the packed
  * weights are mapped from there when it has them, else written to it beside what comes next;
  * model_destroy waits for that. A device without host memory has no cache. */
 weft_status model_load(model **out, device *dev, const geometry *g, const plan *p, const weights *w,

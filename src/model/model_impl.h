@@ -30,6 +30,7 @@ struct model {
     device *dev;
     void *memory; /* one device allocation for every tensor, or the image below */
     size_t memory_bytes;
+    weights *file;             /* held when matrices stay in it */
     pack_cache_image image;    /* mapped, when the cache had it */
     pack_cache_writer *writer; /* writing memory to the cache, else NULL */
     device_weight embedding;

@@ -30,6 +30,8 @@
 
 static uint64_t align_up(uint64_t n) { return (n + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN; }
 
+static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
 uint64_t plan_tensor_bytes(const weights_tensor *t) {
     if (t->n_dims == 1) {
         return align_up(t->n_elements * sizeof(float));
@@ -42,7 +44,15 @@ uint64_t plan_tensor_bytes(const weights_tensor *t) {
 
 uint64_t plan_rope_bytes(const geometry_rope *r) { return align_up(r->n_dims / 2 * sizeof(float)); }
 
-static weft_status sum_weights(plan *p, const geometry *g, const weights *w, weft_error *err) {
+/* Each thread packs one panel of a mapped weight at a time. */
+static void leave_in_file(plan *p, const weights_tensor *t, uint64_t *panel_bytes) {
+    p->mapped_bytes += t->n_bytes;
+    *panel_bytes = max_u64(*panel_bytes, pack_panel_bytes(t->dtype, t->dims[t->n_dims - 1]));
+}
+
+static weft_status sum_weights(plan *p, const geometry *g, const weights *w, const plan_request *rq,
+                               weft_error *err) {
+    uint64_t panel_bytes = 0;
     for (size_t i = 0; i < weights_tensor_count(w); i++) {
         const weights_tensor *t = weights_tensor_at(w, i);
         const uint64_t bytes = plan_tensor_bytes(t);
@@ -52,12 +62,17 @@ static weft_status sum_weights(plan *p, const geometry *g, const weights *w, wef
                              weights_path(w), STR_ARG(t->name), weft_dtype_info_of(t->dtype)->name);
         }
         p->params_total += t->n_elements;
+        if (rq->maps_weights && t->n_dims == 2) {
+            leave_in_file(p, t, &panel_bytes);
+            continue;
+        }
         p->weights_bytes += t->n_bytes;
         p->packed_bytes += bytes;
     }
     for (uint32_t i = 0; i < g->n_groups; i++) {
         p->packed_bytes += plan_rope_bytes(&g->groups[i].rope);
     }
+    p->workspace_bytes = panel_bytes * rq->n_threads;
     p->packed_extra_bytes =
         p->packed_bytes > p->weights_bytes ? p->packed_bytes - p->weights_bytes : 0;
     return WEFT_OK;
@@ -67,8 +82,6 @@ static weft_status sum_weights(plan *p, const geometry *g, const weights *w, wef
 static uint64_t rows_bytes(uint64_t rows, uint64_t cols) {
     return rows * align_up(cols * sizeof(float));
 }
-
-static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows) {
     const uint64_t t = batch_rows;
@@ -299,7 +312,7 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
         return status;
     }
     fill_request(&p, g, request);
-    status = sum_weights(&p, g, w, err);
+    status = sum_weights(&p, g, w, request, err);
     if (status != WEFT_OK) {
         return status;
     }
@@ -310,7 +323,7 @@ weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan
     }
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
-    p.workspace_bytes = workspace_bytes(g, &p, request->n_threads);
+    p.workspace_bytes += workspace_bytes(g, &p, request->n_threads);
     p.process_bytes = process_bytes(g, w, request->n_threads) + table_bytes(&p);
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);

@@ -5,11 +5,13 @@
  *   total = weights + packed extra + KV pools + state pools + scratch + workspace + process
  *
  * kv_bytes and state_bytes are the format's minimum (unpadded, exact window); the pools are what
- * is allocated. docs/memory.md explains each number.
+ * is allocated. Mapped weights are pages of the file, which the system takes back when memory is
+ * short: they stand beside the total. docs/memory.md explains each number.
  */
 #ifndef WEFT_PLAN_PLAN_H
 #define WEFT_PLAN_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -29,6 +31,7 @@ typedef struct plan_request {
     weft_dtype kv_type;    /* F16, F32, Q8_0, Q4_0 */
     uint64_t mem_bytes;    /* budget for the total; 0 = no limit */
     uint64_t kv_mem_bytes; /* budget for all KV pools; 0 = enough for seqs full contexts */
+    bool maps_weights;     /* matrices stay in the file: products read them there */
 } plan_request;
 
 typedef struct plan_group {
@@ -44,8 +47,9 @@ typedef struct plan {
     uint32_t ctx, seqs, batch_rows, out_rows;
     weft_dtype kv_type;
     uint64_t params_total;
-    uint64_t weights_bytes;      /* as stored in the file */
-    uint64_t packed_bytes;       /* all of them once packed, small tensors as F32 */
+    uint64_t weights_bytes;      /* of what is loaded, as stored in the file */
+    uint64_t mapped_bytes;       /* of matrices left in the file; no part of the total */
+    uint64_t packed_bytes;       /* weights_bytes once packed, small tensors as F32 */
     uint64_t packed_extra_bytes; /* packed_bytes - weights_bytes, at least 0 */
     uint64_t kv_bytes;           /* minimum for seqs contexts */
     uint64_t kv_pool_bytes;

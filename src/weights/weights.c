@@ -176,10 +176,16 @@ const weights_tensor *weights_find(const weights *w, const char *name) {
 }
 
 void weights_drop_pages(const weights *w, const weights_tensor *t) {
+    weights_drop_bytes(w, t, 0, t->n_bytes);
+}
+
+void weights_drop_bytes(const weights *w, const weights_tensor *t, uint64_t from, uint64_t bytes) {
     WEFT_ASSERT(t->part < w->n_parts);
+    WEFT_ASSERT(from <= t->n_bytes);
+    WEFT_ASSERT(bytes <= t->n_bytes - from);
     const os_mapping *map = &w->parts[t->part].map;
     if (map->data != NULL) {
-        os_mapping_drop(map, (size_t)(t->data - map->data), (size_t)t->n_bytes);
+        os_mapping_drop(map, (size_t)(t->data - map->data) + (size_t)from, (size_t)bytes);
     }
 }
 

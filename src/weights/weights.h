@@ -92,6 +92,7 @@ const weights_tensor *weights_find(const weights *w, const char *name); /* NULL 
 /* Hints that a tensor's mapped pages are no longer wanted in memory (it has been packed), or
  * will be read soon. */
 void weights_drop_pages(const weights *w, const weights_tensor *t);
+void weights_drop_bytes(const weights *w, const weights_tensor *t, uint64_t from, uint64_t bytes);
 void weights_want_pages(const weights *w, const weights_tensor *t);
 
 size_t weights_meta_count(const weights *w);

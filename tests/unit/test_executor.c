@@ -198,6 +198,28 @@ static void packed_weights_from_the_cache_give_the_same_bits(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static void weights_left_in_the_file_give_the_same_bits(void **state) {
+    (void)state;
+    static const char *const paths[] = {llama, llama_q8_0, gemma3, gemma3_scaled,
+                                        TINY_MODELS_DIR "/llama_tied.gguf"};
+    static uint64_t want[TAIL], got[TAIL];
+    for (size_t i = 0; i < WEFT_LEN(paths); i++) {
+        for (int is_deferred = 0; is_deferred < 2; is_deferred++) {
+            bits_config c = config_of(paths[i]);
+            c.is_deferred = is_deferred != 0;
+            fingerprint(&c, want);
+            c.request.maps_weights = true;
+            bits_rig rig;
+            open_rig(&rig, &c);
+            assert_true(rig.plan.mapped_bytes > 8 * rig.plan.weights_bytes);
+            weights_release(&rig.w); /* the model holds it as long as it needs it */
+            bits_prefill(&rig, ALL, 33, TAIL, got);
+            assert_int_equal(bits_equal(want, got, TAIL), TAIL);
+            bits_rig_close(&rig);
+        }
+    }
+}
+
 static uint32_t widest_input(const geometry *g) {
     const uint32_t heads = g->n_heads * g->v_dim;
     const uint32_t wider = g->n_embd > g->n_ff ? g->n_embd : g->n_ff;
@@ -360,6 +382,7 @@ int main(void) {
         cmocka_unit_test(rows_do_not_depend_on_their_batch_in_any_kv_type),
         cmocka_unit_test(rows_do_not_depend_on_threads),
         cmocka_unit_test(packed_weights_from_the_cache_give_the_same_bits),
+        cmocka_unit_test(weights_left_in_the_file_give_the_same_bits),
         cmocka_unit_test(scratch_peak_is_what_the_plan_says),
         cmocka_unit_test(scratch_formula_holds_for_other_batches),
         cmocka_unit_test(a_decode_step_allocates_nothing),

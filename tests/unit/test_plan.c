@@ -78,6 +78,25 @@ static void weights_are_counted_as_stored_and_as_packed(void **state) {
     assert_int_equal(p.packed_extra_bytes, p.packed_bytes - p.weights_bytes);
 }
 
+static void weights_left_in_the_file_are_no_part_of_the_total(void **state) {
+    (void)state;
+    plan_request rq = request_of(0, 1);
+    rq.n_threads = 3;
+    const plan packed = make(&rq);
+    rq.maps_weights = true;
+    const plan p = make(&rq);
+    assert_int_equal(packed.mapped_bytes, 0);
+    assert_int_equal(p.mapped_bytes, 2 * 100 * 64 * 4);
+    assert_int_equal(p.weights_bytes, 64 * 4);
+    assert_int_equal(p.packed_bytes, 64 * 4 + 64);
+    assert_int_equal(p.params_total, packed.params_total);
+    /* Each thread packs a panel of 16 rows. */
+    const uint64_t panels = 3 * 16 * 64 * 4;
+    assert_int_equal(p.workspace_bytes, packed.workspace_bytes + panels);
+    assert_int_equal(p.total_bytes,
+                     packed.total_bytes - (packed.packed_bytes - p.packed_bytes) + panels);
+}
+
 static void defaults_come_from_the_model(void **state) {
     (void)state;
     const plan_request rq = request_of(0, 1);
@@ -350,6 +369,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(weights_are_counted_as_stored_and_as_packed, setup_llama,
                                         teardown),
+        cmocka_unit_test_setup_teardown(weights_left_in_the_file_are_no_part_of_the_total,
+                                        setup_llama, teardown),
         cmocka_unit_test_setup_teardown(defaults_come_from_the_model, setup_llama, teardown),
         cmocka_unit_test_setup_teardown(full_attention_takes_a_page_for_16_positions, setup_llama,
                                         teardown),
