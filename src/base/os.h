@@ -61,6 +61,10 @@ uint64_t os_files_raise(void);
 /* Logical processors this process may use, at least 1: more threads than that take turns. */
 uint32_t os_cpus(void);
 
+/* Size of the data cache of level 1, 2 or 3 that the calling thread's processor uses; 0 = not
+ * known. */
+uint64_t os_cache_bytes(uint32_t level);
+
 /* Keeps the calling thread on the nth physical core this process may use, n < count. Refused
  * (false) when count is not the number of such cores: a process that uses only some of them
  * has no say in which, and would fight over them with its neighbours. */

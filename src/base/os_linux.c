@@ -21,6 +21,7 @@
 #include "base/str.h"
 
 #define CPUS_MAX CPU_SETSIZE
+#define CACHES_MAX 16u /* that a processor lists */
 
 static uint64_t kb_field(const char *path, const char *key);
 static uint32_t cores_allowed(cpu_set_t *allowed, uint16_t *core_of);
@@ -71,6 +72,36 @@ uint32_t os_cpus(void) {
     const uint32_t cpus = (uint32_t)CPU_COUNT(&allowed);
     const uint32_t quota = cgroup_read(CGROUP_SELF, CGROUP_ROOT).cores;
     return cpus < quota ? cpus : quota;
+}
+
+static size_t cache_file(char *out, size_t out_bytes, int cpu, unsigned index, const char *name) {
+    char path[96];
+    (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cache/index%u/%s", cpu, index,
+                   name);
+    return os_read_text(path, out, out_bytes);
+}
+
+/* Each cache is a folder with its level, its type and its size ("48K"). */
+uint64_t os_cache_bytes(uint32_t level) {
+    const int cpu = sched_getcpu();
+    for (unsigned index = 0; index < CACHES_MAX; index++) {
+        char text[32];
+        uint64_t number = 0;
+        const size_t len = cache_file(text, sizeof text, cpu, index, "level");
+        if (len == 0) {
+            return 0;
+        }
+        if (!str_parse_u64(str_trim(str_from(text, len)), &number) || number != level) {
+            continue;
+        }
+        (void)cache_file(text, sizeof text, cpu, index, "type");
+        if (text[0] != 'D' && text[0] != 'U') { /* Data, Unified; not Instruction */
+            continue;
+        }
+        const size_t size_len = cache_file(text, sizeof text, cpu, index, "size");
+        return str_parse_bytes(str_trim(str_from(text, size_len)), &number) ? number : 0;
+    }
+    return 0;
 }
 
 /* Pins to all hardware threads of the core: which of them, the scheduler knows better. */

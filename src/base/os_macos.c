@@ -63,6 +63,11 @@ uint32_t os_cores(void) { return count_at_least_1(sysctl_u64("hw.physicalcpu"));
 
 uint32_t os_cpus(void) { return count_at_least_1(sysctl_u64("hw.logicalcpu")); }
 
+uint64_t os_cache_bytes(uint32_t level) {
+    static const char *const keys[] = {"hw.l1dcachesize", "hw.l2cachesize", "hw.l3cachesize"};
+    return level >= 1 && level <= 3 ? sysctl_u64(keys[level - 1]) : 0;
+}
+
 bool os_thread_pin(uint32_t nth, uint32_t count) {
     (void)nth;
     (void)count;

@@ -19,6 +19,28 @@
 
 /* ---- the machine ---- */
 
+static json_t *levels_json(pool *p) {
+    limits_level levels[LIMITS_LEVELS_MAX];
+    json_t *out = json_array();
+    const uint32_t n = limits_measure_levels(levels, cpu_flags_detect(), p);
+    for (uint32_t i = 0; i < n; i++) {
+        char name[32];
+        cpu_flags_format(levels[i].flag, name, sizeof name);
+        json_array_append_new(out, json_pack("{s:s, s:f, s:f, s:f}", "instruction_set", name,
+                                             "int8_gop_s", levels[i].int8_ops_s / 1e9,
+                                             "bf16_gflop_s", levels[i].bf16_ops_s / 1e9,
+                                             "f32_gflop_s", levels[i].f32_ops_s / 1e9));
+    }
+    return out;
+}
+
+static json_t *limits_json(const machine_limits *l) {
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_s", l->read_bytes_s / 1e9,
+                     "read_one_thread_gb_s", l->read_one_bytes_s / 1e9, "int8_gop_s",
+                     l->int8_ops_s / 1e9, "bf16_gflop_s", l->bf16_ops_s / 1e9, "f32_gflop_s",
+                     l->f32_ops_s / 1e9, "parallel_loop_us", l->loop_s * 1e6);
+}
+
 static weft_status machine_json(json_t **out, uint32_t threads, weft_error *err) {
     pool *p = NULL;
     kernels_cpu kernels;
@@ -32,16 +54,21 @@ static weft_status machine_json(json_t **out, uint32_t threads, weft_error *err)
     cpu_flags_format(cpu_flags_detect(), flags, sizeof flags);
     kernels_cpu_init(&kernels, cpu_flags_detect());
     limits_measure(&limits, &kernels, p);
-    *out =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:[s]}", "version",
-                  weft_version(), "cpu", name, "instruction_sets", flags, "cores", (int)os_cores(),
-                  "threads", (int)pool_threads(p), "memory_total_bytes",
-                  (json_int_t)os_mem_total_bytes(), "memory_available_bytes",
-                  (json_int_t)os_mem_available_bytes(), "read_gb_s", limits.read_bytes_s / 1e9,
-                  "read_one_thread_gb_s", limits.read_one_bytes_s / 1e9, "int8_gop_s",
-                  limits.int8_ops_s / 1e9, "f32_gflop_s", limits.f32_ops_s / 1e9, "devices", "cpu");
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "version", weft_version(), "cpu",
+        name, "instruction_sets", flags, "cores", (int)os_cores(), "threads", (int)pool_threads(p),
+        "cache_l1_bytes", (json_int_t)os_cache_bytes(1), "cache_l2_bytes",
+        (json_int_t)os_cache_bytes(2), "cache_l3_bytes", (json_int_t)os_cache_bytes(3),
+        "memory_total_bytes", (json_int_t)os_mem_total_bytes(), "memory_available_bytes",
+        (json_int_t)os_mem_available_bytes());
+    json_t *measured = limits_json(&limits);
+    json_object_update(root, measured);
+    json_decref(measured);
+    json_object_set_new(root, "devices", json_pack("[s]", "cpu"));
+    json_object_set_new(root, "product_peaks", levels_json(p));
     pool_destroy(&p);
-    return *out != NULL ? WEFT_OK : weft_fail(err, WEFT_NOMEM, "out of memory");
+    *out = root;
+    return root != NULL ? WEFT_OK : weft_fail(err, WEFT_NOMEM, "out of memory");
 }
 
 /* ---- a model ---- */

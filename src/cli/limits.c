@@ -19,7 +19,9 @@
 #define READ_ROUNDS 4u
 #define PEAK_K 512u
 #define PEAK_ROWS 12u
-#define PEAK_NS 60000000u
+#define PEAK_NS 30000000u
+#define LOOPS 2000u
+#define LOOP_TASKS_PER_THREAD 4u
 
 typedef struct read_job {
     const uint64_t *words;
@@ -121,9 +123,59 @@ static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
     return ops;
 }
 
+/* ---- a parallel loop ---- */
+
+static void empty_task(void *arg, uint32_t task, uint32_t thread) {
+    (void)arg;
+    (void)task;
+    (void)thread;
+}
+
+static double measure_loop(pool *p) {
+    double best = 0;
+    for (uint32_t round = 0; round < READ_ROUNDS; round++) {
+        const uint64_t start = clock_now_ns();
+        for (uint32_t i = 0; i < LOOPS; i++) {
+            pool_run(p, empty_task, NULL, LOOP_TASKS_PER_THREAD * pool_threads(p));
+        }
+        const double seconds = clock_seconds(clock_now_ns() - start) / LOOPS;
+        best = round == 0 || seconds < best ? seconds : best;
+    }
+    return best;
+}
+
 void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p) {
     *out = (machine_limits){0};
     measure_read(out, p);
+    out->loop_s = measure_loop(p);
     out->int8_ops_s = measure_peak(k, p, WEFT_DTYPE_Q4_0);
+    out->bf16_ops_s = measure_peak(k, p, WEFT_DTYPE_BF16);
     out->f32_ops_s = measure_peak(k, p, WEFT_DTYPE_F32);
+}
+
+static bool is_same(const kernels_cpu *a, const kernels_cpu *b) {
+    return a->linear[WEFT_DTYPE_Q4_0] == b->linear[WEFT_DTYPE_Q4_0] &&
+           a->linear[WEFT_DTYPE_BF16] == b->linear[WEFT_DTYPE_BF16] &&
+           a->linear[WEFT_DTYPE_F32] == b->linear[WEFT_DTYPE_F32];
+}
+
+/* One flag more at a time, in the order of their bits, which is that of their making. */
+uint32_t limits_measure_levels(limits_level out[LIMITS_LEVELS_MAX], uint32_t cpu_flags, pool *p) {
+    kernels_cpu before, k;
+    uint32_t n = 0;
+    kernels_cpu_init(&before, 0);
+    for (uint32_t bit = 0; bit < LIMITS_LEVELS_MAX; bit++) {
+        const uint32_t flags = cpu_flags & (uint32_t)(((uint64_t)2 << bit) - 1);
+        kernels_cpu_init(&k, flags);
+        if ((cpu_flags >> bit & 1u) == 0 || is_same(&k, &before)) {
+            continue;
+        }
+        limits_level *l = &out[n++];
+        *l = (limits_level){.flag = 1u << bit};
+        l->int8_ops_s = measure_peak(&k, p, WEFT_DTYPE_Q4_0);
+        l->bf16_ops_s = measure_peak(&k, p, WEFT_DTYPE_BF16);
+        l->f32_ops_s = measure_peak(&k, p, WEFT_DTYPE_F32);
+        before = k;
+    }
+    return n;
 }

@@ -183,6 +183,11 @@ def test_bench_prints_what_scripts_read(run, smollm2):
 def test_info_of_machine_and_model(run, gemma3):
     machine = json.loads(run("info", "--json").stdout)
     assert machine["cores"] >= 1 and machine["read_gb_s"] > 0 and machine["int8_gop_s"] > 0
+    assert machine["bf16_gflop_s"] > 0 and 0 < machine["parallel_loop_us"] < 1000
+    assert all(machine[f"cache_l{i}_bytes"] >= 0 for i in (1, 2, 3))
+    sets = machine["instruction_sets"].split()
+    for level in machine["product_peaks"]:
+        assert level["instruction_set"] in sets and level["int8_gop_s"] > 0
     model = json.loads(run("info", gemma3, "--json").stdout)
     assert model["geometry"]["n_layers"] == 18 and len(model["geometry"]["kv_groups"]) == 2
     assert model["metadata"]["general.architecture"] == "gemma3"

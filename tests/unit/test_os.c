@@ -250,6 +250,12 @@ static void figures_of_the_machine_are_plausible(void **state) {
     assert_in_range(os_cpus(), os_cores() > 1 ? 2 : 1, 100000);
     os_thread_name("a name that is far too long");
     assert_false(os_thread_pin(0, 99999));
+    assert_int_equal(os_cache_bytes(0), 0);
+    assert_int_equal(os_cache_bytes(9), 0);
+    for (uint32_t level = 1; level < 3; level++) { /* 0 where the system does not tell */
+        const uint64_t below = os_cache_bytes(level), above = os_cache_bytes(level + 1);
+        assert_true(above == 0 || below <= above);
+    }
 }
 
 static void random_numbers_differ(void **state) {
