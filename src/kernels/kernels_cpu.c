@@ -18,6 +18,10 @@ static void init_ref(kernels_cpu *k);
 
 static void init_x86(kernels_cpu *k, uint32_t flags);
 static void init_avx512(kernels_cpu *k);
+#elif defined(__aarch64__)
+#include "kernels/arm/kernels_neon.h"
+
+static void init_arm(kernels_cpu *k, uint32_t flags);
 #endif
 
 void kernels_cpu_init(kernels_cpu *k, uint32_t cpu_flags) {
@@ -27,6 +31,9 @@ void kernels_cpu_init(kernels_cpu *k, uint32_t cpu_flags) {
 #if defined(__x86_64__)
     init_x86(k, cpu_flags);
     products_init_x86(k, cpu_flags);
+#elif defined(__aarch64__)
+    init_arm(k, cpu_flags);
+    products_init_arm(k, cpu_flags);
 #else
     (void)cpu_flags;
 #endif
@@ -117,5 +124,25 @@ static void init_avx512(kernels_cpu *k) {
     k->softcap = softcap_f32_avx512;
     k->rope[ROPE_HALVES] = rope_halves_f32_avx512;
     k->rope[ROPE_PAIRS] = rope_pairs_f32_avx512;
+}
+#endif
+
+#if defined(__aarch64__)
+static void init_arm(kernels_cpu *k, uint32_t flags) {
+    if ((flags & CPU_NEON) == 0) {
+        return;
+    }
+    k->kv_store[WEFT_DTYPE_F16] = kv_store_f16_neon;
+    k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_neon;
+    k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_neon;
+    k->rmsnorm = rmsnorm_f32_neon;
+    k->add_rmsnorm = add_rmsnorm_f32_neon;
+    k->add = add_f32_neon;
+    k->scale = scale_f32_neon;
+    k->act_mul[ACT_KIND_SILU] = silu_mul_f32_neon;
+    k->act_mul[ACT_KIND_GELU_TANH] = gelu_tanh_mul_f32_neon;
+    k->softcap = softcap_f32_neon;
+    k->rope[ROPE_HALVES] = rope_halves_f32_neon;
+    k->rope[ROPE_PAIRS] = rope_pairs_f32_neon;
 }
 #endif

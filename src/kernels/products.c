@@ -134,3 +134,45 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     init_amx(k);
 }
 #endif
+
+#if defined(__aarch64__)
+void products_init_arm(kernels_cpu *k, uint32_t flags) {
+    if ((flags & CPU_NEON) == 0) {
+        return;
+    }
+    k->linear[WEFT_DTYPE_F32] = linear_f32_neon;
+    k->linear[WEFT_DTYPE_F16] = linear_f16_neon;
+    k->linear[WEFT_DTYPE_BF16] = linear_bf16_neon;
+    k->linear[WEFT_DTYPE_Q8_0] = linear_q8_0_neon;
+    k->linear[WEFT_DTYPE_Q4_0] = linear_q4_0_neon;
+    k->linear[WEFT_DTYPE_Q4_1] = linear_q4_1_neon;
+    k->linear[WEFT_DTYPE_Q5_0] = linear_q5_0_neon;
+    k->linear[WEFT_DTYPE_Q5_1] = linear_q5_1_neon;
+    k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_neon;
+    k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_neon;
+    k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_neon;
+    k->act_quantize[ACT_Q8] = act_quantize_q8_neon;
+    k->act_quantize[ACT_Q16] = act_quantize_q16_neon;
+    k->act_residual[ACT_Q8] = act_residual_q8_neon;
+    if ((flags & CPU_DOTPROD) == 0) {
+        return;
+    }
+    k->linear[WEFT_DTYPE_Q4_0] = linear_q4_0_dotprod;
+    k->linear[WEFT_DTYPE_Q4_1] = linear_q4_1_dotprod;
+    k->linear[WEFT_DTYPE_Q5_0] = linear_q5_0_dotprod;
+    k->linear[WEFT_DTYPE_Q5_1] = linear_q5_1_dotprod;
+    k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_dotprod;
+    k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_dotprod;
+    k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_dotprod;
+    if ((flags & CPU_I8MM) == 0) {
+        return;
+    }
+    k->linear[WEFT_DTYPE_Q4_0] = linear_q4_0_i8mm;
+    k->linear[WEFT_DTYPE_Q4_1] = linear_q4_1_i8mm;
+    k->linear[WEFT_DTYPE_Q5_0] = linear_q5_0_i8mm;
+    k->linear[WEFT_DTYPE_Q5_1] = linear_q5_1_i8mm;
+    k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_i8mm;
+    k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_i8mm;
+    k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_i8mm;
+}
+#endif

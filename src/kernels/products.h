@@ -35,6 +35,7 @@
 void products_init_ref(kernels_cpu *k);
 /* Overrides what the flags allow. */
 void products_init_x86(kernels_cpu *k, uint32_t flags);
+void products_init_arm(kernels_cpu *k, uint32_t flags);
 
 /* ref/: plain C. */
 pack_panel_fn pack_panel_f32_ref, pack_panel_16_ref, pack_panel_q4_0_ref, pack_panel_q4_1_ref;
@@ -112,5 +113,17 @@ PRODUCTS_BYTES_LIST(X)
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;
 PRODUCTS_BYTES_LIST(X)
 #undef X
+
+/* arm/: NEON, which every arm64 processor has; with SDOT; with SMMLA. */
+linear_fn linear_f32_neon, linear_f16_neon, linear_bf16_neon, linear_q8_0_neon;
+linear_fn linear_q4_0_neon, linear_q4_1_neon, linear_q5_0_neon, linear_q5_1_neon;
+linear_fn linear_q4_k_neon, linear_q5_k_neon, linear_q6_k_neon;
+linear_fn linear_q4_0_dotprod, linear_q4_1_dotprod, linear_q5_0_dotprod, linear_q5_1_dotprod;
+linear_fn linear_q4_k_dotprod, linear_q5_k_dotprod, linear_q6_k_dotprod;
+linear_fn linear_q4_0_i8mm, linear_q4_1_i8mm, linear_q5_0_i8mm, linear_q5_1_i8mm;
+linear_fn linear_q4_k_i8mm, linear_q5_k_i8mm, linear_q6_k_i8mm;
+
+act_quantize_fn act_quantize_q8_neon, act_quantize_q16_neon;
+act_residual_fn act_residual_q8_neon;
 
 #endif /* WEFT_KERNELS_PRODUCTS_H */
