@@ -31,8 +31,9 @@ def main():
         raw = bytes.fromhex(quant.grid_hex.decode())
         words = [raw[2 * i] | raw[2 * i + 1] << 8 for i in range(n_points)]
         assert len(raw) == 2 * n_points
-        print(f"\nconst uint16_t quant_grid_{name}[{n_points}] = {{")
-        for i in range(0, n_points, 12):
+        words.append(0)  # quant_grids.h: the word after the last point
+        print(f"\nconst uint16_t quant_grid_{name}[{n_points} + 1] = {{")
+        for i in range(0, n_points + 1, 12):
             print("    " + " ".join(f"0x{w:04x}," for w in words[i : i + 12]))
         print("};")
     signs = quants.IQ2_XXS.ksigns

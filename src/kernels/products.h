@@ -7,7 +7,6 @@
  * once, sums of integers are exact; float(dot) of Q8_0 rounds once, the others are exact:
  *
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
- *   opened        as F32, with the values quant_dequantize gives (PACK_OPENED_LIST)
  *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32,
  *                 x of 16 bits, or of 8 where the table's act_form says so
  *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
@@ -16,6 +15,9 @@
  *   Q4_K          as Q4_1 with d * sc for d and -(dmin * mn) for m, per 32
  *   Q5_K          as Q4_K with q - 16 for q and fma(16, d * sc, -(dmin * mn)) for m
  *   Q6_K          y = fma(float(sc0 * dot0 + sc1 * dot1), d * xs, y)   halves of 16, q - 32
+ *   opened        y = fma(float(dot), scale * xs, y)         (opened.h: PACK_OPENED_LIST)
+ *   with halves   y = fma(fma(float(dot1), half1, float(dot0) * half0), scale * xs, y), and then
+ *                 Q2_K y = fma(float(min0 * -xsum0 + min1 * -xsum1), min_scale * xs, y)
  *
  * With ACT_Q8_256, over blocks of 256; float(...) rounds once:
  *
@@ -23,8 +25,9 @@
  *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
  *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
  *
- * xs and xsum are the activation block's scale and sum. The middle (16) is taken out of five-bit
- * codes because a block then fits 16-bit sums; it also cancels before rounding, not after.
+ * xs and xsum are the activation block's scale and sum, xsum0 and xsum1 the sums of its halves'
+ * codes. The middle (16) is taken out of five-bit codes because a block then fits 16-bit sums; it
+ * also cancels before rounding, not after.
  */
 #ifndef WEFT_KERNELS_PRODUCTS_H
 #define WEFT_KERNELS_PRODUCTS_H

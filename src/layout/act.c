@@ -1,16 +1,13 @@
 /* act.c - sizes of quantised activations, and which weights read which form.
  *
- * Weights of 4 to 6 bits lose more than 8-bit activations do, and their products are built on
+ * Weights of up to 6 bits lose more than 8-bit activations do, and their products are built on
  * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; in plain C and AVX2 16-bit
  * activations cost them no speed (the exact 8-bit product needs as many instructions) and are
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
  * time, and the table of kernels says ACT_Q8 instead; and ACT_Q8_256 for K-quants where tiles of a
- * matrix unit add up 256 columns at once. Formats that are opened into float32 (pack.h) read
- * float32.
+ * matrix unit add up 256 columns at once.
  */
 #include "layout/act.h"
-
-#include "layout/pack.h"
 
 #define ACT_ROW_ALIGN 64u /* a cache line */
 
@@ -20,7 +17,7 @@ act_form act_form_of(weft_dtype weight_dtype) {
     case WEFT_DTYPE_F16:
     case WEFT_DTYPE_BF16: return ACT_F32;
     case WEFT_DTYPE_Q8_0: return ACT_Q16;
-    default: return pack_is_opened(weight_dtype) ? ACT_F32 : ACT_Q8;
+    default: return ACT_Q8;
     }
 }
 

@@ -1,8 +1,7 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
- * For block-quantised weights each row is quantised once, per 32 values to 8 bits (or 16), or per
- * 256 values to 8; for F32, F16 and BF16 weights, and for those that are opened into float32, it
- * stays float32.
+ * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16, or per
+ * 256 values to 8); for F32, F16 and BF16 weights it stays float32.
  * One row is one contiguous record of act_row_bytes; rows lie act_row_bytes apart.
  *
  *   scale = max|x| / 127 (or / 32767),  code = round_to_even(x * (127 / max|x|))

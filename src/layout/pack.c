@@ -8,16 +8,6 @@
 
 #include "tensor/tensor.h"
 
-bool pack_is_opened(weft_dtype dtype) {
-    switch (dtype) {
-#define X(NAME, name) case WEFT_DTYPE_##NAME:
-        PACK_OPENED_LIST(X)
-#undef X
-        return true;
-    default: return false;
-    }
-}
-
 bool pack_is_supported(weft_dtype dtype) {
     switch (dtype) {
     case WEFT_DTYPE_F32:
@@ -30,8 +20,12 @@ bool pack_is_supported(weft_dtype dtype) {
     case WEFT_DTYPE_Q8_0:
     case WEFT_DTYPE_Q4_K:
     case WEFT_DTYPE_Q5_K:
-    case WEFT_DTYPE_Q6_K: return true;
-    default: return pack_is_opened(dtype);
+    case WEFT_DTYPE_Q6_K:
+#define X(NAME, name) case WEFT_DTYPE_##NAME:
+        PACK_OPENED_LIST(X)
+#undef X
+        return true;
+    default: return false;
     }
 }
 

@@ -26,9 +26,8 @@
 #define PACK_PANEL_ROWS 16u
 #define PACK_ALIGN_BYTES 64u /* panels start on this border */
 
-/* Formats without a product of their own, as X(NAME, name): their products open 256 columns of a
- * panel at a time into float32 and multiply those. A slab is the 16 rows' blocks one after another,
- * as the file has them; the activations stay float32, so results are those of F32 weights. */
+/* Formats whose products open 256 columns of a panel at a time into bytes and scales, the same for
+ * all of them (kernels/opened.h), as X(NAME, name). */
 #define PACK_OPENED_LIST(X) \
     X(Q2_K, q2_k)           \
     X(Q3_K, q3_k)           \
@@ -45,8 +44,6 @@
     X(IQ3_S, iq3_s)         \
     X(IQ1_S, iq1_s)         \
     X(IQ1_M, iq1_m)
-
-bool pack_is_opened(weft_dtype dtype);
 
 /* True when products exist for the format (every other one is refused at load by name). */
 bool pack_is_supported(weft_dtype dtype);

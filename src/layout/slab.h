@@ -13,9 +13,12 @@
  *            16 bits wide and are multiplied two at a time
  *   F32, F16, BF16: [column][16 rows]
  *
- * Formats of PACK_OPENED_LIST have no struct here: 16 blocks of the file, row after row.
+ * All these fields start on a 32-byte border of the slab, and slabs are multiples of 32 bytes.
  *
- * All fields start on a 32-byte border of the slab, and slabs are multiples of 32 bytes.
+ * Formats of PACK_OPENED_LIST keep the file's own bytes (tensor/blocks.h), cut into units of 1, 2
+ * or 4 bytes: unit i of all 16 rows, then unit i + 1. A unit of 4 bytes of codes is then a group
+ * whose lanes hold 2 to 4 groups in their bits, and a unit of 1 byte is 16 indices, scales or
+ * signs in a row. Their fields start on 16-byte borders.
  */
 #ifndef WEFT_LAYOUT_SLAB_H
 #define WEFT_LAYOUT_SLAB_H
@@ -89,6 +92,98 @@ static inline unsigned slab_q6_k_lane(unsigned row) {
     return row >= 4 && row < 12 ? row ^ 12u : row;
 }
 
+typedef struct slab_q2_k {
+    uint16_t d[16];
+    uint16_t dmin[16];
+    uint8_t scales[16][16];
+    uint8_t codes[16][64];
+} slab_q2_k;
+
+typedef struct slab_q3_k {
+    uint16_t d[16];
+    uint8_t scales[12][16];
+    uint8_t high[8][64];
+    uint8_t codes[16][64];
+} slab_q3_k;
+
+typedef struct slab_tq1_0 {
+    uint16_t d[16];
+    uint8_t five[12][64];
+    uint8_t four[64];
+} slab_tq1_0;
+
+typedef struct slab_tq2_0 {
+    uint16_t d[16];
+    uint8_t codes[16][64];
+} slab_tq2_0;
+
+typedef struct slab_iq4_nl {
+    uint16_t d[16];
+    uint8_t low[4][64];
+} slab_iq4_nl;
+
+typedef struct slab_iq4_xs {
+    uint16_t d[16];
+    uint16_t scales_high[16];
+    uint8_t scales_low[4][16];
+    uint8_t low[8][4][64];
+} slab_iq4_xs;
+
+typedef struct slab_mxfp4 {
+    uint8_t e[16];
+    uint8_t low[4][64];
+} slab_mxfp4;
+
+typedef struct slab_nvfp4 {
+    uint8_t d[4][16];
+    uint8_t low[8][64];
+} slab_nvfp4;
+
+typedef struct slab_iq2_xxs {
+    uint16_t d[16];
+    uint32_t codes[8][2][16]; /* four points, then signs and scale */
+} slab_iq2_xxs;
+
+typedef struct slab_iq2_xs {
+    uint16_t d[16];
+    uint8_t scales[8][16];
+    uint16_t codes[32][16];
+} slab_iq2_xs;
+
+typedef struct slab_iq2_s {
+    uint16_t d[16];
+    uint8_t scales[8][16];
+    uint8_t high[8][16];
+    uint8_t low[32][16];
+    uint8_t signs[32][16];
+} slab_iq2_s;
+
+typedef struct slab_iq3_xxs {
+    uint16_t d[16];
+    uint32_t signs[8][16];
+    uint8_t low[64][16];
+} slab_iq3_xxs;
+
+typedef struct slab_iq3_s {
+    uint16_t d[16];
+    uint8_t scales[4][16];
+    uint8_t high[8][16];
+    uint8_t signs[32][16];
+    uint8_t low[64][16];
+} slab_iq3_s;
+
+typedef struct slab_iq1_s {
+    uint16_t d[16];
+    uint16_t high[8][16];
+    uint8_t low[32][16];
+} slab_iq1_s;
+
+typedef struct slab_iq1_m {
+    uint16_t scales[4][16];
+    uint8_t high[16][16];
+    uint8_t low[32][16];
+} slab_iq1_m;
+
 _Static_assert(sizeof(slab_q4_0) == 16 * 18, "Q4_0 slab");
 _Static_assert(sizeof(slab_q4_1) == 16 * 20, "Q4_1 slab");
 _Static_assert(sizeof(slab_q5_0) == 16 * 22, "Q5_0 slab");
@@ -97,5 +192,20 @@ _Static_assert(sizeof(slab_q8_0) == 16 * 34, "Q8_0 slab");
 _Static_assert(sizeof(slab_q4_k) == 16 * 144, "Q4_K slab");
 _Static_assert(sizeof(slab_q5_k) == 16 * 176, "Q5_K slab");
 _Static_assert(sizeof(slab_q6_k) == 16 * 210, "Q6_K slab");
+_Static_assert(sizeof(slab_q2_k) == 16 * 84, "Q2_K slab");
+_Static_assert(sizeof(slab_q3_k) == 16 * 110, "Q3_K slab");
+_Static_assert(sizeof(slab_tq1_0) == 16 * 54, "TQ1_0 slab");
+_Static_assert(sizeof(slab_tq2_0) == 16 * 66, "TQ2_0 slab");
+_Static_assert(sizeof(slab_iq4_nl) == 16 * 18, "IQ4_NL slab");
+_Static_assert(sizeof(slab_iq4_xs) == 16 * 136, "IQ4_XS slab");
+_Static_assert(sizeof(slab_mxfp4) == 16 * 17, "MXFP4 slab");
+_Static_assert(sizeof(slab_nvfp4) == 16 * 36, "NVFP4 slab");
+_Static_assert(sizeof(slab_iq2_xxs) == 16 * 66, "IQ2_XXS slab");
+_Static_assert(sizeof(slab_iq2_xs) == 16 * 74, "IQ2_XS slab");
+_Static_assert(sizeof(slab_iq2_s) == 16 * 82, "IQ2_S slab");
+_Static_assert(sizeof(slab_iq3_xxs) == 16 * 98, "IQ3_XXS slab");
+_Static_assert(sizeof(slab_iq3_s) == 16 * 110, "IQ3_S slab");
+_Static_assert(sizeof(slab_iq1_s) == 16 * 50, "IQ1_S slab");
+_Static_assert(sizeof(slab_iq1_m) == 16 * 56, "IQ1_M slab");
 
 #endif /* WEFT_LAYOUT_SLAB_H */

@@ -52,6 +52,7 @@ static void forms_follow_the_weights(void **state) {
     assert_int_equal(act_form_of(WEFT_DTYPE_Q8_0), ACT_Q16);
     assert_int_equal(act_form_of(WEFT_DTYPE_Q4_K), ACT_Q8);
     assert_int_equal(act_form_of(WEFT_DTYPE_Q5_0), ACT_Q8);
+    assert_int_equal(act_form_of(WEFT_DTYPE_IQ4_XS), ACT_Q8);
 }
 
 int main(void) {

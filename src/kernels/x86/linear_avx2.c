@@ -30,7 +30,6 @@ void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void
                      const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[RUN_ROWS * PACK_PANEL_ROWS];
     tile_chunk c;
-    c.dtype = f->dtype;
     for (size_t from = 0; from < m; from += RUN_ROWS) {
         const size_t rows = m - from < RUN_ROWS ? m - from : RUN_ROWS;
         const uint8_t *slabs = panel;

@@ -1,106 +1,258 @@
-/* linear_opened_avx2.c - products of the formats without a product of their own.
+/* linear_opened_avx2.c - products of the opened formats (kernels/opened.h).
  *
- * The blocks of 256 columns of a panel are decoded into [column][16 rows] of float32, 16 KB that
- * stay in the first-level cache, and every row of x is multiplied by them as by F32 weights. Many
- * rows share one decoding; a single row pays it alone and is bound by it, not by the memory. The
- * decoders are the reference's, so the values are those of quant_dequantize in every bit.
+ * Chunks of 256 columns are opened once for all rows of x, then tiles read bytes of codes from the
+ * first-level cache. Two tiles, by what the codes' values may be:
+ *
+ *   narrow  6 rows x 16 outputs, 16-bit sums as in tile_int_avx2.h: up to 16 in a block of 32 (a
+ *           lane takes 16 products of at most 16 * 127), or 32 in a half
+ *   wide    3 rows x 16 outputs, 32-bit sums: |value| times the activation with the value's sign.
+ *           One or two groups fit 16 bits before vpmaddwd widens them; twice the work of narrow
+ *
+ * Codes come with their middle for narrow tiles and without it for wide ones. One row is bound by
+ * opening, except where that is a shift and a mask.
  */
+#include <string.h>
+
+#include "kernels/opened.h"
 #include "kernels/products.h"
 #include "kernels/x86/tile_avx2.h"
-#include "tensor/quant.h"
 
-/* to [column][16] <- eight rows of eight columns, from_stride floats apart. */
-TILE_INLINE void transpose8(float *to, const float *from, size_t from_stride) {
-    __m256 v[8], pairs[8];
-    for (int i = 0; i < 8; i++) {
-        v[i] = _mm256_loadu_ps(from + (size_t)i * from_stride);
-    }
-    for (int i = 0; i < 4; i++) {
-        pairs[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-        pairs[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        v[4 * i] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0x44);
-        v[4 * i + 1] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0xee);
-        v[4 * i + 2] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0x44);
-        v[4 * i + 3] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        float *column = to + i * (int)PACK_PANEL_ROWS;
-        _mm256_storeu_ps(column, _mm256_permute2f128_ps(v[i], v[4 + i], 0x20));
-        _mm256_storeu_ps(column + 4 * PACK_PANEL_ROWS,
-                         _mm256_permute2f128_ps(v[i], v[4 + i], 0x31));
+#define WIDE_ROWS 3
+
+TILE_INLINE const act_block_q8 *block_at(const uint8_t *x, size_t x_stride, size_t r) {
+    return (const act_block_q8 *)(x + r * x_stride);
+}
+
+/* y [8] += dot * scale * xs */
+TILE_INLINE void add_dot(float *y, __m256 dot, __m256 scale, float xs) {
+    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(xs));
+    _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
+}
+
+/* y [16] += minimums times minus the sums of a block of x. */
+TILE_INLINE void add_min(float *y, const opened_chunk *c, size_t b, const act_block_q8 *x) {
+    const __m256i first = tile_broadcast32(x->neg_sums[0]);
+    const __m256i second = tile_broadcast32(x->neg_sums[1]);
+    for (size_t half = 0; half < 2; half++) {
+        const __m256i m0 = _mm256_madd_epi16(tile_load(c->min[2 * b] + 16 * half), first);
+        const __m256i m1 = _mm256_madd_epi16(tile_load(c->min[2 * b + 1] + 16 * half), second);
+        add_dot(y + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)),
+                _mm256_load_ps(c->min_scale + 8 * half), x->scale);
     }
 }
 
-static void open_blocks(tile_chunk *c, const uint8_t *slabs) {
-    const weft_dtype_info *f = weft_dtype_info_of(c->dtype);
-    WEFT_ALIGNED(64) float rows[8][TILE_COLS];
-    for (size_t half = 0; half < PACK_PANEL_ROWS; half += 8) {
-        for (size_t col = 0; col < c->n_cols; col += f->block_len) {
-            const uint8_t *slab = slabs + col / f->block_len * PACK_PANEL_ROWS * f->block_bytes;
-            for (size_t r = 0; r < 8; r++) {
-                quant_dequantize(c->dtype, &rows[r][col], slab + (half + r) * f->block_bytes,
-                                 f->block_len);
-            }
-        }
-        for (size_t col = 0; col < c->n_cols; col += 8) {
-            transpose8(&c->values[col][half], &rows[0][col], TILE_COLS);
-        }
-    }
-}
+/* ---- narrow ---- */
 
-TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x, size_t x_stride) {
-    __m256 a0[TILE_ROWS], a1[TILE_ROWS];
+TILE_INLINE void narrow_group(int rows, int is_first, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
+                              const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
+    const __m256i w0 = tile_load(at + 64 * group);
+    const __m256i w1 = tile_load(at + 64 * group + 32);
     TILE_EACH_ROW(rows, {
-        a0[r] = _mm256_load_ps(y + 16 * r);
-        a1[r] = _mm256_load_ps(y + 16 * r + 8);
+        const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * group);
+        if (is_first) {
+            a0[r] = _mm256_maddubs_epi16(w0, xs);
+            a1[r] = _mm256_maddubs_epi16(w1, xs);
+        } else {
+            a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
+            TILE_PIN(a0[r]);
+            a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
+            TILE_PIN(a1[r]);
+        }
     });
-    for (size_t i = 0; i < c->n_cols; i++) {
-        const __m256 w0 = _mm256_load_ps(c->values[i]);
-        const __m256 w1 = _mm256_load_ps(c->values[i] + 8);
+}
+
+/* Four groups from `group` on; is_start: sums begin here, of this half or of the whole block. */
+TILE_INLINE void narrow_half(int rows, opened_kind kind, int is_start, __m256i a0[TILE_ROWS],
+                             __m256i a1[TILE_ROWS], const uint8_t *at, const uint8_t *x,
+                             size_t x_stride, int group) {
+    if (is_start && kind.log2_middle != 0) {
         TILE_EACH_ROW(rows, {
-            const __m256 xs = _mm256_broadcast_ss((const float *)(x + r * x_stride));
-            a0[r] = _mm256_fmadd_ps(xs, w0, a0[r]);
-            a1[r] = _mm256_fmadd_ps(xs, w1, a1[r]);
+            const act_block_q8 *block = block_at(x, x_stride, r);
+            __m256i sum = tile_broadcast32(block->neg_sums[group / 4]);
+            if (!kind.has_halves) {
+                sum = _mm256_add_epi16(sum, tile_broadcast32(block->neg_sums[1]));
+            }
+            a0[r] = _mm256_slli_epi16(sum, kind.log2_middle);
+            a1[r] = a0[r];
         });
-        x += sizeof(float);
+    }
+    const int is_first = is_start && kind.log2_middle == 0;
+    narrow_group(rows, is_first, a0, a1, at, x, x_stride, group);
+    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 1);
+    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 2);
+    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 3);
+}
+
+TILE_INLINE __m256 narrow_dot(__m256i sums) {
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+}
+
+TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
+                        const uint8_t *x, size_t x_stride) {
+    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, x += sizeof(act_block_q8)) {
+        const uint8_t *at = c->codes[b][0];
+        __m256i a0[TILE_ROWS], a1[TILE_ROWS];
+        WEFT_ALIGNED(32) float first[TILE_ROWS][16];
+        narrow_half(rows, kind, 1, a0, a1, at, x, x_stride, 0);
+        if (kind.has_halves) {
+            const __m256 h0 = _mm256_load_ps(c->half_scale[2 * b]);
+            const __m256 h1 = _mm256_load_ps(c->half_scale[2 * b] + 8);
+            TILE_EACH_ROW(rows, {
+                _mm256_store_ps(first[r], _mm256_mul_ps(narrow_dot(a0[r]), h0));
+                _mm256_store_ps(first[r] + 8, _mm256_mul_ps(narrow_dot(a1[r]), h1));
+            });
+        }
+        narrow_half(rows, kind, kind.has_halves, a0, a1, at, x, x_stride, 4);
+        const float *half_scale = c->half_scale[2 * b + 1];
+        const __m256 s0 = _mm256_load_ps(c->scale[b]);
+        const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
+        TILE_EACH_ROW(rows, {
+            const act_block_q8 *block = block_at(x, x_stride, r);
+            __m256 d0 = narrow_dot(a0[r]);
+            __m256 d1 = narrow_dot(a1[r]);
+            if (kind.has_halves) {
+                d0 = _mm256_fmadd_ps(d0, _mm256_load_ps(half_scale), _mm256_load_ps(first[r]));
+                d1 = _mm256_fmadd_ps(d1, _mm256_load_ps(half_scale + 8),
+                                     _mm256_load_ps(first[r] + 8));
+            }
+            add_dot(y + 16 * r, d0, s0, block->scale);
+            add_dot(y + 16 * r + 8, d1, s1, block->scale);
+            if (kind.has_min) {
+                add_min(y + 16 * r, c, b, block);
+            }
+        });
+    }
+}
+
+/* ---- wide ---- */
+
+/* One or two groups from `group` on, into sums of 32 bits. */
+TILE_INLINE void wide_groups(int rows, int n_groups, __m256i a0[WIDE_ROWS], __m256i a1[WIDE_ROWS],
+                             const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i p0[WIDE_ROWS], p1[WIDE_ROWS];
+    for (int g = group; g < group + n_groups; g++) {
+        const __m256i w0 = tile_load(at + 64 * g);
+        const __m256i w1 = tile_load(at + 64 * g + 32);
+        const __m256i abs0 = _mm256_abs_epi8(w0);
+        const __m256i abs1 = _mm256_abs_epi8(w1);
+        TILE_EACH_ROW(rows, {
+            const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * g);
+            const __m256i q0 = _mm256_maddubs_epi16(abs0, _mm256_sign_epi8(xs, w0));
+            const __m256i q1 = _mm256_maddubs_epi16(abs1, _mm256_sign_epi8(xs, w1));
+            p0[r] = g == group ? q0 : _mm256_add_epi16(p0[r], q0);
+            p1[r] = g == group ? q1 : _mm256_add_epi16(p1[r], q1);
+        });
     }
     TILE_EACH_ROW(rows, {
-        _mm256_store_ps(y + 16 * r, a0[r]);
-        _mm256_store_ps(y + 16 * r + 8, a1[r]);
+        a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(p0[r], ones));
+        TILE_PIN(a0[r]);
+        a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(p1[r], ones));
+        TILE_PIN(a1[r]);
     });
 }
 
-static void tile_opened(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
-                        size_t x_stride) {
-    switch (rows) {
-    case 1: tile(1, y, c, x, x_stride); return;
-    case 2: tile(2, y, c, x, x_stride); return;
-    case 3: tile(3, y, c, x, x_stride); return;
-    case 4: tile(4, y, c, x, x_stride); return;
-    case 5: tile(5, y, c, x, x_stride); return;
-    default: tile(6, y, c, x, x_stride); return;
+TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[WIDE_ROWS], __m256i a1[WIDE_ROWS],
+                           const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
+    wide_groups(rows, kind.wide_groups, a0, a1, at, x, x_stride, group);
+    if (kind.wide_groups == 1) {
+        wide_groups(rows, 1, a0, a1, at, x, x_stride, group + 1);
+    }
+    wide_groups(rows, kind.wide_groups, a0, a1, at, x, x_stride, group + 2);
+    if (kind.wide_groups == 1) {
+        wide_groups(rows, 1, a0, a1, at, x, x_stride, group + 3);
     }
 }
 
-static void linear_opened(weft_dtype dtype, float *y, size_t y_stride, const void *panel,
-                          const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    const weft_dtype_info *f = weft_dtype_info_of(dtype);
-    const tile_format format = {
-        .open = open_blocks,
-        .tile = tile_opened,
-        .chunk_bytes = TILE_COLS / f->block_len * PACK_PANEL_ROWS * f->block_bytes,
-        .x_chunk_bytes = TILE_COLS * sizeof(float),
-        .dtype = dtype,
-    };
-    linear_run_avx2(&format, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
+                      size_t x_stride) {
+    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, x += sizeof(act_block_q8)) {
+        const uint8_t *at = c->codes[b][0];
+        __m256i a0[WIDE_ROWS], a1[WIDE_ROWS];
+        __m256 f0[WIDE_ROWS], f1[WIDE_ROWS];
+        TILE_EACH_ROW(rows, { a0[r] = a1[r] = _mm256_setzero_si256(); });
+        wide_half(rows, kind, a0, a1, at, x, x_stride, 0);
+        if (kind.has_halves) {
+            const __m256 h0 = _mm256_load_ps(c->half_scale[2 * b]);
+            const __m256 h1 = _mm256_load_ps(c->half_scale[2 * b] + 8);
+            TILE_EACH_ROW(rows, {
+                f0[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(a0[r]), h0);
+                f1[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(a1[r]), h1);
+                a0[r] = a1[r] = _mm256_setzero_si256();
+            });
+        }
+        wide_half(rows, kind, a0, a1, at, x, x_stride, 4);
+        const float *half_scale = c->half_scale[2 * b + 1];
+        const __m256 s0 = _mm256_load_ps(c->scale[b]);
+        const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
+        TILE_EACH_ROW(rows, {
+            const float xs = block_at(x, x_stride, r)->scale;
+            __m256 d0 = _mm256_cvtepi32_ps(a0[r]);
+            __m256 d1 = _mm256_cvtepi32_ps(a1[r]);
+            if (kind.has_halves) {
+                d0 = _mm256_fmadd_ps(d0, _mm256_load_ps(half_scale), f0[r]);
+                d1 = _mm256_fmadd_ps(d1, _mm256_load_ps(half_scale + 8), f1[r]);
+            }
+            add_dot(y + 16 * r, d0, s0, xs);
+            add_dot(y + 16 * r + 8, d1, s1, xs);
+        });
+    }
+}
+
+/* ---- the loop ---- */
+
+/* As many rows as a tile takes, or what is left; returns how many. */
+TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
+                        size_t x_stride, size_t rows) {
+    if (kind.wide_groups != 0) {
+        switch (rows) {
+        case 1: wide(1, kind, y, c, x, x_stride); return 1;
+        case 2: wide(2, kind, y, c, x, x_stride); return 2;
+        default: wide(3, kind, y, c, x, x_stride); return 3;
+        }
+    }
+    switch (rows) {
+    case 1: narrow(1, kind, y, c, x, x_stride); return 1;
+    case 2: narrow(2, kind, y, c, x, x_stride); return 2;
+    case 3: narrow(3, kind, y, c, x, x_stride); return 3;
+    case 4: narrow(4, kind, y, c, x, x_stride); return 4;
+    case 5: narrow(5, kind, y, c, x, x_stride); return 5;
+    default: narrow(6, kind, y, c, x, x_stride); return 6;
+    }
+}
+
+TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y, size_t y_stride,
+                               const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m,
+                               size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    opened_chunk c;
+    c.middle = kind.wide_groups != 0 ? 0 : opened_middle(&kind);
+    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
+        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        const uint8_t *slab = panel;
+        const uint8_t *x_chunk = x + from * x_stride;
+        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        for (size_t col = 0; col < k; col += OPENED_COLS) {
+            c.n_cols = k - col < OPENED_COLS ? k - col : OPENED_COLS;
+            open(&c, slab);
+            for (size_t r = 0; r < rows;) {
+                r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,
+                          rows - r);
+            }
+            slab += kind.chunk_bytes;
+            x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
+        }
+    }
 }
 
 #define X(NAME, name)                                                                      \
     void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x, \
                               size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        linear_opened(WEFT_DTYPE_##NAME, y, y_stride, panel, x, x_stride_bytes, m, n, k);  \
+        linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,     \
+                      x_stride_bytes, m, n, k);                                            \
     }
 PACK_OPENED_LIST(X)
 #undef X

@@ -54,11 +54,9 @@ typedef struct tile_chunk {
     WEFT_ALIGNED(64) float scale[8][PACK_PANEL_ROWS];
     float min[8][PACK_PANEL_ROWS];
     int16_t pair[16][2 * PACK_PANEL_ROWS];
-    float values[TILE_COLS][PACK_PANEL_ROWS]; /* formats that open into float32 */
     uint8_t codes[8][8][64]; /* filled by expand: a byte a code, by block and group */
     const uint8_t *panel;    /* where the codes start */
     size_t n_cols;
-    weft_dtype dtype; /* of the format, for those that share an open */
 } tile_chunk;
 
 typedef void tile_open_fn(tile_chunk *c, const uint8_t *slabs);
@@ -74,7 +72,6 @@ typedef struct tile_format {
     size_t expand_rows_min;
     size_t chunk_bytes;   /* of TILE_COLS columns of a panel */
     size_t x_chunk_bytes; /* of TILE_COLS columns of x */
-    weft_dtype dtype;
 } tile_format;
 
 void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void *panel,

@@ -1,0 +1,78 @@
+/* opened.h - up to 256 columns of a panel as bytes and scales, the same for all opened formats.
+ *
+ *   packed slab (layout/slab.h) --- opened_<format> ---> opened_chunk --- tiles ---> y
+ *
+ * The formats of PACK_OPENED_LIST store their codes in many ways (lists of values, codebooks,
+ * bit planes, powers of three), but all of them stand for whole numbers of 8 bits times a scale for
+ * 32 or 16 columns. Opening loses nothing. It writes 4 KB of codes that stay in the first-level
+ * cache and serve all rows of x; a single row pays for it alone.
+ *
+ *   codes        value + middle, lanes as a group of a slab: 4 columns x 16 rows
+ *   scale        of a block of 32; where halves have scales of their own, what those are times of
+ *   half_scale   of 16 columns: a whole number, but for NVFP4 (scale is then 1)
+ *   min          of 16 columns, a whole number, twice (it meets the two sums of act_block_q8)
+ *   min_scale    what min is times of
+ */
+#ifndef WEFT_KERNELS_OPENED_H
+#define WEFT_KERNELS_OPENED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "layout/act.h"
+#include "layout/pack.h"
+#include "layout/slab.h"
+
+#define OPENED_COLS 256u
+#define OPENED_BLOCKS (OPENED_COLS / ACT_BLOCK_LEN)
+#define OPENED_HALVES (2 * OPENED_BLOCKS)
+
+typedef struct opened_chunk {
+    WEFT_ALIGNED(64) float scale[OPENED_BLOCKS][PACK_PANEL_ROWS];
+    float half_scale[OPENED_HALVES][PACK_PANEL_ROWS];
+    int16_t min[OPENED_HALVES][2 * PACK_PANEL_ROWS];
+    float min_scale[PACK_PANEL_ROWS];
+    uint8_t codes[OPENED_BLOCKS][8][64];
+    size_t n_cols;
+    uint8_t middle; /* set before opening: a wide kind's codes may be asked for without theirs */
+} opened_chunk;
+
+/* What a product's code is made for; all constants. A wide kind's values exceed what sums of 16
+ * bits hold; wide_groups groups of 4 columns still fit. */
+typedef struct opened_kind {
+    int log2_middle; /* 0: codes are values and not negative */
+    int wide_groups; /* 0: not wide */
+    int has_halves;
+    int has_min;
+    size_t chunk_bytes; /* of 256 columns of a panel */
+} opened_kind;
+
+static const opened_kind opened_kind_q2_k = {0, 0, 1, 1, sizeof(slab_q2_k)};
+static const opened_kind opened_kind_q3_k = {2, 0, 1, 0, sizeof(slab_q3_k)};
+static const opened_kind opened_kind_tq1_0 = {1, 0, 0, 0, sizeof(slab_tq1_0)};
+static const opened_kind opened_kind_tq2_0 = {1, 0, 0, 0, sizeof(slab_tq2_0)};
+static const opened_kind opened_kind_iq4_nl = {7, 1, 0, 0, 8 * sizeof(slab_iq4_nl)};
+static const opened_kind opened_kind_iq4_xs = {7, 1, 0, 0, sizeof(slab_iq4_xs)};
+static const opened_kind opened_kind_mxfp4 = {4, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
+static const opened_kind opened_kind_nvfp4 = {4, 0, 1, 0, 4 * sizeof(slab_nvfp4)};
+static const opened_kind opened_kind_iq2_xxs = {6, 2, 0, 0, sizeof(slab_iq2_xxs)};
+static const opened_kind opened_kind_iq2_xs = {6, 2, 1, 0, sizeof(slab_iq2_xs)};
+static const opened_kind opened_kind_iq2_s = {6, 2, 1, 0, sizeof(slab_iq2_s)};
+static const opened_kind opened_kind_iq3_xxs = {6, 2, 0, 0, sizeof(slab_iq3_xxs)};
+static const opened_kind opened_kind_iq3_s = {4, 0, 0, 0, sizeof(slab_iq3_s)};
+static const opened_kind opened_kind_iq1_s = {4, 0, 0, 0, sizeof(slab_iq1_s)};
+static const opened_kind opened_kind_iq1_m = {4, 0, 1, 0, sizeof(slab_iq1_m)};
+
+static inline uint8_t opened_middle(const opened_kind *kind) {
+    return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);
+}
+
+/* Opens the n_cols columns that begin at slab. n_cols and middle are set. */
+typedef void opened_open_fn(opened_chunk *c, const uint8_t *slab);
+
+#define X(NAME, name) opened_open_fn opened_##name##_ref, opened_##name##_avx2;
+PACK_OPENED_LIST(X)
+#undef X
+
+#endif /* WEFT_KERNELS_OPENED_H */

@@ -1,0 +1,55 @@
+/* open_avx2.h - small steps that the AVX2 openers share (open_codes_avx2.c, open_grids_avx2.c). */
+#ifndef WEFT_KERNELS_X86_OPEN_AVX2_H
+#define WEFT_KERNELS_X86_OPEN_AVX2_H
+
+#include "kernels/opened.h"
+#include "kernels/x86/tile_avx2.h"
+
+TILE_INLINE void open_store(uint8_t *to, __m256i v) { _mm256_store_si256((__m256i *)to, v); }
+
+TILE_INLINE __m128i open_load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+
+TILE_INLINE uint8_t *open_group(opened_chunk *c, size_t group) {
+    return c->codes[group / 8][group % 8];
+}
+
+/* A list of 16 values, ready for look-ups of codes with their middle. */
+TILE_INLINE __m256i open_values(const opened_chunk *c, __m128i list) {
+    return _mm256_add_epi8(_mm256_broadcastsi128_si256(list), _mm256_set1_epi8((char)c->middle));
+}
+
+/* 16 halves to floats, times factor. */
+TILE_INLINE void open_f16(float to[16], const uint16_t *from, float factor) {
+    const __m256 f = _mm256_set1_ps(factor);
+    _mm256_store_ps(to, _mm256_mul_ps(tile_load_f16(from), f));
+    _mm256_store_ps(to + 8, _mm256_mul_ps(tile_load_f16(from + 8), f));
+}
+
+/* One scale for all blocks. */
+TILE_INLINE void open_f16_all(opened_chunk *c, const uint16_t *from, float factor) {
+    open_f16(c->scale[0], from, factor);
+    for (size_t b = 1; b < OPENED_BLOCKS; b++) {
+        _mm256_store_ps(c->scale[b], _mm256_load_ps(c->scale[0]));
+        _mm256_store_ps(c->scale[b] + 8, _mm256_load_ps(c->scale[0] + 8));
+    }
+}
+
+/* 16 unsigned bytes, as 32-bit integers. */
+TILE_INLINE void open_widen(__m256i to[2], __m128i bytes) {
+    to[0] = _mm256_cvtepu8_epi32(bytes);
+    to[1] = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes));
+}
+
+TILE_INLINE void open_store_ints(float to[16], __m256i low, __m256i high) {
+    _mm256_store_ps(to, _mm256_cvtepi32_ps(low));
+    _mm256_store_ps(to + 8, _mm256_cvtepi32_ps(high));
+}
+
+/* Nibble i of 16 rows, from units of a byte. */
+TILE_INLINE __m128i open_nibble(const uint8_t (*units)[16], size_t i) {
+    const __m128i v = open_load16(units[i / 2]);
+    const __m128i moved = i % 2 != 0 ? _mm_srli_epi16(v, 4) : v;
+    return _mm_and_si128(moved, _mm_set1_epi8(15));
+}
+
+#endif /* WEFT_KERNELS_X86_OPEN_AVX2_H */

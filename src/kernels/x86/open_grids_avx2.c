@@ -1,0 +1,270 @@
+/* open_grids_avx2.c - opens the formats whose codes are points of a codebook: IQ1, IQ2 and IQ3.
+ *
+ * Eight rows at a time, a row in each 32-bit lane: their indices are gathered from the codebook
+ * (tensor/quant_grids.h, 16 bits a point), and the lane's bits are spread to its four bytes, which
+ * is a group of four columns. Signs are a bit a column and become masks. A gather is eight loads,
+ * and they bound a single row: 8 loads for 64 codes, in IQ3 16. The plain C of each format is in
+ * ref/opened_open_ref.c.
+ */
+#include "kernels/x86/open_avx2.h"
+#include "tensor/quant_grids.h"
+
+/* 16-bit points of 8 indices; the upper halves of lanes are the next point's. */
+TILE_INLINE __m256i points(const uint16_t *grid, __m256i indices) {
+    return _mm256_i32gather_epi32((const int *)(const void *)grid, indices, sizeof(*grid));
+}
+
+TILE_INLINE __m256i lanes_of_bytes(const uint8_t *bytes) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
+}
+
+TILE_INLINE __m256i lanes_of_words(const uint16_t *words) {
+    return _mm256_cvtepu16_epi32(open_load16(words));
+}
+
+/* n bits of each lane, from bit `from` on. */
+TILE_INLINE __m256i bits_of(__m256i v, size_t from, int n) {
+    const __m256i moved = _mm256_srl_epi32(v, _mm_cvtsi32_si128((int)from));
+    return _mm256_and_si256(moved, _mm256_set1_epi32((1 << n) - 1));
+}
+
+/* Byte i of each lane in all its bytes, or i in two and i + 1 in two. */
+TILE_INLINE __m256i spread(__m256i v, int i, int j) {
+    const int word = i * 0x0101 + j * 0x01010000;
+    const __m128i order =
+        _mm_setr_epi32(word, word + 0x04040404, word + 0x08080808, word + 0x0c0c0c0c);
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
+}
+
+/* Four values of points of eight, 2 bits each, looked up; `byte` says which four. Codes in the
+ * second and fourth of each byte stay where they are: table_of_two has them at 4 and 8 as well. */
+TILE_INLINE __m256i four_of_eight(__m256i words, int byte, __m256i table) {
+    const __m256i v = spread(words, byte, byte);
+    const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0x00000c03));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi32(0x0c030000));
+    return _mm256_shuffle_epi8(table, _mm256_or_si256(low, high));
+}
+
+TILE_INLINE __m256i table_of_two(int v0, int v1, int v2) {
+    const char a = (char)v0, b = (char)v1, d = (char)v2;
+    return _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(a, b, d, 0, b, 0, 0, 0, d, 0, 0, 0, 0, 0, 0, 0));
+}
+
+/* The values of points of four, 4 bits each. */
+TILE_INLINE __m256i four_of_four(__m256i words, __m256i table) {
+    const __m256i v = spread(words, 0, 1);
+    const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0x000f000f));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi32(0x0f000f00));
+    return _mm256_shuffle_epi8(table, _mm256_or_si256(low, high));
+}
+
+/* Seven signs become eight, an even number of them minus. */
+TILE_INLINE __m256i signs8(__m256i signs7) {
+    const char odd = (char)0x80;
+    const __m256i parity = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
+    const __m256i folded = _mm256_xor_si256(signs7, _mm256_srli_epi32(signs7, 4));
+    const __m256i nibble = _mm256_and_si256(folded, _mm256_set1_epi32(15));
+    return _mm256_or_si256(signs7, _mm256_shuffle_epi8(parity, nibble));
+}
+
+/* value or -value by four bits of each lane's signs, from bit 0 or 4 on, plus the middle. */
+TILE_INLINE __m256i with_signs(__m256i values, __m256i signs, int from, __m256i middle) {
+    const __m256i bits = _mm256_set1_epi32(from == 0 ? 0x08040201 : (int)0x80402010);
+    const __m256i bit = _mm256_and_si256(spread(signs, 0, 0), bits);
+    const __m256i minus = _mm256_cmpeq_epi8(bit, bits);
+    return _mm256_add_epi8(_mm256_sub_epi8(_mm256_xor_si256(values, minus), minus), middle);
+}
+
+/* Eight columns from group `group` on, of rows from..from + 7. */
+TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, __m256i words,
+                          __m256i signs) {
+    const __m256i table = table_of_two(8, 25, 43);
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
+    uint8_t *to = open_group(c, group) + 4 * from;
+    open_store(to, with_signs(four_of_eight(words, 0, table), signs, 0, middle));
+    open_store(to + 64, with_signs(four_of_eight(words, 1, table), signs, 4, middle));
+}
+
+/* d * (0.5 + sc) * factor of 8 rows, sc in the top 4 bits of their signs. */
+TILE_INLINE void open_scale_xxs(float *to, const uint16_t *d, __m256i signs, float factor) {
+    const __m256 sc = _mm256_cvtepi32_ps(_mm256_srli_epi32(signs, 28));
+    const __m256 scale = _mm256_mul_ps(tile_load_f16(d), _mm256_add_ps(sc, _mm256_set1_ps(0.5f)));
+    _mm256_store_ps(to, _mm256_mul_ps(scale, _mm256_set1_ps(factor)));
+}
+
+void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i codes = tile_load(slab->codes[b][0] + r);
+            const __m256i signs = tile_load(slab->codes[b][1] + r);
+            open_scale_xxs(c->scale[b] + r, slab->d + r, signs, 0.25f);
+            for (size_t g = 0; g < 4; g++) {
+                open_iq2(c, 8 * b + 2 * g, r, points(quant_grid_iq2_xxs, bits_of(codes, 8 * g, 8)),
+                         signs8(bits_of(signs, 7 * g, 7)));
+            }
+        }
+    }
+}
+
+/* d / 8 and 2 * sc + 1. */
+TILE_INLINE void open_scales_iq2(opened_chunk *c, const uint16_t *d, const uint8_t (*scales)[16]) {
+    open_f16_all(c, d, 0.125f);
+    for (size_t h = 0; h < OPENED_HALVES; h++) {
+        const __m128i sc = open_nibble(scales, h);
+        __m256i odd[2];
+        open_widen(odd, _mm_add_epi8(_mm_add_epi8(sc, sc), _mm_set1_epi8(1)));
+        open_store_ints(c->half_scale[h], odd[0], odd[1]);
+    }
+}
+
+void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+    open_scales_iq2(c, slab->d, slab->scales);
+    for (size_t g = 0; g < 32; g++) {
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i codes = lanes_of_words(slab->codes[g] + r);
+            open_iq2(c, 2 * g, r, points(quant_grid_iq2_xs, bits_of(codes, 0, 9)),
+                     signs8(_mm256_srli_epi32(codes, 9)));
+        }
+    }
+}
+
+void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq2_s *slab = (const slab_iq2_s *)from;
+    open_scales_iq2(c, slab->d, slab->scales);
+    for (size_t g = 0; g < 32; g++) {
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i high = bits_of(lanes_of_bytes(slab->high[g / 4] + r), 2 * (g % 4), 2);
+            const __m256i index =
+                _mm256_or_si256(lanes_of_bytes(slab->low[g] + r), _mm256_slli_epi32(high, 8));
+            open_iq2(c, 2 * g, r, points(quant_grid_iq2_s, index),
+                     lanes_of_bytes(slab->signs[g] + r));
+        }
+    }
+}
+
+void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
+    const __m256i table = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i signs = tile_load(slab->signs[b] + r);
+            open_scale_xxs(c->scale[b] + r, slab->d + r, signs, 0.5f);
+            for (size_t g = 0; g < 4; g++) {
+                const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
+                const __m256i eight = signs8(bits_of(signs, 7 * g, 7));
+                const __m256i first = points(quant_grid_iq3_xxs, lanes_of_bytes(low[0] + r));
+                const __m256i second = points(quant_grid_iq3_xxs, lanes_of_bytes(low[1] + r));
+                uint8_t *to = c->codes[b][2 * g] + 4 * r;
+                open_store(to, with_signs(four_of_four(first, table), eight, 0, middle));
+                open_store(to + 64, with_signs(four_of_four(second, table), eight, 4, middle));
+            }
+        }
+    }
+}
+
+/* Points of one group of IQ3_S: bit 8 of the index is bit g of `high`. */
+TILE_INLINE __m256i points_iq3_s(const uint8_t *low, __m256i high, size_t g) {
+    const __m256i bit = _mm256_slli_epi32(bits_of(high, g, 1), 8);
+    return points(quant_grid_iq3_s, _mm256_or_si256(lanes_of_bytes(low), bit));
+}
+
+void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq3_s *slab = (const slab_iq3_s *)from;
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
+    const __m256i table = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        const __m128i sc = open_nibble(slab->scales, b);
+        __m256i odd[2];
+        open_widen(odd, _mm_add_epi8(_mm_add_epi8(sc, sc), _mm_set1_epi8(1)));
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i high = lanes_of_bytes(slab->high[b] + r);
+            const __m256 d = tile_load_f16(slab->d + r);
+            _mm256_store_ps(c->scale[b] + r, _mm256_mul_ps(d, _mm256_cvtepi32_ps(odd[r / 8])));
+            for (size_t g = 0; g < 8; g += 2) {
+                const uint8_t(*low)[16] = slab->low + 8 * b + g;
+                const __m256i signs = lanes_of_bytes(slab->signs[4 * b + g / 2] + r);
+                const __m256i first = points_iq3_s(low[0] + r, high, g);
+                const __m256i second = points_iq3_s(low[1] + r, high, g + 1);
+                uint8_t *to = c->codes[b][g] + 4 * r;
+                open_store(to, with_signs(four_of_four(first, table), signs, 0, middle));
+                open_store(to + 64, with_signs(four_of_four(second, table), signs, 4, middle));
+            }
+        }
+    }
+}
+
+/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1, with the middle 16. */
+TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index,
+                          __m256i minus) {
+    const __m256i words = points(quant_grid_iq1, index);
+    const __m256i table = table_of_two(8, 16, 24);
+    const __m256i delta = _mm256_or_si256(minus, _mm256_set1_epi8(1));
+    uint8_t *to = open_group(c, group) + 4 * from;
+    open_store(to, _mm256_add_epi8(four_of_eight(words, 0, table), delta));
+    open_store(to + 64, _mm256_add_epi8(four_of_eight(words, 1, table), delta));
+}
+
+/* All ones where bit `bit` of a lane is set. */
+TILE_INLINE __m256i mask_of_bit(__m256i v, int bit) {
+    return _mm256_srai_epi32(_mm256_slli_epi32(v, 31 - bit), 31);
+}
+
+TILE_INLINE __m256 odd_scale(__m256i sc) {
+    const __m256i odd = _mm256_add_epi32(_mm256_add_epi32(sc, sc), _mm256_set1_epi32(1));
+    return _mm256_cvtepi32_ps(odd);
+}
+
+void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq1_s *slab = (const slab_iq1_s *)from;
+    const __m256 eighth = _mm256_set1_ps(0.125f);
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+            const __m256i word = lanes_of_words(slab->high[b] + r);
+            const __m256 d = tile_load_f16(slab->d + r);
+            const __m256 scale = _mm256_mul_ps(d, odd_scale(bits_of(word, 12, 3)));
+            _mm256_store_ps(c->scale[b] + r, _mm256_mul_ps(scale, eighth));
+            for (size_t g = 0; g < 4; g++) {
+                const __m256i high = _mm256_slli_epi32(bits_of(word, 3 * g, 3), 8);
+                const __m256i low = lanes_of_bytes(slab->low[4 * b + g] + r);
+                open_iq1(c, 8 * b + 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(word, 15));
+            }
+        }
+    }
+}
+
+/* The top nibbles of four words are a half. */
+TILE_INLINE __m128i split_f16(const uint16_t (*scales)[16], size_t from) {
+    const __m128i top = _mm_set1_epi16((short)0xf000);
+    const __m128i s0 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[0] + from), top), 12);
+    const __m128i s1 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[1] + from), top), 8);
+    const __m128i s2 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[2] + from), top), 4);
+    const __m128i s3 = _mm_and_si128(open_load16(scales[3] + from), top);
+    return _mm_or_si128(_mm_or_si128(s0, s1), _mm_or_si128(s2, s3));
+}
+
+void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
+    const slab_iq1_m *slab = (const slab_iq1_m *)from;
+    WEFT_ALIGNED(16) uint16_t d[16];
+    _mm_store_si128((__m128i *)d, split_f16(slab->scales, 0));
+    _mm_store_si128((__m128i *)(d + 8), split_f16(slab->scales, 8));
+    open_f16_all(c, d, 0.125f);
+    for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
+        for (size_t h = 0; h < OPENED_HALVES; h++) {
+            const __m256i scales = lanes_of_words(slab->scales[h / 4] + r);
+            _mm256_store_ps(c->half_scale[h] + r, odd_scale(bits_of(scales, 3 * (h % 4), 3)));
+        }
+        for (size_t g = 0; g < 32; g++) {
+            const __m256i four = bits_of(lanes_of_bytes(slab->high[g / 2] + r), 4 * (g % 2), 4);
+            const __m256i high = _mm256_slli_epi32(bits_of(four, 0, 3), 8);
+            const __m256i low = lanes_of_bytes(slab->low[g] + r);
+            open_iq1(c, 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(four, 3));
+        }
+    }
+}
