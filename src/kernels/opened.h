@@ -10,8 +10,8 @@
  *   codes        value + middle, lanes as a group of a slab: 4 columns x 16 rows
  *   scale        of a block of 32; where halves have scales of their own, what those are times of
  *   half_scale   of 16 columns: a whole number, but for NVFP4 (scale is then 1)
- *   min          of 16 columns, a whole number, twice (it meets the two sums of act_block_q8)
- *   min_scale    what min is times of
+ *   half_min     of 16 columns, a whole number, twice (it meets the two sums of act_block_q8)
+ *   half_min_scale   what half_min is times of
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
@@ -31,11 +31,11 @@
 typedef struct opened_chunk {
     WEFT_ALIGNED(64) float scale[OPENED_BLOCKS][PACK_PANEL_ROWS];
     float half_scale[OPENED_HALVES][PACK_PANEL_ROWS];
-    int16_t min[OPENED_HALVES][2 * PACK_PANEL_ROWS];
-    float min_scale[PACK_PANEL_ROWS];
+    int16_t half_min[OPENED_HALVES][2 * PACK_PANEL_ROWS];
+    float half_min_scale[PACK_PANEL_ROWS];
     uint8_t codes[OPENED_BLOCKS][8][64];
-    size_t n_cols;
-    uint8_t middle; /* set before opening: a wide kind's codes may be asked for without theirs */
+    size_t n_blocks;
+    uint8_t middle; /* what is added to values; set before opening, the kind's or 0 */
 } opened_chunk;
 
 /* What a product's code is made for; all constants. A wide kind's values exceed what sums of 16
@@ -68,7 +68,7 @@ static inline uint8_t opened_middle(const opened_kind *kind) {
     return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);
 }
 
-/* Opens the n_cols columns that begin at slab. n_cols and middle are set. */
+/* Opens the n_blocks blocks that begin at slab. n_blocks and middle are set. */
 typedef void opened_open_fn(opened_chunk *c, const uint8_t *slab);
 
 #define X(NAME, name) opened_open_fn opened_##name##_ref, opened_##name##_avx2;

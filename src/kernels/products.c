@@ -93,6 +93,9 @@ static void init_avx2(kernels_cpu *k) {
 }
 
 static void init_avx512(kernels_cpu *k) {
+    k->linear[WEFT_DTYPE_F32] = linear_f32_avx512;
+    k->linear[WEFT_DTYPE_F16] = linear_f16_avx512;
+    k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx512;
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
     k->act_residual[ACT_Q8] = act_residual_q8_avx512;
@@ -102,6 +105,7 @@ static void init_avx512(kernels_cpu *k) {
 static void init_avx512vnni(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx512vnni;
     PRODUCTS_BYTES_LIST(X)
+    PACK_OPENED_LIST(X)
 #undef X
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
 }
@@ -109,6 +113,7 @@ static void init_avx512vnni(kernels_cpu *k) {
 static void init_amx(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
     PRODUCTS_BYTES_LIST(X)
+    PACK_OPENED_LIST(X)
 #undef X
 #define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;
     PRODUCTS_LONG_LIST(X)

@@ -81,6 +81,7 @@ act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2;
 act_residual_fn act_residual_q8_avx2;
 
 /* x86/: AVX-512 F, BW, DQ, VL. */
+linear_fn linear_f32_avx512, linear_f16_avx512, linear_bf16_avx512;
 act_quantize_fn act_quantize_q8_avx512, act_quantize_q8_256_avx512;
 act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 
@@ -110,11 +111,13 @@ PRODUCTS_LONG_LIST(X)
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
 PRODUCTS_BYTES_LIST(X)
+PACK_OPENED_LIST(X)
 #undef X
 
 /* x86/: AVX-512 with VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;
 PRODUCTS_BYTES_LIST(X)
+PACK_OPENED_LIST(X)
 #undef X
 
 /* arm/: NEON, which every arm64 processor has; with SDOT; with SMMLA. */

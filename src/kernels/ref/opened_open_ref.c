@@ -64,12 +64,12 @@ static int code2(const uint8_t codes[64], size_t i) {
 static void open_q2_k(const target *t, const void *from) {
     const block_q2_k *block = from;
     put_scales(t, load_f16(block->d));
-    t->c->min_scale[t->row] = load_f16(block->dmin);
+    t->c->half_min_scale[t->row] = load_f16(block->dmin);
     for (size_t h = 0; h < 16; h++) {
         const int16_t min = block->scales[h] >> 4;
         put_half(t, h, (float)(block->scales[h] & 15));
-        t->c->min[h][2 * t->row] = min;
-        t->c->min[h][2 * t->row + 1] = min;
+        t->c->half_min[h][2 * t->row] = min;
+        t->c->half_min[h][2 * t->row + 1] = min;
     }
     for (size_t i = 0; i < 256; i++) {
         put_code(t, i, code2(block->codes, i));
@@ -304,7 +304,7 @@ static void open_chunk(weft_dtype dtype, open_block_fn *open, opened_chunk *c,
                        const uint8_t *slab) {
     const weft_dtype_info *f = weft_dtype_info_of(dtype);
     uint8_t block[OPENED_COLS];
-    for (size_t col = 0; col < c->n_cols; col += f->block_len) {
+    for (size_t col = 0; col < c->n_blocks * ACT_BLOCK_LEN; col += f->block_len) {
         for (size_t row = 0; row < PACK_PANEL_ROWS; row++) {
             const target t = {c, col, row};
             opened_take_block(dtype, block, slab, row);

@@ -126,7 +126,7 @@ static float dot_half(const opened_chunk *c, size_t b, size_t h, size_t j, const
 /* Minus the sum of the activations of half h, times the minimum. */
 static int32_t min_half(const opened_chunk *c, size_t b, size_t h, size_t j,
                         const act_block_q8 *x) {
-    return c->min[2 * b + h][2 * j] * (x->neg_sums[h][0] + x->neg_sums[h][1]);
+    return c->half_min[2 * b + h][2 * j] * (x->neg_sums[h][0] + x->neg_sums[h][1]);
 }
 
 static float add_block(float y, const opened_kind *kind, const opened_chunk *c, size_t b, size_t j,
@@ -141,7 +141,7 @@ static float add_block(float y, const opened_kind *kind, const opened_chunk *c, 
     y = fmaf(dot, c->scale[b][j] * x->scale, y);
     if (kind->has_min) {
         const int32_t min = min_half(c, b, 0, j, x) + min_half(c, b, 1, j, x);
-        y = fmaf((float)min, c->min_scale[j] * x->scale, y);
+        y = fmaf((float)min, c->half_min_scale[j] * x->scale, y);
     }
     return y;
 }
@@ -155,12 +155,12 @@ static void linear_opened(const opened_kind *kind, opened_open_fn *open, float *
         memset(y + r * y_stride, 0, n * sizeof(float));
     }
     for (size_t col = 0; col < k; col += OPENED_COLS) {
-        c.n_cols = k - col < OPENED_COLS ? k - col : OPENED_COLS;
+        c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
         open(&c, panel + col / OPENED_COLS * kind->chunk_bytes);
         for (size_t r = 0; r < m; r++) {
             const act_block_q8 *row = (const act_block_q8 *)(x + r * x_stride);
             row += col / ACT_BLOCK_LEN;
-            for (size_t b = 0; b < c.n_cols / ACT_BLOCK_LEN; b++) {
+            for (size_t b = 0; b < c.n_blocks; b++) {
                 for (size_t j = 0; j < n; j++) {
                     float *out = &y[r * y_stride + j];
                     *out = add_block(*out, kind, &c, b, j, row + b);

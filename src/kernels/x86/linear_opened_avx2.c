@@ -34,10 +34,10 @@ TILE_INLINE void add_min(float *y, const opened_chunk *c, size_t b, const act_bl
     const __m256i first = tile_broadcast32(x->neg_sums[0]);
     const __m256i second = tile_broadcast32(x->neg_sums[1]);
     for (size_t half = 0; half < 2; half++) {
-        const __m256i m0 = _mm256_madd_epi16(tile_load(c->min[2 * b] + 16 * half), first);
-        const __m256i m1 = _mm256_madd_epi16(tile_load(c->min[2 * b + 1] + 16 * half), second);
+        const __m256i m0 = _mm256_madd_epi16(tile_load(c->half_min[2 * b] + 16 * half), first);
+        const __m256i m1 = _mm256_madd_epi16(tile_load(c->half_min[2 * b + 1] + 16 * half), second);
         add_dot(y + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)),
-                _mm256_load_ps(c->min_scale + 8 * half), x->scale);
+                _mm256_load_ps(c->half_min_scale + 8 * half), x->scale);
     }
 }
 
@@ -89,7 +89,7 @@ TILE_INLINE __m256 narrow_dot(__m256i sums) {
 
 TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
                         const uint8_t *x, size_t x_stride) {
-    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, x += sizeof(act_block_q8)) {
+    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
         const uint8_t *at = c->codes[b][0];
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) float first[TILE_ROWS][16];
@@ -166,7 +166,7 @@ TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[WIDE_ROWS], __
 
 TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, x += sizeof(act_block_q8)) {
+    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
         const uint8_t *at = c->codes[b][0];
         __m256i a0[WIDE_ROWS], a1[WIDE_ROWS];
         __m256 f0[WIDE_ROWS], f1[WIDE_ROWS];
@@ -233,7 +233,7 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         const uint8_t *x_chunk = x + from * x_stride;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
-            c.n_cols = k - col < OPENED_COLS ? k - col : OPENED_COLS;
+            c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
             for (size_t r = 0; r < rows;) {
                 r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,

@@ -39,7 +39,7 @@ TILE_INLINE void open_block32(opened_chunk *c, size_t b, const uint8_t (*low)[64
 void opened_iq4_nl_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq4_nl *slab = (const slab_iq4_nl *)from;
     const __m256i values = values_iq4(c);
-    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, slab++) {
+    for (size_t b = 0; b < c->n_blocks; b++, slab++) {
         open_f16(c->scale[b], slab->d, 1.0f);
         open_block32(c, b, slab->low, values);
     }
@@ -79,7 +79,7 @@ TILE_INLINE __m256 half_e8m0(__m256i e) {
 void opened_mxfp4_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_mxfp4 *slab = (const slab_mxfp4 *)from;
     const __m256i values = values_e2m1(c);
-    for (size_t b = 0; b < c->n_cols / ACT_BLOCK_LEN; b++, slab++) {
+    for (size_t b = 0; b < c->n_blocks; b++, slab++) {
         __m256i e[2];
         open_widen(e, open_load16(slab->e));
         _mm256_store_ps(c->scale[b], half_e8m0(e[0]));
@@ -105,7 +105,7 @@ TILE_INLINE __m256 half_e4m3(__m256i v) {
 void opened_nvfp4_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_nvfp4 *slab = (const slab_nvfp4 *)from;
     const __m256i values = values_e2m1(c);
-    for (size_t h = 0; h < c->n_cols / 16; h++) {
+    for (size_t h = 0; h < 2 * c->n_blocks; h++) {
         const slab_nvfp4 *at = slab + h / 4;
         uint8_t *group = open_group(c, 4 * h);
         __m256i d[2];
@@ -143,14 +143,14 @@ TILE_INLINE void open_twos(opened_chunk *c, const uint8_t (*codes)[64], int add)
 void opened_tq2_0_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_tq2_0 *slab = (const slab_tq2_0 *)from;
     open_f16_all(c, slab->d, 1.0f);
-    open_twos(c, slab->codes, 1); /* value -1 with the middle 2 */
+    open_twos(c, slab->codes, c->middle - 1);
 }
 
 void opened_q2_k_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_q2_k *slab = (const slab_q2_k *)from;
     const __m128i low4 = _mm_set1_epi8(15);
     open_f16_all(c, slab->d, 1.0f);
-    open_f16(c->min_scale, slab->dmin, 1.0f);
+    open_f16(c->half_min_scale, slab->dmin, 1.0f);
     for (size_t h = 0; h < OPENED_HALVES; h++) {
         const __m128i both = open_load16(slab->scales[h]);
         const __m128i min = _mm_and_si128(_mm_srli_epi16(both, 4), low4);
@@ -159,8 +159,8 @@ void opened_q2_k_avx2(opened_chunk *c, const uint8_t *from) {
         open_store_ints(c->half_scale[h], sc[0], sc[1]);
         const __m256i twice_low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(min, min));
         const __m256i twice_high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(min, min));
-        _mm256_store_si256((__m256i *)c->min[h], twice_low);
-        _mm256_store_si256((__m256i *)(c->min[h] + 16), twice_high);
+        _mm256_store_si256((__m256i *)c->half_min[h], twice_low);
+        _mm256_store_si256((__m256i *)(c->half_min[h] + 16), twice_high);
     }
     open_twos(c, slab->codes, 0);
 }
@@ -172,15 +172,22 @@ TILE_INLINE __m256i third_bit(__m256i v, int b) {
     return _mm256_and_si256(moved, _mm256_set1_epi8(4));
 }
 
-/* 16 elements of a word's four groups: bits of `codes` and, from bit 4 * part on, of `high`. */
-TILE_INLINE void open_threes(uint8_t *to, const uint8_t *codes, const uint8_t *high, int part) {
+/* A word's four groups: bits of `codes` and, from bit `bit` on, of `high`; values are 4 less. */
+TILE_INLINE void open_threes(opened_chunk *c, size_t group, const uint8_t *codes,
+                             const uint8_t *high, int bit) {
+    const __m256i more = _mm256_set1_epi8((char)(c->middle - 4));
+    uint8_t *to = open_group(c, group);
     for (size_t half = 0; half < 64; half += 32) {
         const __m256i v = tile_load(codes + half);
         const __m256i h = tile_load(high + half);
-        open_store(to + half, _mm256_or_si256(two_bits(v, 0), third_bit(h, part)));
-        open_store(to + half + 512, _mm256_or_si256(two_bits(v, 1), third_bit(h, part + 1)));
-        open_store(to + half + 1024, _mm256_or_si256(two_bits(v, 2), third_bit(h, part + 2)));
-        open_store(to + half + 1536, _mm256_or_si256(two_bits(v, 3), third_bit(h, part + 3)));
+        const __m256i q0 = _mm256_or_si256(two_bits(v, 0), third_bit(h, bit));
+        const __m256i q1 = _mm256_or_si256(two_bits(v, 1), third_bit(h, bit + 1));
+        const __m256i q2 = _mm256_or_si256(two_bits(v, 2), third_bit(h, bit + 2));
+        const __m256i q3 = _mm256_or_si256(two_bits(v, 3), third_bit(h, bit + 3));
+        open_store(to + half, _mm256_add_epi8(q0, more));
+        open_store(to + half + 512, _mm256_add_epi8(q1, more));
+        open_store(to + half + 1024, _mm256_add_epi8(q2, more));
+        open_store(to + half + 1536, _mm256_add_epi8(q3, more));
     }
 }
 
@@ -201,29 +208,32 @@ void opened_q3_k_avx2(opened_chunk *c, const uint8_t *from) {
                         _mm256_sub_epi32(sc[1], middle));
     }
     for (size_t g = 0; g < 8; g++) {
-        open_threes(c->codes[0][g], slab->codes[g], slab->high[g], 0);
-        open_threes(c->codes[4][g], slab->codes[8 + g], slab->high[g], 4);
+        open_threes(c, g, slab->codes[g], slab->high[g], 0);
+        open_threes(c, 32 + g, slab->codes[8 + g], slab->high[g], 4);
     }
 }
 
 /* ---- ternary ---- */
 
-/* The most significant digit to the base 3 of fractions of 256, as value + 2; multiplies by 3. */
-TILE_INLINE __m256i next_digit(__m256i *fraction) {
+/* least + the most significant digit to the base 3 of fractions of 256, which it then triples. */
+TILE_INLINE __m256i next_digit(__m256i *fraction, __m256i least) {
     const __m256i third = _mm256_set1_epi8(86), thirds = _mm256_set1_epi8((char)171);
     const __m256i v = *fraction;
     const __m256i is_1 = _mm256_cmpeq_epi8(_mm256_max_epu8(v, third), v);
     const __m256i is_2 = _mm256_cmpeq_epi8(_mm256_max_epu8(v, thirds), v);
     *fraction = _mm256_add_epi8(v, _mm256_add_epi8(v, v));
-    return _mm256_sub_epi8(_mm256_sub_epi8(_mm256_set1_epi8(1), is_1), is_2);
+    return _mm256_sub_epi8(_mm256_sub_epi8(least, is_1), is_2);
 }
 
-/* n_digits digits of a word of 4 bytes; their groups lie stride groups apart. */
-TILE_INLINE void open_digits(uint8_t *to, const uint8_t *from, size_t n_digits, size_t stride) {
+/* n_digits digits of a word of 4 bytes; their groups, from `group` on, lie stride apart. */
+TILE_INLINE void open_digits(opened_chunk *c, size_t group, const uint8_t *from, size_t n_digits,
+                             size_t stride) {
+    const __m256i least = _mm256_set1_epi8((char)(c->middle - 1));
+    uint8_t *to = open_group(c, group);
     for (size_t half = 0; half < 64; half += 32) {
         __m256i fraction = tile_load(from + half);
         for (size_t t = 0; t < n_digits; t++) {
-            open_store(to + half + 64 * stride * t, next_digit(&fraction));
+            open_store(to + half + 64 * stride * t, next_digit(&fraction, least));
         }
     }
 }
@@ -232,10 +242,10 @@ void opened_tq1_0_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_tq1_0 *slab = (const slab_tq1_0 *)from;
     open_f16_all(c, slab->d, 1.0f);
     for (size_t w = 0; w < 8; w++) {
-        open_digits(open_group(c, w), slab->five[w], 5, 8);
+        open_digits(c, w, slab->five[w], 5, 8);
     }
     for (size_t w = 0; w < 4; w++) {
-        open_digits(open_group(c, 40 + w), slab->five[8 + w], 5, 4);
+        open_digits(c, 40 + w, slab->five[8 + w], 5, 4);
     }
-    open_digits(open_group(c, 60), slab->four, 4, 1);
+    open_digits(c, 60, slab->four, 4, 1);
 }

@@ -200,11 +200,11 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1, with the middle 16. */
+/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1. */
 TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index,
                           __m256i minus) {
     const __m256i words = points(quant_grid_iq1, index);
-    const __m256i table = table_of_two(8, 16, 24);
+    const __m256i table = table_of_two(c->middle - 8, c->middle, c->middle + 8);
     const __m256i delta = _mm256_or_si256(minus, _mm256_set1_epi8(1));
     uint8_t *to = open_group(c, group) + 4 * from;
     open_store(to, _mm256_add_epi8(four_of_eight(words, 0, table), delta));

@@ -1,0 +1,98 @@
+/* linear_float_avx512.c - products of F32, F16 and BF16 weights with float32 activations.
+ *
+ * Layout: [column][16 rows], so a column is one register: loaded, brought to float32 (F16 by
+ * vcvtph2ps, BF16 by a shift) and multiplied by an activation of each row of the tile, which the
+ * multiply-add itself broadcasts from memory. 12 chains hide its latency; tiles of fewer rows are
+ * what is left over. The order is that of AVX2 and plain C, one chain an output, so the bits are.
+ *
+ * Many rows are bound by the multiply-adds, 2 registers a cycle. A single row has one chain, 4
+ * cycles a column: 16 bytes a cycle of F32 and 8 of F16, and both outrun the memory of a thread.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "kernels/products.h"
+#include "kernels/x86/rows_avx512.h"
+#include "layout/act.h"
+#include "layout/pack.h"
+
+#define FLOAT_COLS 256u /* of a panel, for all rows: up to 16 KB in the first-level cache */
+VNNI_INLINE size_t column_bytes(weft_dtype dtype) {
+    return PACK_PANEL_ROWS * (dtype == WEFT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
+VNNI_INLINE __m512 weights(weft_dtype dtype, const uint8_t *column) {
+    if (dtype == WEFT_DTYPE_F32) {
+        return _mm512_loadu_ps(column);
+    }
+    const __m256i halves = _mm256_loadu_si256((const __m256i *)column);
+    if (dtype == WEFT_DTYPE_F16) {
+        return _mm512_cvtph_ps(halves);
+    }
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+/* y [rows][16] += x [rows][n] . columns [n][16] */
+VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, const uint8_t *columns,
+                      const uint8_t *from, size_t x_stride, size_t n) {
+    vnni_rows x = vnni_rows_of(from, x_stride);
+    __m512 sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
+    for (size_t i = 0; i < n; i++) {
+        const __m512 w = weights(dtype, columns);
+        VNNI_EACH_ROW(rows, {
+            const __m512 xs = _mm512_set1_ps(*(const float *)vnni_row(&x, r));
+            sums[r] = _mm512_fmadd_ps(xs, w, sums[r]);
+        });
+        columns += column_bytes(dtype);
+        vnni_rows_step(&x, sizeof(float));
+    }
+    VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
+}
+
+VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,
+                              const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
+        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        for (size_t col = 0; col < k; col += FLOAT_COLS) {
+            const size_t cols = k - col < FLOAT_COLS ? k - col : FLOAT_COLS;
+            const uint8_t *columns = panel + col * column_bytes(dtype);
+            const uint8_t *at = x + from * x_stride + col * sizeof(float);
+            float *to = sums;
+            size_t left = rows;
+#define TILES_OF(tile_rows)                                        \
+    for (; left >= (tile_rows); left -= (tile_rows)) {             \
+        tile((tile_rows), dtype, to, columns, at, x_stride, cols); \
+        to += (size_t)(tile_rows)*PACK_PANEL_ROWS;                 \
+        at += (size_t)(tile_rows)*x_stride;                        \
+    }
+            TILES_OF(12)
+            TILES_OF(8)
+            TILES_OF(4)
+            TILES_OF(2)
+            TILES_OF(1)
+#undef TILES_OF
+        }
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
+        }
+    }
+}
+
+void linear_f32_avx512(float *y, size_t y_stride, const void *panel, const void *x,
+                       size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(WEFT_DTYPE_F32, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_f16_avx512(float *y, size_t y_stride, const void *panel, const void *x,
+                       size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(WEFT_DTYPE_F16, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
+
+void linear_bf16_avx512(float *y, size_t y_stride, const void *panel, const void *x,
+                        size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    linear_float(WEFT_DTYPE_BF16, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+}
