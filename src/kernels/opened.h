@@ -28,6 +28,9 @@
 #define OPENED_BLOCKS (OPENED_COLS / ACT_BLOCK_LEN)
 #define OPENED_HALVES (2 * OPENED_BLOCKS)
 
+/* Rows of x that share one opening: those of a caller's chunk when each comes in two halves. */
+#define OPENED_ROWS (2 * ACT_CHUNK_ROWS)
+
 typedef struct opened_chunk {
     WEFT_ALIGNED(64) float scale[OPENED_BLOCKS][PACK_PANEL_ROWS];
     float half_scale[OPENED_HALVES][PACK_PANEL_ROWS];

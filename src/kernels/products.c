@@ -113,7 +113,7 @@ static void init_avx512vnni(kernels_cpu *k) {
 static void init_amx(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
     PRODUCTS_BYTES_LIST(X)
-    PACK_OPENED_LIST(X)
+    PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 #define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;
     PRODUCTS_LONG_LIST(X)

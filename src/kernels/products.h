@@ -108,10 +108,24 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 PRODUCTS_LONG_LIST(X)
 #undef X
 
+/* The opened formats whose blocks of 32 columns have one sum. */
+#define PRODUCTS_OPENED_TILES_LIST(X) \
+    X(Q2_K, q2_k)                     \
+    X(Q3_K, q3_k)                     \
+    X(TQ1_0, tq1_0)                   \
+    X(TQ2_0, tq2_0)                   \
+    X(IQ4_NL, iq4_nl)                 \
+    X(IQ4_XS, iq4_xs)                 \
+    X(MXFP4, mxfp4)                   \
+    X(IQ2_XXS, iq2_xxs)               \
+    X(IQ3_XXS, iq3_xxs)               \
+    X(IQ3_S, iq3_s)                   \
+    X(IQ1_S, iq1_s)
+
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
 PRODUCTS_BYTES_LIST(X)
-PACK_OPENED_LIST(X)
+PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 
 /* x86/: AVX-512 with VNNI. */

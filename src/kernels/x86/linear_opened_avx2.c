@@ -224,11 +224,11 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
 TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y, size_t y_stride,
                                const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m,
                                size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
     c.middle = kind.wide_groups != 0 ? 0 : opened_middle(&kind);
-    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+    for (size_t from = 0; from < m; from += OPENED_ROWS) {
+        const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
         const uint8_t *slab = panel;
         const uint8_t *x_chunk = x + from * x_stride;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
