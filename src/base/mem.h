@@ -21,6 +21,7 @@
     X(DEVICE, "device")   \
     X(WEIGHTS, "weights") \
     X(VOCAB, "vocab")     \
+    X(DIST, "dist")       \
     X(KV, "kv")           \
     X(PLAN, "plan")       \
     X(SAMPLE, "sample")   \

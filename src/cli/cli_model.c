@@ -50,7 +50,7 @@ weft_status cli_model_load(cli_model *m, const char *path, const cli_model_optio
         cli_progress progress;
         cli_progress_init(&progress, "loading");
         const model_load_options load = {.progress = cli_progress_step, .user = &progress};
-        status = executor_create(&m->exec, m->dev, w, &geo, &p, &load, err);
+        status = executor_create(&m->exec, m->dev, w, &geo, &p, &load, NULL, err);
         cli_progress_end(&progress);
     }
     weights_release(&w);

@@ -162,6 +162,15 @@ typedef struct op_gather {
     uint32_t n;
 } op_gather;
 
+/* Runs fn over x's rows where the host may read and change them, in its place among the operations:
+ * what ranks do together. stride is in floats. */
+typedef void op_host_fn(void *arg, float *x, size_t stride, uint32_t n_rows, uint32_t n_cols);
+typedef struct op_host {
+    tensor x; /* F32 */
+    op_host_fn *fn;
+    void *arg;
+} op_host;
+
 typedef struct device_ops {
     void (*destroy)(device *d);
     weft_status (*alloc)(device *d, void **out, size_t bytes, weft_error *err);
@@ -190,6 +199,7 @@ typedef struct device_ops {
     void (*kv_store)(device *d, const op_kv_store *op);
     void (*attention)(device *d, const op_attention *op);
     void (*gather)(device *d, const op_gather *op);
+    void (*host)(device *d, const op_host *op);
 } device_ops;
 
 struct device {

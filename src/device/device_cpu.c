@@ -51,6 +51,7 @@ static void act_mul(device *dev, const op_act_mul *op);
 static void rope_table(device *dev, const op_rope_table *op);
 static void rope(device *dev, const op_rope *op);
 static void gather(device *dev, const op_gather *op);
+static void host(device *dev, const op_host *op);
 
 static const device_ops cpu_ops = {
     .destroy = destroy,
@@ -77,6 +78,7 @@ static const device_ops cpu_ops = {
     .kv_store = device_cpu_kv_store,
     .attention = device_cpu_attention,
     .gather = gather,
+    .host = host,
 };
 
 weft_status device_cpu_create(device **out, pool *p, uint32_t cpu_flags, weft_error *err) {
@@ -601,4 +603,10 @@ static void gather_rows(const device_cpu *d, const void *arg, uint32_t from, uin
 
 static void gather(device *dev, const op_gather *op) {
     device_cpu_run_rows(device_cpu_of(dev), gather_rows, op, op->n, op->x.cols);
+}
+
+/* The thread that enqueues is the host. */
+static void host(device *dev, const op_host *op) {
+    (void)dev;
+    op->fn(op->arg, op->x.data, op->x.stride_bytes / sizeof(float), op->x.rows, op->x.cols);
 }

@@ -23,7 +23,8 @@
     X(add_rmsnorm) \
     X(add)         \
     X(scale)       \
-    X(softcap) X(act_mul) X(experts) X(rope_table) X(rope) X(kv_store) X(attention) X(gather)
+    X(softcap)     \
+    X(act_mul) X(experts) X(rope_table) X(rope) X(kv_store) X(attention) X(gather) X(host)
 
 typedef struct op_poison {
     void *p;

@@ -124,7 +124,7 @@ static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_
             .progress = o->progress, .user = o->progress_user, .cache = has_cache ? &cache : NULL};
         /* Packing runs on the pool and may grow the device's workspace: no step meanwhile. */
         runtime_turn_take(en->rt);
-        status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, err);
+        status = executor_create(&en->exec, en->rt->dev, w, &en->geo, &en->plan, &load, NULL, err);
         runtime_turn_give(en->rt);
     }
     if (status == WEFT_OK) {

@@ -11,9 +11,11 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "plan/shard.h"
 
 struct executor {
     device *dev;
+    dist *dist; /* NULL alone */
     geometry geo;
     plan plan;
     model *model;
@@ -65,20 +67,24 @@ static weft_status make_kv(executor *e, weft_error *err) {
 }
 
 weft_status executor_create(executor **out, device *dev, const weights *w, const geometry *g,
-                            const plan *p, const model_load_options *options, weft_error *err) {
+                            const plan *p, const model_load_options *options, dist *ranks,
+                            weft_error *err) {
     executor *e = mem_zalloc(MEM_ENGINE, 1, sizeof *e);
     if (e == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for an executor");
     }
     e->dev = dev;
-    e->geo = *g;
     e->plan = *p;
-    weft_status status = alloc_arrays(e, err);
+    e->dist = ranks;
+    weft_status status = shard_geometry(&e->geo, g, p->rank, err);
+    if (status == WEFT_OK) {
+        status = alloc_arrays(e, err);
+    }
     if (status == WEFT_OK) {
         status = make_kv(e, err);
     }
     if (status == WEFT_OK) {
-        status = model_cache_init(&e->cache, dev, g, p, err);
+        status = model_cache_init(&e->cache, dev, &e->geo, p, err);
     }
     if (status == WEFT_OK) {
         status = device_scratch_init(&e->scratch, dev, p->scratch_bytes, err);
@@ -192,8 +198,11 @@ weft_status executor_run(executor *e, const executor_item *items, uint32_t n_ite
         return status;
     }
     device_scratch_release(&e->scratch, 0);
-    const forward f = {
-        .dev = e->dev, .batch = &e->batch, .cache = &e->cache, .scratch = &e->scratch};
+    const forward f = {.dev = e->dev,
+                       .batch = &e->batch,
+                       .cache = &e->cache,
+                       .scratch = &e->scratch,
+                       .dist = e->dist};
     model_forward(e->model, &f, &e->logits);
     status = device_sync(e->dev, err);
     if (status == WEFT_OK && e->batch.n_out > 0) {

@@ -19,8 +19,10 @@
 
 typedef struct executor executor;
 
+/* g is the whole model's geometry. ranks: this executor's place among those that share the model,
+ * of the plan's rank, borrowed; NULL alone. */
 weft_status executor_create(executor **out, device *dev, const weights *w, const geometry *g,
-                            const plan *p, const model_load_options *options,
+                            const plan *p, const model_load_options *options, dist *ranks,
                             weft_error *err) WEFT_NODISCARD;
 void executor_destroy(executor **e);
 

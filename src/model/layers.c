@@ -36,6 +36,18 @@ static void linear_run(const forward *f, const linear *l, tensor x, tensor y) {
     f->dev->ops->linear(f->dev, &op);
 }
 
+static void sum_ranks(void *arg, float *x, size_t stride, uint32_t n_rows, uint32_t n_cols) {
+    dist_sum(arg, x, stride, n_rows, n_cols);
+}
+
+/* Each rank's columns gave a part of y: adds them all up. */
+static void add_ranks(const forward *f, tensor y) {
+    if (f->dist != NULL) {
+        const op_host op = {.x = y, .fn = sum_ranks, .arg = f->dist};
+        f->dev->ops->host(f->dev, &op);
+    }
+}
+
 void attention_run(const forward *f, const geometry *g, const attention_layer *a,
                    const rope_layer *r, uint32_t i, tensor cos_sin, tensor x, tensor y) {
     const uint32_t t = f->batch->n_rows;
@@ -71,6 +83,7 @@ void attention_run(const forward *f, const geometry *g, const attention_layer *a
                                     .softcap = g->attn_softcap};
     ops->attention(f->dev, &attention);
     linear_run(f, &a->o, out, y);
+    add_ranks(f, y);
     device_scratch_release(f->scratch, mark);
 }
 
@@ -88,6 +101,7 @@ void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, te
     const op_act_mul act = {.y = gate, .gate = gate, .up = up, .kind = kind};
     f->dev->ops->act_mul(f->dev, &act);
     linear_run(f, &ffn->down, gate, y);
+    add_ranks(f, y);
     device_scratch_release(f->scratch, mark);
 }
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "layout/pack.h"
+#include "plan/shard.h"
 #include "tensor/quant.h"
 
 #define NAME_BYTES 96
@@ -103,12 +104,13 @@ static weft_status advance(loader *ld, uint64_t bytes) {
     return WEFT_OK;
 }
 
-static weft_status finish_tensor(loader *ld, const weights_tensor *t) {
+/* t is done, of which the rank had n_bytes. */
+static weft_status finish_tensor(loader *ld, const weights_tensor *t, uint64_t n_bytes) {
     ld->is_used[index_of(ld, t)] = 1;
     if (!ld->maps_weights) {
         weights_drop_pages(ld->w, t);
     }
-    return advance(ld, t->n_bytes);
+    return advance(ld, n_bytes);
 }
 
 /* Packs a matrix slice by slice: a slice's mapped pages are given back before the next is read, so
@@ -120,16 +122,16 @@ static weft_status pack_slices(loader *ld, const weights_tensor *t, char *dst, t
     const uint32_t step = n_panels * PACK_PANEL_ROWS;
     weft_status status = WEFT_OK;
     for (uint32_t row = 0; row < src.rows && status == WEFT_OK; row += step) {
-        tensor slice = src;
+        tensor rows = src;
         const uint64_t from = (uint64_t)row * src.stride_bytes;
-        slice.data = (char *)src.data + from;
-        slice.rows = src.rows - row < step ? src.rows - row : step;
-        (void)device_pack(ld->dev, dst + row / PACK_PANEL_ROWS * panel_bytes, slice);
-        const uint64_t bytes = (uint64_t)slice.rows * src.stride_bytes;
+        rows.data = (char *)src.data + from;
+        rows.rows = src.rows - row < step ? src.rows - row : step;
+        (void)device_pack(ld->dev, dst + row / PACK_PANEL_ROWS * panel_bytes, rows);
+        const uint64_t bytes = (uint64_t)rows.rows * src.stride_bytes;
         const uint64_t seam =
             from < SEAM_BYTES ? from : SEAM_BYTES; /* the page the last one left */
         weights_drop_bytes(ld->w, t, from - seam, bytes + seam);
-        status = advance(ld, bytes);
+        status = advance(ld, (uint64_t)rows.rows * dtype_row_bytes(src.dtype, src.cols));
     }
     ld->is_used[index_of(ld, t)] = 1;
     *out = (device_weight){.data = dst, .rows = src.rows, .cols = src.cols, .dtype = src.dtype};
@@ -154,7 +156,7 @@ static weft_status compare_panel(loader *ld, const weights_tensor *t, const char
     (void)device_pack(ld->dev, fresh, src);
     ld->is_unlike |= memcmp(fresh, packed + panel * panel_bytes, panel_bytes) != 0;
     mem_free(fresh);
-    return finish_tensor(ld, t);
+    return finish_tensor(ld, t, t->n_bytes);
 }
 
 /* F32 numbers [1][n] of this load: written, or compared with those of an earlier one. */
@@ -171,17 +173,23 @@ static void put_vector(loader *ld, tensor t, const float *values) {
 static weft_status load_stack(loader *ld, const char *name, uint32_t n, uint32_t rows,
                               uint32_t cols, device_stack *out) {
     const weights_tensor *t = NULL;
-    const weft_status status = find_stack(ld, name, n, rows, cols, &t);
+    weights_tensor mine;
+    weft_status status = find_stack(ld, name, n, rows, cols, &t);
+    if (status == WEFT_OK) {
+        status = shard_tensor(&mine, t, ld->whole, ld->rank, ld->err);
+    }
     if (status != WEFT_OK) {
         return status;
     }
     const uint32_t count = n > 0 ? n : 1;
-    tensor src = tensor_of((void *)(uintptr_t)t->data, t->dtype, rows, cols);
-    if (ld->maps_weights && n == 0) { /* experts are packed all the same */
+    tensor src = tensor_of((void *)(uintptr_t)mine.data, t->dtype,
+                           (uint32_t)mine.dims[t->n_dims - 2], (uint32_t)mine.dims[t->n_dims - 1]);
+    src.stride_bytes = dtype_row_bytes(t->dtype, cols); /* a rank's columns lie among the others' */
+    if (ld->maps_weights && n == 0) {                   /* experts are packed all the same */
         *out = (device_stack){device_map(src), 1};
-        return finish_tensor(ld, t);
+        return finish_tensor(ld, t, mine.n_bytes);
     }
-    void *dst = take(ld, plan_tensor_bytes(t));
+    void *dst = take(ld, plan_tensor_bytes(&mine));
     note_order(ld, t, dst);
     if (!ld->is_packed_already && n == 0) {
         out->n = 1;
@@ -189,10 +197,11 @@ static weft_status load_stack(loader *ld, const char *name, uint32_t n, uint32_t
     }
     if (!ld->is_packed_already) {
         *out = device_pack_stack(ld->dev, dst, &src, count);
-        return finish_tensor(ld, t);
+        return finish_tensor(ld, t, mine.n_bytes);
     }
-    *out = (device_stack){{.data = dst, .rows = rows, .cols = cols, .dtype = t->dtype}, count};
-    src.data = (char *)src.data + (count - 1) * rows * src.stride_bytes;
+    *out =
+        (device_stack){{.data = dst, .rows = src.rows, .cols = src.cols, .dtype = t->dtype}, count};
+    src.data = (char *)src.data + (size_t)(count - 1) * src.rows * src.stride_bytes;
     return compare_panel(ld, t, device_stack_at(out, count - 1).data, src);
 }
 
@@ -223,21 +232,29 @@ static weft_status read_floats(loader *ld, const weights_tensor *t, float **out)
     return WEFT_OK;
 }
 
+/* A vector of n values; *out stays as it is where the rank has none of it. */
 static weft_status load_vector(loader *ld, const char *name, uint32_t n, tensor *out) {
     const weights_tensor *t = NULL;
+    weights_tensor mine;
     float *values = NULL;
     weft_status status = find(ld, name, 0, n, &t);
     if (status == WEFT_OK) {
-        status = read_floats(ld, t, &values);
+        status = shard_tensor(&mine, t, ld->whole, ld->rank, ld->err);
+    }
+    if (status == WEFT_OK && mine.n_elements > 0) {
+        status = read_floats(ld, &mine, &values);
     }
     if (status != WEFT_OK) {
         return status;
     }
-    *out = tensor_of(take(ld, plan_tensor_bytes(t)), WEFT_DTYPE_F32, 1, n);
-    note_order(ld, t, out->data);
-    put_vector(ld, *out, values);
-    mem_free(values);
-    return finish_tensor(ld, t);
+    if (mine.n_elements > 0) {
+        *out = tensor_of(take(ld, plan_tensor_bytes(&mine)), WEFT_DTYPE_F32, 1,
+                         (uint32_t)mine.n_elements);
+        note_order(ld, t, out->data);
+        put_vector(ld, *out, values);
+        mem_free(values);
+    }
+    return finish_tensor(ld, t, mine.n_bytes);
 }
 
 weft_status loader_linear(loader *ld, const char *name, uint32_t rows, uint32_t cols, linear *out) {

@@ -25,6 +25,8 @@ typedef struct loader {
     uint8_t *is_used; /* [tensor count] */
     uint32_t layer;   /* names below are within "blk.<layer>." unless LOADER_GLOBAL */
     const model_load_options *options;
+    const geometry *whole; /* of the model; the loader takes the rank's part of each tensor */
+    slice_rank rank;
     weft_error *err;
 } loader;
 

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "layout/pack.h"
 #include "model/model_impl.h"
+#include "plan/shard.h"
 
 static const model_arch *const archs[] = {&model_arch_llama, &model_arch_gemma3, &model_arch_qwen3,
                                           &model_arch_qwen3moe};
@@ -27,7 +28,7 @@ static const model_arch *find_arch(const char *name) {
 }
 
 static weft_status load_ends(model *m, loader *ld) {
-    const geometry *g = &m->geo;
+    const geometry *g = ld->whole;
     linear embedding = {0};
     loader_set_layer(ld, LOADER_GLOBAL);
     weft_status status = loader_linear(ld, "token_embd", g->n_vocab, g->n_embd, &embedding);
@@ -58,7 +59,7 @@ static weft_status load_all(model *m, loader *ld) {
     weft_status status = load_ends(m, ld);
     for (uint32_t i = 0; i < m->geo.n_layers && status == WEFT_OK; i++) {
         loader_set_layer(ld, i);
-        status = m->arch->load_layer(ld, &m->geo, (char *)m->layers + i * m->arch->layer_bytes);
+        status = m->arch->load_layer(ld, ld->whole, (char *)m->layers + i * m->arch->layer_bytes);
     }
     if (status == WEFT_OK) {
         status = loader_check_unused(ld);
@@ -87,7 +88,7 @@ static weft_status load_tensors(model *m, loader *ld, uint64_t total_bytes) {
 /* All that the packed bytes depend on. */
 static pack_cache_key cache_key(const geometry *g, const plan *p, const weights *w) {
     const uint64_t layout[] = {PACK_LAYOUT_VERSION, PACK_PANEL_ROWS, PACK_ALIGN_BYTES, PLAN_ALIGN,
-                               p->packed_bytes};
+                               p->packed_bytes,     p->rank.rank,    p->rank.size};
     return (pack_cache_key){
         .model = weights_identity(w),
         .layout = checksum(layout, sizeof layout, checksum(g->arch, strlen(g->arch), 0))};
@@ -111,9 +112,14 @@ static weft_status load_cached(model *m, const pack_cache *cache, pack_cache_key
     return WEFT_OK;
 }
 
-static weft_status load_weights(model *m, const plan *p, const weights *w,
+static weft_status load_weights(model *m, const geometry *whole, const plan *p, const weights *w,
                                 const model_load_options *options, weft_error *err) {
-    loader ld = {.w = w, .options = options, .err = err, .maps_weights = p->mapped_bytes > 0};
+    loader ld = {.w = w,
+                 .options = options,
+                 .whole = whole,
+                 .rank = p->rank,
+                 .err = err,
+                 .maps_weights = p->mapped_bytes > 0};
     const bool can_cache = options != NULL && m->dev->is_host_memory && !ld.maps_weights;
     const pack_cache *cache = can_cache ? options->cache : NULL;
     const pack_cache_key key = cache_key(&m->geo, p, w);
@@ -142,15 +148,18 @@ weft_status model_load(model **out, device *dev, const geometry *g, const plan *
     }
     model *m = mem_zalloc(MEM_MODEL, 1, sizeof *m);
     if (m != NULL) {
-        *m = (model){.arch = arch, .geo = *g, .dev = dev, .memory_bytes = p->packed_bytes};
+        *m = (model){.arch = arch, .dev = dev, .memory_bytes = p->packed_bytes};
         /* Holding it changes no part of what a reader sees. */
         m->file = p->mapped_bytes > 0 ? weights_retain((weights *)(uintptr_t)w) : NULL;
         m->layers = mem_zalloc(MEM_MODEL, g->n_layers, arch->layer_bytes);
     }
-    const weft_status status =
+    weft_status status =
         m == NULL || m->layers == NULL
             ? weft_fail(err, WEFT_NOMEM, "out of memory for a model of %u layers", g->n_layers)
-            : load_weights(m, p, w, options, err);
+            : shard_geometry(&m->geo, g, p->rank, err);
+    if (status == WEFT_OK) {
+        status = load_weights(m, g, p, w, options, err);
+    }
     if (status != WEFT_OK) {
         model_destroy(&m);
         return status;

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "device/batch.h"
 #include "device/device.h"
+#include "dist/dist.h"
 #include "model/model_cache.h"
 #include "plan/geometry.h"
 #include "plan/plan.h"
@@ -40,14 +41,16 @@ weft_status model_load(model **out, device *dev, const geometry *g, const plan *
                        const model_load_options *options, weft_error *err) WEFT_NODISCARD;
 void model_destroy(model **m);
 
+/* The rank's own geometry. */
 const geometry *model_geometry(const model *m);
 
-/* What a forward works with, for adapters, shards and stages to join later. */
+/* What a forward works with, for adapters and stages to join later. */
 typedef struct forward {
     device *dev;
     const batch *batch;
     const model_cache *cache;
     device_scratch *scratch;
+    dist *dist; /* the rank, where several share the model; NULL alone */
 } forward;
 
 /* Refuses what the model cannot do (adapters, spans, trees, embeddings, ...), by name. */

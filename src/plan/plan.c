@@ -13,6 +13,7 @@
 #include "layout/attn_split.h"
 #include "layout/pack.h"
 #include "layout/page.h"
+#include "plan/shard.h"
 #include "tensor/tensor.h"
 
 /* The process's own share, measured on x86-64 Linux: program and libraries with their data; for
@@ -54,9 +55,14 @@ static weft_status sum_weights(plan *p, const geometry *g, const weights *w, con
                                weft_error *err) {
     uint64_t panel_bytes = 0;
     for (size_t i = 0; i < weights_tensor_count(w); i++) {
-        const weights_tensor *t = weights_tensor_at(w, i);
-        const uint64_t bytes = plan_tensor_bytes(t);
-        if (bytes == 0) {
+        weights_tensor mine;
+        const weights_tensor *t = &mine;
+        const weft_status status = shard_tensor(&mine, weights_tensor_at(w, i), g, p->rank, err);
+        if (status != WEFT_OK) {
+            return status;
+        }
+        const uint64_t bytes = mine.n_elements > 0 ? plan_tensor_bytes(t) : 0;
+        if (bytes == 0 && mine.n_elements > 0) {
             return weft_fail(err, WEFT_UNSUPPORTED,
                              "%s: tensor '" STR_FMT "' has type %s, which has no products yet",
                              weights_path(w), STR_ARG(t->name), weft_dtype_info_of(t->dtype)->name);
@@ -253,6 +259,7 @@ static void fill_request(plan *p, const geometry *g, const plan_request *rq) {
     }
     p->out_rows = rq->out_rows != 0 ? rq->out_rows : p->seqs;
     p->kv_type = rq->kv_type;
+    p->rank = rq->rank;
 }
 
 /* Bytes of the pools if one sequence had ctx positions. */
@@ -304,15 +311,20 @@ static weft_status refuse_budget(const plan *p, const geometry *g, const char *w
                      what, have, want, seqs, p->ctx, seqs_that_fit, fits);
 }
 
-weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan_request *request,
-                      weft_error *err) {
+weft_status plan_make(plan *out, const geometry *whole, const weights *w,
+                      const plan_request *request, weft_error *err) {
     plan p = {0};
-    weft_status status = check_request(g, request, err);
+    geometry mine;
+    const geometry *g = &mine;
+    weft_status status = check_request(whole, request, err);
+    if (status == WEFT_OK) {
+        status = shard_geometry(&mine, whole, request->rank, err);
+    }
     if (status != WEFT_OK) {
         return status;
     }
     fill_request(&p, g, request);
-    status = sum_weights(&p, g, w, request, err);
+    status = sum_weights(&p, whole, w, request, err);
     if (status != WEFT_OK) {
         return status;
     }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "layout/slice.h"
 #include "plan/geometry.h"
 #include "weft/dtype.h"
 #include "weights/weights.h"
@@ -32,6 +33,7 @@ typedef struct plan_request {
     uint64_t mem_bytes;    /* budget for the total; 0 = no limit */
     uint64_t kv_mem_bytes; /* budget for all KV pools; 0 = enough for seqs full contexts */
     bool maps_weights;     /* matrices stay in the file: products read them there */
+    slice_rank rank;       /* whose share is planned (plan/shard.h); zero = all of it */
 } plan_request;
 
 typedef struct plan_group {
@@ -45,6 +47,7 @@ typedef struct plan_group {
 
 typedef struct plan {
     uint32_t ctx, seqs, batch_rows, out_rows;
+    slice_rank rank;
     weft_dtype kv_type;
     uint64_t params_total;
     uint64_t weights_bytes;      /* of what is loaded, as stored in the file */
@@ -62,7 +65,8 @@ typedef struct plan {
     plan_group groups[GEOMETRY_GROUPS_MAX];
 } plan;
 
-/* A budget that is too small is WEFT_LIMIT with a message that says what would fit. */
+/* g is the whole model's, also where the plan is one rank's share of it.
+ * A budget that is too small is WEFT_LIMIT with a message that says what would fit. */
 weft_status plan_make(plan *out, const geometry *g, const weights *w, const plan_request *request,
                       weft_error *err) WEFT_NODISCARD;
 

@@ -39,7 +39,8 @@ weft_status bits_rig_open(bits_rig *rig, const bits_config *c, weft_error *err) 
     if (status == WEFT_OK) {
         const pack_cache cache = {c->cache_dir, UINT64_MAX, 0, rig->pool};
         const model_load_options load = {.cache = c->cache_dir != NULL ? &cache : NULL};
-        status = executor_create(&rig->exec, rig->dev, rig->w, &rig->geo, &rig->plan, &load, err);
+        status = executor_create(&rig->exec, rig->dev, rig->w, &rig->geo, &rig->plan, &load,
+                                 c->ranks, err);
     }
     if (status != WEFT_OK) {
         bits_rig_close(rig);

@@ -21,6 +21,7 @@ typedef struct bits_config {
     bool is_deferred;      /* the deferred device: reference kernels, poisoned memory */
     const char *cache_dir; /* packed weights are kept there, or NULL */
     plan_request request;
+    dist *ranks; /* of request.rank; NULL alone */
 } bits_config;
 
 typedef struct bits_rig {
