@@ -4,8 +4,8 @@
  *   select  score + bias, minus infinity outside the best groups; the n_used largest
  *   weight  the score without bias (or softmax of the selected logits), normalised, scaled
  *
- * Mixtral and Qwen3 take the softmax of all, gpt-oss that of the selected ones; DeepSeek-V2 keeps to
- * groups by their best expert, DeepSeek-V3 by their two best, with sigmoid scores and a bias.
+ * Mixtral and Qwen3 take the softmax of all, gpt-oss that of the selected ones; DeepSeek-V2 keeps
+ * to groups by their best expert, DeepSeek-V3 by their two best, with sigmoid scores and a bias.
  * Weights are summed in rank order.
  */
 #include "device/route.h"

@@ -1,7 +1,7 @@
 /* experts.h - who goes to which expert: routing as plain data, and rows grouped by expert. Pure.
  *
  * Each row of a batch goes to n_used experts, its ranks. A pair (row, rank) has a slot; slots are
- * ordered by expert, then row, so that an expert's rows lie together and are a product of many rows:
+ * ordered by expert, then row, so that an expert's rows lie together: a product of many rows.
  *
  *   row 0 -> experts 5 2        slot    0     1     2     3     4     5
  *   row 1 -> experts 2 7        expert  2     2     5     5     7     7
@@ -56,8 +56,8 @@ void expert_table_init(expert_table *t, const expert_routing *r, uint32_t n_rows
 /* Fills slot and tiles from id, in which every row names different experts. */
 void expert_table_sort(expert_table *t);
 
-/* Room for the experts of one batch: the table, and two regions in turn for quantised inputs and for
- * the floats that become the next ones (device_cpu_experts.c). */
+/* Room for the experts of one batch: the table, and two regions in turn for quantised inputs and
+ * for the floats that become the next ones (device_cpu_experts.c). */
 typedef struct expert_room {
     uint64_t table_bytes, acts_bytes, values_bytes;
 } expert_room;

@@ -19,7 +19,7 @@
 /* The process's own share, measured on x86-64 Linux: program and libraries with their data; for
  * each thread the stack it touches and the sampler's scratch (which grows with the vocabulary);
  * the vocabulary's tables. */
-#define PROCESS_BASE_BYTES (5u << 20)
+#define PROCESS_BASE_BYTES (9u << 20)
 #define PROCESS_THREAD_BYTES (128u << 10)
 #define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */
 #define PROCESS_TOKEN_BYTES 48u
@@ -319,6 +319,12 @@ weft_status plan_make(plan *out, const geometry *whole, const weights *w,
     weft_status status = check_request(whole, request, err);
     if (status == WEFT_OK) {
         status = shard_geometry(&mine, whole, request->rank, err);
+    }
+    if (status == WEFT_OK && request->maps_weights && !slice_is_alone(request->rank)) {
+        status = weft_fail(err, WEFT_UNSUPPORTED,
+                           "weights that stay in the file are read whole: %u ranks cannot "
+                           "share them",
+                           request->rank.size);
     }
     if (status != WEFT_OK) {
         return status;

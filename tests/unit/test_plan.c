@@ -231,6 +231,15 @@ static void kv_types_that_do_not_fit_are_named(void **state) {
     expect_refused(&rq, WEFT_INVALID, "KV type ? is not one of F16, F32, Q8_0, Q4_0");
 }
 
+static void weights_in_the_file_are_not_shared_by_ranks(void **state) {
+    (void)state;
+    plan_request rq = request_of(64, 1);
+    rq.maps_weights = true;
+    rq.rank = (slice_rank){1, 2};
+    expect_refused(&rq, WEFT_UNSUPPORTED,
+                   "weights that stay in the file are read whole: 2 ranks cannot share them");
+}
+
 static void weights_without_products_are_named(void **state) {
     (void)state;
     plan p;
@@ -384,6 +393,7 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(requests_out_of_range_are_named, setup_llama, teardown),
         cmocka_unit_test_setup_teardown(kv_types_that_do_not_fit_are_named, setup_llama, teardown),
+        cmocka_unit_test(weights_in_the_file_are_not_shared_by_ranks),
         cmocka_unit_test(weights_without_products_are_named),
         cmocka_unit_test_setup_teardown(a_small_kv_budget_says_what_would_fit, setup_gemma3,
                                         teardown),

@@ -1,7 +1,7 @@
 /* attention_avx512.c - attention over pages with sixteen lanes.
  *
- * The walk is attention_walk.h's. What differs from AVX2 is that lanes are positions, not parts of
- * a head: a block's keys are transposed once, as they are converted to floats, and then
+ * The walk is attention_walk.inc's. What differs from AVX2 is that lanes are positions, not parts
+ * of a head: a block's keys are transposed once, as they are converted to floats, and then
  *
  *   scores   6 queries x 64 keys in 24 accumulators; each score is one chain over 128
  *            columns of the head (more errors than that would show), and chains are added

@@ -1,19 +1,16 @@
 /* attention_tile_avx512.h - the inner loops of attention with 32 registers of 16 lanes.
  *
- * Included by attention_avx512.c alone, whose opening comment tells the plan. Functions take their
- * shape (queries, vectors) as constant arguments and each use becomes its own loop: 24
- * accumulators, 4 vectors of keys or values, 1 of a query's value or weight.
- */
+ * For attention_avx512.c alone, which tells the plan. Shapes are constant arguments, so each use is
+ * its own loop: 24 accumulators, 4 vectors of keys or values, 1 of a query's. */
 #ifndef WEFT_KERNELS_X86_ATTENTION_TILE_AVX512_H
 #define WEFT_KERNELS_X86_ATTENTION_TILE_AVX512_H
 
 #include "kernels/x86/vecmath_avx512.h"
-
 #define ATTENTION_LANES 16u
 #define ATTENTION_GROUP 6u
 #define ATTENTION_TILE (16u * ATTENTION_GROUP)
 #define ATTENTION_ACC_FLOATS 24576u
-#include "kernels/x86/attention_walk.h"
+#include "kernels/x86/attention_walk.inc"
 
 #define GROUP ATTENTION_GROUP
 #define WIDTH (BLOCK / 16u) /* vectors of 16 positions, each a page */
