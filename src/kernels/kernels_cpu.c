@@ -135,6 +135,10 @@ static void init_arm(kernels_cpu *k, uint32_t flags) {
     k->kv_store[WEFT_DTYPE_F16] = kv_store_f16_neon;
     k->kv_store[WEFT_DTYPE_Q8_0] = kv_store_q8_0_neon;
     k->kv_store[WEFT_DTYPE_Q4_0] = kv_store_q4_0_neon;
+    k->attention[WEFT_DTYPE_F32] = attention_f32_neon;
+    k->attention[WEFT_DTYPE_F16] = attention_f16_neon;
+    k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_neon;
+    k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_neon;
     k->rmsnorm = rmsnorm_f32_neon;
     k->add_rmsnorm = add_rmsnorm_f32_neon;
     k->add = add_f32_neon;

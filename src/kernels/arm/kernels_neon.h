@@ -22,4 +22,10 @@ kv_store_fn kv_store_f16_neon;
 kv_store_fn kv_store_q8_0_neon;
 kv_store_fn kv_store_q4_0_neon;
 
+/* Parts are merged by the reference, which is called once a row. */
+attention_fn attention_f32_neon;
+attention_fn attention_f16_neon;
+attention_fn attention_q8_0_neon;
+attention_fn attention_q4_0_neon;
+
 #endif /* WEFT_KERNELS_ARM_KERNELS_NEON_H */

@@ -65,4 +65,11 @@ INLINE_NEON float32x4_t tanh_neon(float32x4_t x) {
     return vbslq_f32(is_small, small, vbslq_f32(sign, x, large));
 }
 
+/* e^x for x <= 0 where results below 1e-38 may be 0: what a softmax needs. Minus infinity gives
+ * exactly 0. */
+INLINE_NEON float32x4_t exp_neg_neon(float32x4_t x) {
+    const uint32x4_t is_kept = vcgeq_f32(x, vdupq_n_f32(-87.0f));
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(exp_neon(x)), is_kept));
+}
+
 #endif /* WEFT_KERNELS_ARM_VECMATH_NEON_H */

@@ -29,8 +29,6 @@ static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row,
                         uint32_t part, float *record);
 static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,
                          uint32_t end, float *record);
-static void merge_record(float *into, const float *part, size_t v_dim);
-static void finish(float *out, const float *record, const float *sink, size_t v_dim);
 
 void attention_f32_ref(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
 void attention_f16_ref(const attention_args *args) { attend(args, WEFT_DTYPE_F16); }
@@ -45,10 +43,10 @@ void attention_merge_f32_ref(const attention_args *a, const float *partials, uin
             const float *first = partials + ((size_t)r * a->n_heads + h) * record_len;
             float sum[RECORD_MAX] = {-INFINITY};
             for (uint32_t part = 0; part < n_parts; part++) {
-                merge_record(sum, first + part * part_len, a->v_dim);
+                attention_record_merge_ref(sum, first + part * part_len, a->v_dim);
             }
-            finish(a->out + r * a->out_stride + (size_t)h * a->v_dim, sum,
-                   a->sinks != NULL ? &a->sinks[h] : NULL, a->v_dim);
+            attention_record_finish_ref(a->out + r * a->out_stride + (size_t)h * a->v_dim, sum,
+                                        a->sinks != NULL ? &a->sinks[h] : NULL, a->v_dim);
         }
     }
 }
@@ -74,10 +72,10 @@ static void attend_row(const attention_args *a, weft_dtype dtype, uint32_t row, 
     for (uint32_t part = part_first; part <= part_last; part++) {
         float record[RECORD_MAX];
         attend_part(a, dtype, row, head, part, record);
-        merge_record(sum, record, a->v_dim);
+        attention_record_merge_ref(sum, record, a->v_dim);
     }
-    finish(a->out + row * a->out_stride + (size_t)head * a->v_dim, sum,
-           a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
+    attention_record_finish_ref(a->out + row * a->out_stride + (size_t)head * a->v_dim, sum,
+                                a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
 }
 
 static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
@@ -140,8 +138,7 @@ static void attend_block(const attention_args *a, weft_dtype dtype, const float 
     record[1] = record[1] * decay + sum;
 }
 
-/* A part without positions has l = 0 and changes nothing. */
-static void merge_record(float *into, const float *part, size_t v_dim) {
+void attention_record_merge_ref(float *into, const float *part, size_t v_dim) {
     if (part[1] == 0.0f) {
         return;
     }
@@ -157,8 +154,7 @@ static void merge_record(float *into, const float *part, size_t v_dim) {
     }
 }
 
-/* A sink is one more logit in the denominator whose value vector is zero. */
-static void finish(float *out, const float *record, const float *sink, size_t v_dim) {
+void attention_record_finish_ref(float *out, const float *record, const float *sink, size_t v_dim) {
     float scale = 1.0f / record[1];
     if (sink != NULL) {
         const float m = *sink > record[0] ? *sink : record[0];
