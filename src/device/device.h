@@ -32,7 +32,7 @@ typedef struct device_weight {
     void *data;
     uint32_t rows, cols; /* outputs, inputs */
     weft_dtype dtype;
-    bool is_precise; /* its input has heavy tails: products read it in two 8-bit halves */
+    bool is_precise; /* products read its input in two 8-bit halves (docs/numerics.md) */
     bool is_mapped;  /* data is the file's own rows on the host: products pack panel by panel */
 } device_weight;
 

@@ -304,7 +304,9 @@ weft_status loader_attention(loader *ld, const geometry *g, attention_layer *out
         {"attn_output", g->n_embd, g->n_heads * g->v_dim, &out->o},
     };
     weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
-    out->o.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
+    /* docs/numerics.md: what goes to the cache is read by every later token, and o's input is no
+     * norm's output. */
+    out->k.w.is_precise = out->v.w.is_precise = out->o.w.is_precise = true;
     if (status == WEFT_OK) {
         status = loader_vector_if_any(ld, "attn_q_norm", g->k_dim, &out->q_norm);
     }
