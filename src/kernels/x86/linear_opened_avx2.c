@@ -17,8 +17,6 @@
 #include "kernels/products.h"
 #include "kernels/x86/tile_avx2.h"
 
-#define WIDE_ROWS 3
-
 TILE_INLINE const act_block_q8 *block_at(const uint8_t *x, size_t x_stride, size_t r) {
     return (const act_block_q8 *)(x + r * x_stride);
 }
@@ -127,10 +125,10 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
 /* ---- wide ---- */
 
 /* One or two groups from `group` on, into sums of 32 bits. */
-TILE_INLINE void wide_groups(int rows, int n_groups, __m256i a0[WIDE_ROWS], __m256i a1[WIDE_ROWS],
+TILE_INLINE void wide_groups(int rows, int n_groups, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                              const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i p0[WIDE_ROWS], p1[WIDE_ROWS];
+    __m256i p0[TILE_ROWS], p1[TILE_ROWS];
     for (int g = group; g < group + n_groups; g++) {
         const __m256i w0 = tile_load(at + 64 * g);
         const __m256i w1 = tile_load(at + 64 * g + 32);
@@ -152,7 +150,7 @@ TILE_INLINE void wide_groups(int rows, int n_groups, __m256i a0[WIDE_ROWS], __m2
     });
 }
 
-TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[WIDE_ROWS], __m256i a1[WIDE_ROWS],
+TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                            const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
     wide_groups(rows, kind.wide_groups, a0, a1, at, x, x_stride, group);
     if (kind.wide_groups == 1) {
@@ -168,8 +166,8 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
                       size_t x_stride) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
         const uint8_t *at = c->codes[b][0];
-        __m256i a0[WIDE_ROWS], a1[WIDE_ROWS];
-        __m256 f0[WIDE_ROWS], f1[WIDE_ROWS];
+        __m256i a0[TILE_ROWS], a1[TILE_ROWS];
+        __m256 f0[TILE_ROWS], f1[TILE_ROWS];
         TILE_EACH_ROW(rows, { a0[r] = a1[r] = _mm256_setzero_si256(); });
         wide_half(rows, kind, a0, a1, at, x, x_stride, 0);
         if (kind.has_halves) {
