@@ -66,8 +66,9 @@ static const char *written(metrics_names names, bool is_loaded) {
 }
 
 static void has(const char *text, const char *line) {
+    assert_non_null(text);
     if (strstr(text, line) == NULL) {
-        fail_msg("'%s' is missing in\n%s", line, text);
+        fail_msg("'%.*s' is missing in\n%.*s", (int)strlen(line), line, (int)strlen(text), text);
     }
 }
 
