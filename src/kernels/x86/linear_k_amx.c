@@ -105,6 +105,7 @@ VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX
 #define GROUP(g)                                                                    \
     if ((g) < count) {                                                              \
         const __m512i w = vnni_weights(kind.codes, at, from + (g));                 \
+        vnni_fetch_ahead(kind.block_stride, at, (size_t)(from + (g)));              \
         VNNI_EACH_ROW(rows, {                                                       \
             const __m512i xs = vnni_broadcast32(vnni_row(x, r) + 4 * (from + (g))); \
             dots[r] = _mm512_dpbusd_epi32(dots[r], w, xs);                          \

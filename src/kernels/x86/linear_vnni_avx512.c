@@ -33,6 +33,9 @@ VNNI_INLINE __m512i add_start(vnni_kind kind, __m512i sums, const act_block_q8 *
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
+    if (kind.codes != VNNI_CODES_EXPANDED) {
+        vnni_fetch_ahead(kind.block_stride, at, (size_t)group);
+    }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));
     });

@@ -7,6 +7,7 @@
  *
  *   open      the scales of up to 256 columns, as float32, once for all rows of x
  *   weights   one group from its packed bits: 1 to 5 instructions
+ *   ahead     a prefetch that goes with a group, for few rows: they are bound by memory
  *   expand    all groups to bytes, once for many rows; less the middle where asked (tiles of AMX
  *             take signed codes and have no sums to start from)
  *
@@ -27,6 +28,7 @@
 
 #define VNNI_COLS 256u
 #define VNNI_BLOCKS (VNNI_COLS / ACT_BLOCK_LEN)
+#define VNNI_AHEAD_BYTES 8192 /* prefetchers of the processor stop at 4 KB */
 
 typedef enum vnni_codes {
     VNNI_CODES_4,       /* nibbles at `at` */
@@ -64,6 +66,14 @@ typedef struct vnni_chunk {
 
 VNNI_INLINE int vnni_has_min(vnni_kind kind) {
     return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
+}
+
+/* Asks for what a stream of blocks of block_bytes holds VNNI_AHEAD_BYTES further on, the lines that
+ * fall to this group of a block. One line at a time between the loads: a burst of them stalls. */
+VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group) {
+    for (size_t line = group; line * 64 < block_bytes; line += 8) {
+        _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES + 64 * line, _MM_HINT_T1);
+    }
 }
 
 VNNI_INLINE __m512i vnni_load(const void *p) { return _mm512_loadu_si512(p); }
