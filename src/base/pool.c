@@ -1,22 +1,25 @@
 /* pool.c - one parallel loop at a time, with as little ceremony as possible.
  *
- *   ticket (64 bits):  [ run number : 32 | tasks not yet claimed : 32 ]
+ *   tasks     [ thread 0's share | thread 1's share | ... ]         as equal as they go
+ *   ticket    [ run number : 32 | tasks of the share not yet claimed : 32 ]   one a thread
  *
- * A loop is published by storing a new ticket. To claim a task, a thread lowers the ticket by
- * one with compare-and-swap; the task is n_tasks less what was left. The caller claims like any
- * worker, so a loop never waits for a worker that has not come: it waits only for tasks
- * that were claimed. A worker that arrives late finds a ticket with nothing left.
+ * A loop is published by storing new tickets. A thread works through its own share from front to
+ * back, so that what neighbouring tasks read (a weight's panels) is one stream for it, and then
+ * helps with the shares of others. To claim a task it lowers a ticket by one with compare-and-swap;
+ * the task is the end of the share less what was left. The caller claims like any worker, so a
+ * loop never waits for a worker that has not come: it waits only for tasks that were claimed. A
+ * worker that arrives late finds tickets with nothing left.
  *
  * Why a late worker cannot mix up two loops: fn, arg and n_tasks are read before the swap. They
- * are rewritten only after every task of the old loop is done, when the old ticket has nothing
- * left and can never be swapped again. So a swap that succeeds proves that what was read
- * belongs to the ticket. (The number of the run keeps a ticket from coming back: a thread
- * would have to sleep through 2^32 loops between its read and its swap.)
+ * are rewritten only after every task of the old loop is done, when its tickets have nothing left
+ * and can never be swapped again. So a swap that succeeds proves that what was read belongs to the
+ * ticket. (The number of the run keeps a ticket from coming back: a thread would have to sleep
+ * through 2^32 loops between its read and its swap.)
  *
- * Waiting: workers look at the ticket for SPIN_NS after their last task, then sleep on a
+ * Waiting: workers look at their own ticket for SPIN_NS after their last task, then sleep on a
  * condition. Waking takes about as long as a short loop, so a worker often comes when the loop it
  * was woken for is over: it then spins for the next one instead of lying down again. The pair
- * "store ticket, then read n_sleeping" here and "raise n_sleeping, then read ticket" there is
+ * "store tickets, then read n_sleeping" here and "raise n_sleeping, then read tickets" there is
  * sequentially consistent, so one of the two sides sees the other. The caller waits for the last
  * tasks in the same way: it spins, then sleeps. With more threads than processors nobody spins,
  * since that would take the time of whoever has work.
@@ -44,18 +47,25 @@ typedef struct worker {
     uint32_t index; /* 1 ..; 0 is the caller */
 } worker;
 
+/* On a cache line of its own. */
+typedef struct ticket {
+    _Atomic(uint64_t) value;
+    char pad[CACHE_LINE_BYTES - sizeof(uint64_t)];
+} ticket;
+
 struct pool {
     /* Read-only once the workers run. */
     worker *workers; /* [n_threads - 1] */
+    ticket *tickets; /* [n_threads] */
     uint32_t n_threads;
     uint32_t n_started;
     bool is_pinned;
     uint64_t spin_ns;
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* workers wait here for a ticket */
+    pthread_cond_t wake; /* workers wait here for tickets */
     pthread_cond_t done; /* the caller waits here for n_unfinished to become 0 */
 
-    /* The loop. Written by the caller while the ticket has nothing left. */
+    /* The loop. Written by the caller while no ticket has anything left. */
     char pad_job[CACHE_LINE_BYTES];
     _Atomic(pool_task_fn *) fn;
     _Atomic(void *) arg;
@@ -65,9 +75,6 @@ struct pool {
     atomic_bool caller_sleeps; /* changed under lock */
     atomic_bool is_running;    /* catches a second caller and a loop inside a loop */
 
-    /* Each hot counter has a cache line of its own. */
-    char pad_ticket[CACHE_LINE_BYTES];
-    _Atomic(uint64_t) ticket;
     char pad_unfinished[CACHE_LINE_BYTES];
     _Atomic(uint32_t) n_unfinished;
     char pad_end[CACHE_LINE_BYTES];
@@ -80,8 +87,7 @@ static void publish(pool *p, uint32_t n_tasks);
 static void wait_until_finished(pool *p);
 static void work_off(pool *p, uint32_t thread);
 static void *worker_main(void *arg);
-static bool has_news(pool *p);
-static bool spin_for_news(pool *p);
+static bool spin_for_news(pool *p, uint32_t thread);
 static void sleep_for_news(pool *p);
 static void pause_briefly(void);
 
@@ -117,7 +123,11 @@ static weft_status create(pool **out, uint32_t n_threads, bool is_pinned, weft_e
     const int done_rc = pthread_cond_init(&p->done, NULL);
     WEFT_ASSERT(wake_rc == 0); /* with default attributes neither system allocates */
     WEFT_ASSERT(done_rc == 0);
-    const weft_status status = workers_start(p, err);
+    p->tickets = mem_zalloc(MEM_BASE, n_threads, sizeof *p->tickets);
+    const weft_status status =
+        p->tickets != NULL ? workers_start(p, err)
+                           : weft_fail(err, WEFT_NOMEM, "out of memory for a pool of %u threads",
+                                       (unsigned)n_threads);
     if (status != WEFT_OK) {
         pool_destroy(&p);
         return status;
@@ -143,6 +153,7 @@ void pool_destroy(pool **pp) {
     pthread_cond_destroy(&p->done);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
+    mem_free(p->tickets);
     mem_free(p->workers);
     mem_free(p);
     *pp = NULL;
@@ -201,12 +212,23 @@ static void run_inline(pool_task_fn *fn, void *arg, uint32_t n_tasks) {
     }
 }
 
+/* The first task of a thread's share; of thread + 1, the end of it. The threads that are woken first
+ * have the larger shares. */
+static uint32_t share_begin(uint32_t n_tasks, uint32_t thread, uint32_t n_threads) {
+    const uint32_t extra = n_tasks % n_threads;
+    return n_tasks / n_threads * thread + (thread < extra ? thread : extra);
+}
+
 static void publish(pool *p, uint32_t n_tasks) {
-    const uint64_t old = atomic_load_explicit(&p->ticket, memory_order_relaxed);
-    WEFT_ASSERT((uint32_t)old == 0);
     WEFT_ASSERT(atomic_load_explicit(&p->n_unfinished, memory_order_relaxed) == 0);
     atomic_store_explicit(&p->n_unfinished, n_tasks, memory_order_relaxed);
-    atomic_store(&p->ticket, ((old >> 32) + 1) << 32 | n_tasks);
+    for (uint32_t t = p->n_threads; t-- > 0;) {
+        const uint64_t old = atomic_load_explicit(&p->tickets[t].value, memory_order_relaxed);
+        WEFT_ASSERT((uint32_t)old == 0);
+        const uint32_t n =
+            share_begin(n_tasks, t + 1, p->n_threads) - share_begin(n_tasks, t, p->n_threads);
+        atomic_store(&p->tickets[t].value, ((old >> 32) + 1) << 32 | n);
+    }
     if (atomic_load(&p->n_sleeping) == 0) {
         return;
     }
@@ -249,22 +271,32 @@ static void wait_until_finished(pool *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Claims and runs tasks until none is left. Finished tasks are counted once at the end, not one
- * by one: the counter is shared by all threads. */
-static void work_off(pool *p, uint32_t thread) {
+/* Claims and runs the tasks that are left of a share; returns how many. */
+static uint32_t work_off_share(pool *p, uint32_t share, uint32_t thread) {
+    _Atomic(uint64_t) *from = &p->tickets[share].value;
     uint32_t n_done = 0;
-    uint64_t ticket = atomic_load_explicit(&p->ticket, memory_order_acquire);
-    while ((uint32_t)ticket != 0) {
+    uint64_t seen = atomic_load_explicit(from, memory_order_acquire);
+    while ((uint32_t)seen != 0) {
         pool_task_fn *fn = atomic_load_explicit(&p->fn, memory_order_acquire);
         void *arg = atomic_load_explicit(&p->arg, memory_order_acquire);
         const uint32_t n_tasks = atomic_load_explicit(&p->n_tasks, memory_order_acquire);
-        const uint32_t n_left = (uint32_t)ticket;
-        if (atomic_compare_exchange_weak_explicit(&p->ticket, &ticket, ticket - 1,
-                                                  memory_order_acq_rel, memory_order_acquire)) {
-            fn(arg, n_tasks - n_left, thread);
+        const uint32_t n_left = (uint32_t)seen;
+        if (atomic_compare_exchange_weak_explicit(from, &seen, seen - 1, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            fn(arg, share_begin(n_tasks, share + 1, p->n_threads) - n_left, thread);
             n_done++;
-            ticket = atomic_load_explicit(&p->ticket, memory_order_acquire);
+            seen = atomic_load_explicit(from, memory_order_acquire);
         }
+    }
+    return n_done;
+}
+
+/* Runs tasks until none is left, of the thread's own share first. Finished tasks are counted once
+ * at the end, not one by one: the counter is shared by all threads. */
+static void work_off(pool *p, uint32_t thread) {
+    uint32_t n_done = 0;
+    for (uint32_t i = 0; i < p->n_threads; i++) {
+        n_done += work_off_share(p, (thread + i) % p->n_threads, thread);
     }
     /* While n_done is not counted the loop cannot end, so all of it belongs to one loop. */
     if (n_done > 0 && atomic_fetch_sub(&p->n_unfinished, n_done) == n_done && thread != 0 &&
@@ -286,25 +318,35 @@ static void *worker_main(void *arg) {
     }
     while (!atomic_load_explicit(&p->is_stopping, memory_order_acquire)) {
         work_off(p, w->index);
-        if (!spin_for_news(p)) {
+        if (!spin_for_news(p, w->index)) {
             sleep_for_news(p);
         }
     }
     return NULL;
 }
 
-static bool has_news(pool *p) {
-    return (uint32_t)atomic_load(&p->ticket) != 0 || atomic_load(&p->is_stopping);
+/* Whether the thread's own share has tasks: it spins on a line that others rarely touch. */
+static bool has_news(pool *p, uint32_t thread) {
+    return (uint32_t)atomic_load(&p->tickets[thread].value) != 0 || atomic_load(&p->is_stopping);
 }
 
-static bool spin_for_news(pool *p) {
+static bool anyone_has_news(pool *p) {
+    for (uint32_t t = 0; t < p->n_threads; t++) {
+        if (has_news(p, t)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool spin_for_news(pool *p, uint32_t thread) {
     if (p->spin_ns == 0) {
-        return has_news(p);
+        return anyone_has_news(p);
     }
     const uint64_t start = clock_now_ns();
     do {
         for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-            if (has_news(p)) {
+            if (has_news(p, thread)) {
                 return true;
             }
             pause_briefly();
@@ -316,7 +358,7 @@ static bool spin_for_news(pool *p) {
 static void sleep_for_news(pool *p) {
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->n_sleeping, 1);
-    if (!has_news(p)) {
+    if (!anyone_has_news(p)) {
         pthread_cond_wait(&p->wake, &p->lock);
     }
     atomic_fetch_sub(&p->n_sleeping, 1);

@@ -1,7 +1,8 @@
 /* pool.h - a fixed set of threads that run one parallel loop at a time.
  *
- * pool_run hands out task numbers 0..n_tasks-1 from one atomic counter to the caller and the
- * workers and returns when all are done. Workers spin for a moment before they sleep, because
+ * pool_run hands out task numbers 0..n_tasks-1 to the caller and the workers and returns when all
+ * are done. Each thread begins with a share of its own, neighbouring tasks in order, and then helps
+ * the others. Workers spin for a moment before they sleep, because
  * a forward pass is hundreds of short loops in a row; an idle pool uses no CPU.
  *
  * Threads: pool_run from one thread at a time.  Errors: pool_create only.

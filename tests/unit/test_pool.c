@@ -200,6 +200,36 @@ static void too_many_threads_are_refused(void **state) {
     assert_null(p);
 }
 
+typedef struct meeting {
+    atomic_uint n_came;
+    atomic_uint first[2]; /* the first task of each thread, plus 1 */
+} meeting;
+
+/* Each thread's first task waits for the other's. */
+static void meet(void *arg, uint32_t task, uint32_t thread) {
+    meeting *m = arg;
+    if (atomic_load(&m->first[thread]) == 0) {
+        atomic_store(&m->first[thread], task + 1);
+        atomic_fetch_add(&m->n_came, 1);
+        const uint64_t start = clock_now_ns();
+        while (atomic_load(&m->n_came) < 2 && clock_now_ns() - start < 5000000000u) {
+        }
+    }
+}
+
+static void a_thread_begins_with_its_own_share(void **state) {
+    (void)state;
+    pool *p = NULL;
+    assert_int_equal(pool_create(&p, 2, NULL), WEFT_OK);
+    for (uint32_t n_tasks = 2; n_tasks < 12; n_tasks++) {
+        meeting m = {0};
+        pool_run(p, meet, &m, n_tasks);
+        assert_int_equal(atomic_load(&m.first[0]), 1);
+        assert_int_equal(atomic_load(&m.first[1]), (n_tasks + 1) / 2 + 1);
+    }
+    pool_destroy(&p);
+}
+
 static void refused_memory_leaves_nothing_behind(void **state) {
     (void)state;
     const uint64_t live = mem_stats_room(MEM_BASE).live_bytes;
@@ -218,7 +248,7 @@ static void refused_memory_leaves_nothing_behind(void **state) {
         assert_null(p);
         assert_int_equal(mem_stats_room(MEM_BASE).live_bytes, live);
     }
-    assert_int_equal(nth, 2);
+    assert_int_equal(nth, 3); /* the pool, its tickets, its workers */
     assert_int_equal(mem_stats_room(MEM_BASE).live_bytes, live);
 }
 
@@ -245,6 +275,7 @@ int main(void) {
         cmocka_unit_test(zero_means_one_thread_per_core),
         cmocka_unit_test(unpinned_threads_may_use_every_processor),
         cmocka_unit_test(too_many_threads_are_refused),
+        cmocka_unit_test(a_thread_begins_with_its_own_share),
         cmocka_unit_test(refused_memory_leaves_nothing_behind),
         cmocka_unit_test(destroying_accepts_nothing),
     };
