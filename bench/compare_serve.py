@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""weft serve beside llama-server: the same load on both, in turns, on one machine.
+"""weft serve beside llama-server, or beside another weft: the same load on both, in turns, on one machine.
 
-usage: compare_serve.py --llama-server PATH [options] MODEL.gguf
+usage: compare_serve.py (--llama-server PATH | --other-weft PATH) [options] MODEL.gguf
 
 Starts one server after the other for each number of users (llama-server with as many slots, and a context
 that holds them all), lets `weft bench-serve --compare` ask both in turns, and prints medians. See README.md
@@ -26,7 +26,9 @@ def arguments():
     p = argparse.ArgumentParser(description="weft serve beside llama-server")
     p.add_argument("model", metavar="MODEL.gguf")
     p.add_argument("--weft", default=os.path.join("build", "weft"))
-    p.add_argument("--llama-server", required=True)
+    other = p.add_mutually_exclusive_group(required=True)
+    other.add_argument("--llama-server", metavar="PATH")
+    other.add_argument("--other-weft", metavar="PATH", help="an older one, or the same with other options")
     p.add_argument("--users", default="1,4,16,64")
     p.add_argument("--prompt", default="75-128", help="tokens (default %(default)s)")
     p.add_argument("--gen", default="64", help="tokens (default %(default)s)")
@@ -38,6 +40,7 @@ def arguments():
     p.add_argument("--completions", action="store_true", help="plain text: no chat template needed")
     p.add_argument("--weft-options", default="", help="more of `weft serve`, e.g. '--itl-target-ms 200'")
     p.add_argument("--llama-options", default="", help="more of llama-server")
+    p.add_argument("--other-options", default="", help="more of the other weft, e.g. '--no-prefix-cache'")
     p.add_argument("--json", action="store_true")
     return p.parse_args()
 
@@ -70,9 +73,14 @@ def start(command, port):
 def servers(args, users):
     ctx = longest(args.prompt) + longest(args.gen) + 64  # and the chat template's own
     ours, theirs = free_port(), free_port()
-    return [(ours, [args.weft, "serve", args.model, "--port", str(ours), "--max-seqs", str(users),
-                    "--ctx", str(ctx), "--threads", str(args.threads), "--log-format", "none",
-                    *args.weft_options.split()]),
+
+    def weft(program, port, options):
+        return port, [program, "serve", args.model, "--port", str(port), "--max-seqs", str(users), "--ctx",
+                      str(ctx), "--threads", str(args.threads), "--log-format", "none", *options.split()]
+
+    if args.other_weft:
+        return [weft(args.weft, ours, args.weft_options), weft(args.other_weft, theirs, args.other_options)]
+    return [weft(args.weft, ours, args.weft_options),
             (theirs, [args.llama_server, "-m", args.model, "--host", "127.0.0.1", "--port",
                       str(theirs), "-t", str(args.threads), "-np", str(users), "-c",
                       str(ctx * users), "--no-webui", "-fa", "on",
@@ -107,8 +115,9 @@ def compare(args, users):
 def main():
     args = arguments()
     reports = {}
-    print(f"| {os.path.basename(args.model)}, prompt {args.prompt}, gen {args.gen} | weft | llama-server "
-          "| ratio |\n|---|---:|---:|---:|", file=sys.stderr if args.json else sys.stdout)
+    other = "other weft" if args.other_weft else "llama-server"
+    print(f"| {os.path.basename(args.model)}, prompt {args.prompt}, gen {args.gen} | weft | {other} | ratio |\n"
+          "|---|---:|---:|---:|", file=sys.stderr if args.json else sys.stdout)
     for users in (int(u) for u in args.users.split(",")):
         report = reports[users] = compare(args, users)
         ours, theirs = report["results"]

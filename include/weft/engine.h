@@ -41,15 +41,17 @@ typedef struct weft_request weft_request;
 typedef bool weft_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
 typedef struct weft_engine_options {
-    uint32_t ctx;           /* positions of one request; 0 = min(the model's maximum, 8192) */
-    uint32_t seqs;          /* requests running at once; 0 = 1 */
-    uint32_t queue;         /* requests waiting at once; 0 = 256 */
-    uint32_t queue_tokens;  /* their prompts' tokens together; 0 = a million */
-    uint32_t batch_rows;    /* tokens of one forward; 0 = 512 */
-    uint32_t itl_target_ms; /* longest step while answers run; 0 = 1.85 times one without prompts */
-    weft_dtype kv_type;     /* F16 (default), F32, Q8_0, Q4_0 */
-    uint64_t kv_mem_bytes;  /* for all KV pools; 0 = `seqs` full contexts */
-    bool maps_weights;      /* run from the file's own layout: slower, with the least memory */
+    uint32_t ctx;          /* positions of one request; 0 = min(the model's maximum, 8192) */
+    uint32_t seqs;         /* requests running at once; 0 = 1 */
+    uint32_t queue;        /* requests waiting at once; 0 = 256 */
+    uint32_t queue_tokens; /* their prompts' tokens together; 0 = a million */
+    uint32_t batch_rows;   /* tokens of one forward; 0 = 512 */
+    /* Longest step while answers run; 0 = one without prompts, and 0.85 of it for each that waits. */
+    uint32_t itl_target_ms;
+    weft_dtype kv_type;    /* F16 (default), F32, Q8_0, Q4_0 */
+    uint64_t kv_mem_bytes; /* for all KV pools; 0 = `seqs` full contexts */
+    bool shares_no_prefix; /* every prompt is run whole, whatever is known of it */
+    bool maps_weights;     /* run from the file's own layout: slower, with the least memory */
     /* A folder where packed weights are kept between starts (docs/memory.md), and the most bytes
      * that all files there may have together. NULL or 0: none are kept. */
     const char *pack_cache_dir;

@@ -29,6 +29,7 @@ typedef struct serve_options {
     args_strings keys;
     uint32_t port, seqs, queue, queue_tokens, batch_rows, itl_target_ms;
     uint64_t kv_mem_bytes;
+    bool shares_no_prefix;
 } serve_options;
 
 typedef struct serve {
@@ -196,6 +197,7 @@ static weft_status set_up(serve *s, weft_error *err) {
     s->engine.queue = o->queue;
     s->engine.queue_tokens = o->queue_tokens;
     s->engine.batch_rows = o->batch_rows;
+    s->engine.shares_no_prefix = o->shares_no_prefix;
     s->engine.itl_target_ms = o->itl_target_ms;
     s->engine.kv_mem_bytes = o->kv_mem_bytes != 0 ? o->kv_mem_bytes : default_kv_mem(o);
     s->engine.progress = keep_loading;
@@ -271,13 +273,15 @@ int cmd_serve(int argc, char **argv) {
         {"--max-batch-tokens", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N",
          "tokens of one step (512)"},
         {"--itl-target-ms", 0, ARGS_U32, &o.itl_target_ms, 1, 60000, "N",
-         "longest step while answers run (1.85 times one without prompts)"},
+         "longest step while answers run (0.85 of a step for each prompt that waits)"},
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},
         {"--kv-mem", 0, ARGS_BYTES, &o.kv_mem_bytes, 0, 0, "SIZE",
          "memory for the KV cache (a quarter of what is available)"},
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--kv-cache-dir", 0, ARGS_STRING, &o.kv_cache, 0, 0, "DIR[:SIZE]",
          "keep pages of known beginnings here, between starts too (8G)"},
+        {"--no-prefix-cache", 0, ARGS_FLAG, &o.shares_no_prefix, 0, 0, NULL,
+         "run every prompt whole, to compare"},
         {"--mem", 0, ARGS_BYTES, &o.model.mem_bytes, 0, 0, "SIZE", "memory budget (none)"},
         {"--pack-cache", 0, ARGS_STRING, &o.model.pack_cache, 0, 0, "SIZE",
          "disk for packed weights, which make the next start faster; off = none (8G)"},

@@ -165,12 +165,19 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
         return weft_fail(err, WEFT_INVALID, "queue of %u requests, wanted at most %u", o.queue,
                          QUEUE_MAX);
     }
+    if (o.shares_no_prefix && o.kv_cache_dir != NULL) {
+        return weft_fail(
+            err, WEFT_INVALID,
+            "%s: pages are wanted on disk, and prefixes are not to be shared: choose one",
+            o.kv_cache_dir);
+    }
     weft_engine *en = mem_zalloc(MEM_ENGINE, 1, sizeof *en);
     if (en == NULL) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for an engine");
     }
     en->rt = rt;
     en->queue_max = o.queue != 0 ? o.queue : QUEUE_DEFAULT;
+    en->shares_no_prefix = o.shares_no_prefix;
     en->itl_target_ns = o.itl_target_ms * UINT64_C(1000000);
     en->queue_tokens_max = o.queue_tokens != 0 ? o.queue_tokens : QUEUE_TOKENS_DEFAULT;
     pthread_mutex_init(&en->lock, NULL);

@@ -31,6 +31,7 @@ struct weft_engine {
     uint64_t file_bytes;
     uint32_t queue_max, queue_tokens_max;
     uint64_t itl_target_ns;
+    bool shares_no_prefix;
     int32_t ends[ENGINE_ENDS_MAX];
     uint32_t n_ends;
 

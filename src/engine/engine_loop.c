@@ -55,7 +55,7 @@ static bool take_inbox(weft_engine *en, weft_request **inbox) {
 /* Queues a request with the scheduler. */
 static void queue_request(weft_engine *en, weft_request *rq) {
     const sched_request request = {.id = id_of(rq),
-                                   .units = rq->units,
+                                   .units = en->shares_no_prefix ? NULL : rq->units,
                                    .n_prompt = rq->n_prompt,
                                    .n_max = rq->n_prompt + rq->max_tokens - 1,
                                    .client = rq->client,

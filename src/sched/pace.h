@@ -3,9 +3,18 @@
  *   time of a step  ≈  that of its decode rows alone  +  prompt rows * what one adds
  *                      ^ measured by sizes of batch      ^ measured, a moving average
  *
+ *   without prompts  ▓▓▓▓▓▓▓▓
+ *   one waits        ▓▓▓▓▓▓▓▓░░░░░░░            each prompt that waits may add PACE_SHARE of a
+ *   three wait       ▓▓▓▓▓▓▓▓░░░░░░░░░░░░░░░░░░░░░   step, so none is slower for the others
+ *
  * The rows are chosen so that the step stays within the target: what the operator asked for, or
- * PACE_STRETCH times the step without prompt rows. So a long prompt slows running answers by a
- * known factor and no more, on any machine, and takes the rest of the time for itself.
+ * the step without prompt rows and PACE_SHARE of it for every prompt that waits. So a long prompt
+ * slows running answers by a known factor and no more, on any machine, and takes the rest of the
+ * time for itself; and a crowd of prompts is let in quickly.
+ *
+ * Why the crowd may: what its prompts cost is spent once, now or later, and delays the running
+ * answers by as much in either case. Spread over many steps it would only keep more waiting for
+ * longer, and those who wait fill no batch.
  *
  * Bits do not depend on it: a prompt gives the same cache in chunks of any size.
  */
@@ -14,24 +23,29 @@
 
 #include <stdint.h>
 
-#define PACE_STRETCH 1.85 /* below 2, so that noise stays within twice */
-#define PACE_ROWS_MIN 4u  /* prompts always move */
-#define PACE_SIZES 13u    /* decode rows by powers of two, 1 to 4096 */
-#define PACE_REFRESH 64u  /* of so many steps with prompt rows one goes without, to measure */
+#define PACE_SHARE 0.85  /* below 1, so that noise stays within twice */
+#define PACE_ROWS_MIN 4u /* prompts always move */
+#define PACE_SIZES 13u   /* sizes of decode batches, by powers of two, 1 to 4096 */
+#define PACE_REFRESH 64u /* of so many steps with prompt rows one goes without, to measure */
+
+/* Steps of 2^i decode rows and more, on average. */
+typedef struct pace_size {
+    double rows, ns; /* 0 = not measured */
+} pace_size;
 
 typedef struct pace {
-    uint64_t target_ns;           /* 0 = by PACE_STRETCH */
-    double decode_ns[PACE_SIZES]; /* a step of about 2^i decode rows alone; 0 = not measured */
-    double row_ns;                /* what a prompt row adds; 0 = not measured */
-    uint32_t rows_last;           /* prompt rows of the last step that had both kinds */
-    uint32_t n_mixed;             /* such steps since the last one of decode rows alone */
+    uint64_t target_ns; /* 0 = by PACE_SHARE */
+    pace_size sizes[PACE_SIZES];
+    double rows, rows_ns; /* prompt rows of late and what they added; 0 = not measured */
+    double rows_each;     /* for each prompt, allowed in the last step that had both kinds */
+    uint32_t n_mixed;     /* such steps since the last one of decode rows alone */
 } pace;
 
 void pace_init(pace *p, uint64_t target_ns);
 
-/* Prompt rows for a step with n_decode rows of running answers, at most room. 0 now and then, to
- * measure a step without. */
-uint32_t pace_rows(const pace *p, uint32_t n_decode, uint32_t room);
+/* Prompt rows for a step with n_decode rows of running answers while n_prompts prompts wait for
+ * theirs, at most room. 0 now and then, to measure a step without. */
+uint32_t pace_rows(pace *p, uint32_t n_decode, uint32_t n_prompts, uint32_t room);
 
 /* A step took ns. */
 void pace_observe(pace *p, uint32_t n_decode, uint32_t n_prompt, uint64_t ns);

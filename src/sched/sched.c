@@ -382,6 +382,15 @@ static void deal_rows(sched *s, uint32_t n_rows) {
     }
 }
 
+/* Prompts that have rows to run and wait for nobody. */
+static uint32_t count_prompts(const sched *s) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        n += !is_decoding(&s->running[i]) && !s->running[i].is_parked;
+    }
+    return n;
+}
+
 static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
     WEFT_ASSERT(e->n_done + n_rows <= e->rq.n_max);
     kv_seq_grow(kv, e->seq, e->n_done, e->n_done + n_rows);
@@ -412,8 +421,8 @@ sched_step sched_next(sched *s, kv_seqs *kv, uint64_t now_ns) {
         }
     }
     s->step.n_decode = s->step.n_rows;
-    deal_rows(s,
-              pace_rows(&s->pace, s->step.n_decode, s->config.batch_rows_max - s->step.n_decode));
+    deal_rows(s, pace_rows(&s->pace, s->step.n_decode, count_prompts(s),
+                           s->config.batch_rows_max - s->step.n_decode));
     for (uint32_t i = 0; i < s->n_running; i++) {
         if (s->running[i].n_planned > 0) {
             plan_item(s, kv, &s->running[i], s->running[i].n_planned);

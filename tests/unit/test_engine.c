@@ -564,6 +564,34 @@ static void a_known_beginning_outlives_the_engine(void **state) {
     }
 }
 
+static void without_shared_prefixes_every_prompt_is_run_whole(void **state) {
+    (void)state;
+    answer_engine e, shared;
+    weft_engine *none = NULL;
+    weft_error err = {0};
+    int32_t long_prompt[100];
+    for (int32_t i = 0; i < 100; i++) {
+        long_prompt[i] = 5 + i * 7 % 200;
+    }
+    const weft_request_options o = answer_options(long_prompt, 100, 20);
+    weft_engine_options eo = weft_engine_options_default();
+    eo.shares_no_prefix = true;
+    assert_int_equal(weft_runtime_create(&e.rt, NULL, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&e.en, e.rt, llama, &eo, &err), WEFT_OK);
+    answer_open(&shared, llama, 4, 16);
+    const answer known = answer_ask(&shared, &o);
+    for (int i = 0; i < 2; i++) {
+        const answer whole = answer_ask(&e, &o);
+        assert_int_equal(whole.usage.cached_tokens, 0);
+        expect_same(&whole, &known);
+    }
+    answer_close(&shared);
+    eo.kv_cache_dir = "/tmp";
+    assert_int_equal(weft_engine_open(&none, e.rt, llama, &eo, &err), WEFT_INVALID);
+    assert_non_null(strstr(err.message, "choose one"));
+    answer_close(&e);
+}
+
 /* ---- what it tells ---- */
 
 static uint64_t sum_of(const uint64_t *counts, uint32_t n) {
@@ -846,6 +874,7 @@ int main(void) {
         cmocka_unit_test(a_deadline_ends_what_runs_and_what_waits),
         cmocka_unit_test(choices_of_one_prompt_share_its_pages),
         cmocka_unit_test(a_known_beginning_outlives_the_engine),
+        cmocka_unit_test(without_shared_prefixes_every_prompt_is_run_whole),
         cmocka_unit_test(misses_are_explained),
         cmocka_unit_test(statistics_add_up),
         cmocka_unit_test(prompts_that_wait_are_counted_in_tokens),

@@ -35,7 +35,7 @@ static outcome run_prompt(pace *p, uint32_t n_decode, double late_ns) {
         pace_observe(p, n_decode, 0, (uint64_t)(step_ns(n_decode, 0, 0) * noise(5)));
     }
     for (uint32_t done = 0; done < 4000;) {
-        const uint32_t n = pace_rows(p, n_decode, 512);
+        const uint32_t n = pace_rows(p, n_decode, 1, 512);
         const double ns = step_ns(n_decode, n, done) * noise(5);
         pace_observe(p, n_decode, n, (uint64_t)ns);
         done += n;
@@ -74,34 +74,103 @@ static void a_target_below_a_bare_step_still_moves_prompts(void **state) {
     pace_init(&p, 1);
     pace_observe(&p, 4, 0, (uint64_t)(30 * MS));
     for (int i = 0; i < 20; i++) {
-        const uint32_t n = pace_rows(&p, 4, 512);
+        const uint32_t n = pace_rows(&p, 4, 1, 512);
         assert_int_equal(n, PACE_ROWS_MIN);
         pace_observe(&p, 4, n, (uint64_t)(46 * MS));
     }
-    assert_int_equal(pace_rows(&p, 4, 1), 1);
+    assert_int_equal(pace_rows(&p, 4, 1, 1), 1);
 }
 
 static void without_answers_nothing_is_held_back(void **state) {
     (void)state;
     pace p;
     pace_init(&p, 1);
-    assert_int_equal(pace_rows(&p, 0, 512), 512);
+    assert_int_equal(pace_rows(&p, 0, 1, 512), 512);
 }
 
 static void a_step_without_is_measured_first_and_again_later(void **state) {
     (void)state;
     pace p;
     pace_init(&p, 0);
-    assert_int_equal(pace_rows(&p, 3, 512), 0);
+    assert_int_equal(pace_rows(&p, 3, 1, 512), 0);
     pace_observe(&p, 3, 0, (uint64_t)(30 * MS));
     for (uint32_t i = 0; i < PACE_REFRESH; i++) {
-        assert_true(pace_rows(&p, 3, 512) > 0);
+        assert_true(pace_rows(&p, 3, 1, 512) > 0);
         pace_observe(&p, 3, 16, (uint64_t)(46 * MS));
     }
-    assert_int_equal(pace_rows(&p, 3, 512), 0);
+    assert_int_equal(pace_rows(&p, 3, 1, 512), 0);
     pace_observe(&p, 3, 0, (uint64_t)(30 * MS));
-    assert_true(pace_rows(&p, 3, 512) > 0);
-    assert_true(pace_rows(&p, 100, 512) > 0); /* a size not met yet borrows the nearest */
+    assert_true(pace_rows(&p, 3, 1, 512) > 0);
+    assert_true(pace_rows(&p, 100, 1, 512) > 0); /* a size not met yet borrows the nearest */
+}
+
+/* Steps as they are on this machine until the pace has settled. */
+static uint32_t settle(pace *p, uint32_t n_decode, uint32_t n_prompts) {
+    uint32_t n = 0;
+    for (int i = 0; i < 40; i++) {
+        n = pace_rows(p, n_decode, n_prompts, 4096);
+        pace_observe(p, n_decode, n, (uint64_t)step_ns(n_decode, n, 0));
+    }
+    return n;
+}
+
+static void each_prompt_that_waits_brings_its_own_rows(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
+    const uint32_t one = settle(&p, 8, 1);
+    const double share = PACE_SHARE * step_ns(8, 0, 0) / MS; /* a row takes a millisecond */
+    assert_in_range(one, (uint32_t)(share * 0.9), (uint32_t)(share * 1.1));
+    for (uint32_t n_prompts = 2; n_prompts <= 32; n_prompts *= 2) {
+        assert_in_range(settle(&p, 8, n_prompts), one * n_prompts * 9 / 10,
+                        one * n_prompts * 11 / 10);
+    }
+    assert_in_range(settle(&p, 8, 1), one * 9 / 10, one * 11 / 10);
+}
+
+static void a_crowd_is_let_in_at_the_next_step(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
+    const uint32_t one = settle(&p, 8, 1);
+    assert_in_range(pace_rows(&p, 8, 10, 4096), one * 9, one * 11);
+}
+
+static void an_explicit_target_does_not_know_how_many_wait(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, (uint64_t)(100 * MS));
+    pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
+    const uint32_t one = settle(&p, 8, 1);
+    assert_int_equal(settle(&p, 8, 16), one);
+}
+
+static void a_short_end_of_a_prompt_does_not_hold_the_next_one_back(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
+    const uint32_t before = settle(&p, 8, 1);
+    assert_true(pace_rows(&p, 8, 1, 4096) >= before);
+    /* two rows were all there was, in kernels that work by sixteen */
+    pace_observe(&p, 8, 2, (uint64_t)step_ns(8, 16, 0));
+    assert_true(pace_rows(&p, 8, 1, 4096) * 10 > before * 8);
+}
+
+static void more_answers_than_ever_measured_count_as_rows(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    pace_observe(&p, 4, 0, (uint64_t)step_ns(4, 0, 0)); /* 32 ms */
+    const uint32_t few = settle(&p, 4, 1);
+    /* 64 answers in steps that are never without prompts: longer than those of 4, and a step of
+     * them is stretched as one of 4 was */
+    assert_in_range(pace_rows(&p, 64, 1, 4096), 2 * few - 4, 2 * few + 4); /* at most doubled */
+    const uint32_t many = settle(&p, 64, 1);
+    assert_true(many > few * 3 / 2);
+    assert_true(step_ns(64, many, 0) < 2 * step_ns(64, 0, 0));
 }
 
 static void one_wild_measurement_does_not_stop_prompts(void **state) {
@@ -109,9 +178,9 @@ static void one_wild_measurement_does_not_stop_prompts(void **state) {
     pace p;
     pace_init(&p, 0);
     run_prompt(&p, 8, 0);
-    const uint32_t before = pace_rows(&p, 8, 512);
+    const uint32_t before = pace_rows(&p, 8, 1, 512);
     pace_observe(&p, 8, before, (uint64_t)(60000 * MS)); /* the machine slept */
-    assert_true(pace_rows(&p, 8, 512) * 3 > before);
+    assert_true(pace_rows(&p, 8, 1, 512) * 3 > before);
 }
 
 int main(void) {
@@ -121,6 +190,11 @@ int main(void) {
         cmocka_unit_test(a_target_below_a_bare_step_still_moves_prompts),
         cmocka_unit_test(without_answers_nothing_is_held_back),
         cmocka_unit_test(a_step_without_is_measured_first_and_again_later),
+        cmocka_unit_test(each_prompt_that_waits_brings_its_own_rows),
+        cmocka_unit_test(a_crowd_is_let_in_at_the_next_step),
+        cmocka_unit_test(an_explicit_target_does_not_know_how_many_wait),
+        cmocka_unit_test(a_short_end_of_a_prompt_does_not_hold_the_next_one_back),
+        cmocka_unit_test(more_answers_than_ever_measured_count_as_rows),
         cmocka_unit_test(one_wild_measurement_does_not_stop_prompts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
