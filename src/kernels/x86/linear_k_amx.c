@@ -19,6 +19,8 @@
 #include "kernels/x86/amx.h"
 #include "kernels/x86/vnni_avx512.h"
 
+#define K_AHEAD_BYTES 3072
+
 typedef act_block_q8_256 x_block;
 
 typedef struct k_chunk {
@@ -102,14 +104,14 @@ VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX
                             const int32_t scale[16]) {
     __m512i dots[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { dots[r] = _mm512_setzero_si512(); });
-#define GROUP(g)                                                                    \
-    if ((g) < count) {                                                              \
-        const __m512i w = vnni_weights(kind.codes, at, from + (g));                 \
-        vnni_fetch_ahead(kind.block_stride, at, (size_t)(from + (g)));              \
-        VNNI_EACH_ROW(rows, {                                                       \
-            const __m512i xs = vnni_broadcast32(vnni_row(x, r) + 4 * (from + (g))); \
-            dots[r] = _mm512_dpbusd_epi32(dots[r], w, xs);                          \
-        });                                                                         \
+#define GROUP(g)                                                                      \
+    if ((g) < count) {                                                                \
+        const __m512i w = vnni_weights(kind.codes, at, from + (g));                   \
+        vnni_fetch_ahead(kind.block_stride, at, (size_t)(from + (g)), K_AHEAD_BYTES); \
+        VNNI_EACH_ROW(rows, {                                                         \
+            const __m512i xs = vnni_broadcast32(vnni_row(x, r) + 4 * (from + (g)));   \
+            dots[r] = _mm512_dpbusd_epi32(dots[r], w, xs);                            \
+        });                                                                           \
     }
     GROUP(0)
     GROUP(1)
@@ -130,6 +132,9 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     const vnni_rows first = vnni_rows_of(from, x_stride);
     vnni_rows x = first;
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_si512(); });
+    for (size_t part = 0; part < 8; part++) { /* the scales */
+        vnni_fetch_ahead(kind.codes_at, c->panel - kind.codes_at, part, K_AHEAD_BYTES);
+    }
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
         if (is_q6(kind)) {

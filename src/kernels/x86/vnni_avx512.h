@@ -68,11 +68,12 @@ VNNI_INLINE int vnni_has_min(vnni_kind kind) {
     return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
 }
 
-/* Asks for what a stream of blocks of block_bytes holds VNNI_AHEAD_BYTES further on, the lines that
- * fall to this group of a block. One line at a time between the loads: a burst of them stalls. */
-VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group) {
+/* Asks for what a stream of blocks of block_bytes holds ahead bytes after at: the lines that fall to
+ * this group of a block. One line at a time between the loads: a burst of them stalls. */
+VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group,
+                                  size_t ahead) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
-        _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES + 64 * line, _MM_HINT_T1);
+        _mm_prefetch((const char *)at + ahead + 64 * line, _MM_HINT_T1);
     }
 }
 
