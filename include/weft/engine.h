@@ -40,6 +40,8 @@ typedef struct weft_request weft_request;
 /* Called from the opening thread. Returning false cancels with WEFT_CANCELLED. */
 typedef bool weft_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
+typedef void weft_turn_fn(void *user);
+
 typedef struct weft_engine_options {
     uint32_t ctx;          /* positions of one request; 0 = min(the model's maximum, 8192) */
     uint32_t seqs;         /* requests running at once; 0 = 1 */
@@ -62,6 +64,10 @@ typedef struct weft_engine_options {
     uint64_t kv_cache_bytes;
     weft_progress_fn *progress;
     void *progress_user;
+    /* Called from the engine's thread, once after it has called on_ready of any requests: a reader
+     * of many is woken here, not by each. Must be quick and must not call back into weft. */
+    weft_turn_fn *on_turn;
+    void *turn_user;
 } weft_engine_options;
 
 WEFT_API weft_engine_options weft_engine_options_default(void);

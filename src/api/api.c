@@ -26,7 +26,7 @@ struct api {
     size_t n_keys; /* 0 = none wanted */
     int64_t created;
     journal journal;
-    uint64_t refused_early;
+    metrics_refused refused;
     _Atomic(weft_engine *) en;
 };
 
@@ -106,8 +106,7 @@ static bool has_key(const api *a, const http_exchange *x) {
     return is_found;
 }
 
-static void fail(api *a, http_exchange *x, int http_status, const char *code, const char *message) {
-    api_error e;
+static void note_refusal(api *a, const http_exchange *x, int http_status, const char *message) {
     const journal_entry entry = {.endpoint = JOURNAL_OTHER,
                                  .status = http_status,
                                  .client = http_client(x),
@@ -116,9 +115,14 @@ static void fail(api *a, http_exchange *x, int http_status, const char *code, co
                                  .decode_ms = -1,
                                  .total_ms = -1,
                                  .error = message};
+    journal_add(&a->journal, &entry);
+}
+
+static void fail(api *a, http_exchange *x, int http_status, const char *code, const char *message) {
+    api_error e;
     api_error_set(&e, http_status, code, message);
     api_error_respond(&e, x);
-    journal_add(&a->journal, &entry);
+    note_refusal(a, x, http_status, message);
 }
 
 /* ---- routes ---- */
@@ -141,7 +145,8 @@ static void get_metrics(api *a, http_exchange *x) {
     weft_engine_info info;
     metrics_source source = {.model_id = a->model_id,
                              .journal = &a->journal,
-                             .refused_early = a->refused_early,
+                             .refused = a->refused,
+                             .wakes = http_server_wakes(http_exchange_server(x)),
                              .resident_bytes = os_rss_bytes(),
                              .cpu_s = (double)clock() / CLOCKS_PER_SEC,
                              .start_unix_s = (double)a->created};
@@ -193,7 +198,7 @@ static void start_completion(api *a, http_exchange *x, openai_kind kind) {
                                         .model_id = a->model_id,
                                         .client = str_hash(client),
                                         .journal = &a->journal,
-                                        .refused_early = &a->refused_early};
+                                        .refused_early = &a->refused.early};
     completion_start(x, kind, &context);
 }
 
@@ -261,11 +266,15 @@ void api_handle(void *user, http_exchange *x) {
     answer_unknown(a, x, is_known_path);
 }
 
-const char *api_refusal(void *user, int status, const char *message, char *out, size_t out_bytes) {
-    (void)user;
+const char *api_refusal(void *user, const http_exchange *x, int status, const char *message,
+                        char *out, size_t out_bytes) {
+    api *a = user;
     api_error e;
     buf body;
-    api_error_set(&e, status, status == 413 ? "request_too_large" : "headers_too_large", message);
+    const bool is_body = status == 413;
+    ++*(is_body ? &a->refused.bodies : &a->refused.headers);
+    note_refusal(a, x, status, message);
+    api_error_set(&e, status, is_body ? "request_too_large" : "headers_too_large", message);
     json_t *root = api_json_error(&e);
     buf_init(&body, MEM_API, out_bytes);
     const bool is_json = api_json_dump(&body, root) && body.len < out_bytes;

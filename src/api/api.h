@@ -1,7 +1,7 @@
 /* api.h - OpenAI's HTTP API over a loaded engine: JSON to requests and back.
  *
  *   http handler ─► api routes ─► body checked field by field ─► weft_request_submit
- *   on_ready ─► http_server_post ─► weft_request_poll ─► SSE chunk or collected answer
+ *   on_ready ─► http_server_put ─► (once a turn of the engine) http_server_wake ─► weft_request_poll ─► SSE chunk or collected answer
  *
  * Fair shares are between clients: the API keys where there are several, else the addresses.
  * A parameter that is accepted is honoured; one that is not supported is refused by name.
@@ -32,13 +32,15 @@ typedef struct api_options {
 weft_status api_create(api **out, const api_options *options, weft_error *err) WEFT_NODISCARD;
 void api_destroy(api **a);
 
-/* Any thread. The engine is borrowed and must outlive the api's exchanges. */
+/* Any thread. The engine is borrowed and must outlive the api's exchanges. Its on_turn must call
+ * http_server_wake of the server that api_handle serves: nothing else tells of new tokens. */
 void api_set_engine(api *a, weft_engine *en);
 
 /* The http_handler_fn: user is the api. */
 void api_handle(void *user, http_exchange *x);
 
-/* The http_refusal_fn: OpenAI's error object. */
-const char *api_refusal(void *user, int status, const char *message, char *out, size_t out_bytes);
+/* The http_refusal_fn: OpenAI's error object. Counted and logged as any other answer. */
+const char *api_refusal(void *user, const http_exchange *x, int status, const char *message,
+                        char *out, size_t out_bytes);
 
 #endif /* WEFT_API_API_H */

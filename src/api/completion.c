@@ -1,7 +1,8 @@
 /* completion.c - the life of a completion request on the event thread.
  *
- * Waking: the engine's thread calls on_ready under the request's lock; it posts completion_pump
- * unless one is already on its way. Releasing a request takes the same lock, so once on_end has
+ * Waking: the engine's thread calls on_ready under the request's lock; it puts completion_pump
+ * before the event thread unless one is already on its way. That thread is woken once for all of
+ * them, at the end of the engine's turn (api.h). Releasing a request takes the same lock, so once on_end has
  * released them all nobody posts any more; whoever comes last, on_end or the posted pump, frees.
  */
 #include "api/completion.h"
@@ -51,7 +52,7 @@ static void pump(void *arg);
 
 static void on_ready(void *user) {
     completion *c = user;
-    if (!atomic_exchange(&c->is_posted, true) && !http_server_post(c->server, pump, c)) {
+    if (!atomic_exchange(&c->is_posted, true) && !http_server_put(c->server, pump, c)) {
         atomic_store(&c->is_posted, false); /* the loop is over, or memory is: on_end frees */
     }
 }

@@ -1,7 +1,7 @@
 /* completion.h - one completion request from body to last byte.
  *
  *   body ─► openai_request ─► a weft_request for every prompt and choice
- *   engine's thread: on_ready ─► (once until looked at) http_server_post
+ *   engine's thread: on_ready ─► (once until looked at) http_server_put
  *   event thread:    pump ─► polls every choice ─► SSE chunks, or one document at the end
  *
  * A client that sends "X-Weft-Cache: explain" gets a header of that name, which says how much of

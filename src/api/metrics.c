@@ -77,11 +77,15 @@ static const char *const miss_names[WEFT_MISS_COUNT] = {
     [WEFT_MISS_PARTIAL] = "partial_page",
 };
 
-static const char *const reject_names[WEFT_REJECT_COUNT] = {
-    [WEFT_REJECT_QUEUE] = "queue_full",
-    [WEFT_REJECT_QUEUE_TOKENS] = "queue_tokens",
-    [WEFT_REJECT_TOO_LONG] = "too_long",
-    [WEFT_REJECT_INVALID] = "invalid",
+/* Causes of the HTTP layer, behind those of the engine. */
+#define REFUSED_BODY WEFT_REJECT_COUNT
+#define REFUSED_HEADERS (WEFT_REJECT_COUNT + 1)
+#define REFUSED_COUNT (WEFT_REJECT_COUNT + 2)
+
+static const char *const reject_names[REFUSED_COUNT] = {
+    [WEFT_REJECT_QUEUE] = "queue_full",  [WEFT_REJECT_QUEUE_TOKENS] = "queue_tokens",
+    [WEFT_REJECT_TOO_LONG] = "too_long", [WEFT_REJECT_INVALID] = "invalid",
+    [REFUSED_BODY] = "body_too_large",   [REFUSED_HEADERS] = "headers_too_large",
 };
 
 static const char *const finish_names[WEFT_FINISH_COUNT] = {
@@ -225,6 +229,25 @@ static void write_answers(buf *out, const journal *j) {
     }
 }
 
+/* Also while there is no engine: the HTTP layer refuses on its own. */
+static void write_refused(buf *out, const metrics_source *m, const buf *labels) {
+    uint64_t counts[REFUSED_COUNT] = {0};
+    if (m->stats != NULL) {
+        memcpy(counts, m->stats->rejected, sizeof m->stats->rejected);
+    }
+    counts[WEFT_REJECT_QUEUE] += m->refused.early;
+    counts[REFUSED_BODY] = m->refused.bodies;
+    counts[REFUSED_HEADERS] = m->refused.headers;
+    write_causes(out, "weft_requests_rejected_total", "Requests refused, by cause.", "cause",
+                 reject_names, counts, REFUSED_COUNT, labels);
+}
+
+static void write_wakes(buf *out, const metrics_source *m) {
+    begin_family(out, "weft_http_wakes_total", "counter",
+                 "Times the event thread was woken for new tokens; at most once a step.");
+    buf_printf(out, "weft_http_wakes_total %llu\n", (unsigned long long)m->wakes);
+}
+
 static void write_process(buf *out, const metrics_source *m) {
     begin_family(out, "process_resident_memory_bytes", "gauge", "Resident memory.");
     buf_printf(out, "process_resident_memory_bytes %llu\n", (unsigned long long)m->resident_bytes);
@@ -238,9 +261,6 @@ static void write_process(buf *out, const metrics_source *m) {
 
 static void write_own(buf *out, const metrics_source *m, const buf *labels) {
     const weft_engine_stats *s = m->stats;
-    uint64_t rejected[WEFT_REJECT_COUNT];
-    memcpy(rejected, s->rejected, sizeof rejected);
-    rejected[WEFT_REJECT_QUEUE] += m->refused_early;
     begin_family(out, "weft_model_info", "gauge", "1, with the model's names as labels.");
     buf_append_cstr(out, "weft_model_info{");
     append_label(out, "model", m->model_id);
@@ -252,8 +272,6 @@ static void write_own(buf *out, const metrics_source *m, const buf *labels) {
     write_causes(out, "weft_prefix_miss_tokens_total",
                  "Prompt tokens not found in the prefix cache, by cause.", "cause", miss_names,
                  s->prefix_misses, WEFT_MISS_COUNT, labels);
-    write_causes(out, "weft_requests_rejected_total", "Requests refused, by cause.", "cause",
-                 reject_names, rejected, WEFT_REJECT_COUNT, labels);
     write_causes(out, "weft_requests_finished_total", "Requests that ran, by how they ended.",
                  "reason", finish_names, s->finished, WEFT_FINISH_COUNT, labels);
 }
@@ -305,6 +323,8 @@ void metrics_write(buf *out, metrics_names names, const metrics_source *m) {
         write_own(out, m, &labels);
     }
     if (!is_vllm) {
+        write_refused(out, m, &labels);
+        write_wakes(out, m);
         write_answers(out, m->journal);
     }
     write_process(out, m);

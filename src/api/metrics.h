@@ -10,12 +10,20 @@
 
 typedef enum metrics_names { METRICS_WEFT, METRICS_VLLM } metrics_names;
 
+/* Requests that no engine saw. */
+typedef struct metrics_refused {
+    uint64_t early;   /* the queue was full */
+    uint64_t bodies;  /* too large */
+    uint64_t headers; /* likewise */
+} metrics_refused;
+
 typedef struct metrics_source {
     const char *model_id;
     const weft_engine_info *info;   /* NULL while the model is loading: then little is known */
     const weft_engine_stats *stats; /* NULL likewise */
     const journal *journal;
-    uint64_t refused_early; /* by the API, before the engine saw them: the queue was full */
+    metrics_refused refused;
+    uint64_t wakes; /* of the event thread */
     uint64_t resident_bytes;
     double cpu_s, start_unix_s; /* of the process */
 } metrics_source;

@@ -82,6 +82,12 @@ static bool keep_loading(void *user, uint64_t done_bytes, uint64_t total_bytes) 
     return !atomic_load(&s->is_stopping);
 }
 
+/* The engine has told of new tokens. */
+static void wake_server(void *user) {
+    const serve *s = user;
+    http_server_wake(s->server);
+}
+
 static void announce(const serve *s) {
     const weft_engine_info i = weft_engine_info_now(s->en);
     LOG_INFO("%s: context %u, %u sequences at once, %.2f GiB planned", i.path, i.ctx, i.seqs,
@@ -202,6 +208,8 @@ static weft_status set_up(serve *s, weft_error *err) {
     s->engine.kv_mem_bytes = o->kv_mem_bytes != 0 ? o->kv_mem_bytes : default_kv_mem(o);
     s->engine.progress = keep_loading;
     s->engine.progress_user = s;
+    s->engine.on_turn = wake_server;
+    s->engine.turn_user = s;
     return status;
 }
 
@@ -225,8 +233,8 @@ static weft_status run(const char *path, const serve_options *o, weft_error *err
         }
     }
     leave_signals();
+    weft_engine_close(&s.en); /* wakes the server until then */
     http_server_destroy(&s.server);
-    weft_engine_close(&s.en);
     api_destroy(&s.api);
     weft_runtime_destroy(&s.rt);
     return status;

@@ -177,6 +177,8 @@ weft_status weft_engine_open(weft_engine **out, weft_runtime *rt, const char *pa
     }
     en->rt = rt;
     en->queue_max = o.queue != 0 ? o.queue : QUEUE_DEFAULT;
+    en->on_turn = o.on_turn;
+    en->turn_user = o.turn_user;
     en->shares_no_prefix = o.shares_no_prefix;
     en->itl_target_ns = o.itl_target_ms * UINT64_C(1000000);
     en->queue_tokens_max = o.queue_tokens != 0 ? o.queue_tokens : QUEUE_TOKENS_DEFAULT;

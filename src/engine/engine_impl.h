@@ -49,6 +49,9 @@ struct weft_engine {
     meter meter;
 
     /* engine's thread */
+    weft_turn_fn *on_turn; /* NULL = nobody asks */
+    void *turn_user;
+    bool has_told; /* since the last on_turn */
     keep keep;
     weft_request *recalling; /* their pages come back from disk; oldest first, not yet in sched */
     uint32_t n_recalling;

@@ -140,7 +140,7 @@ static void meter_end(weft_engine *en, const weft_request *rq, weft_finish finis
 static void finish_request(weft_engine *en, weft_request *rq, weft_finish finish,
                            const char *error) {
     meter_end(en, rq, finish, clock_now_ns());
-    request_finish(rq, finish, error);
+    en->has_told |= request_finish(rq, finish, error);
 }
 
 static void end_request(weft_engine *en, weft_request **link, weft_finish finish,
@@ -247,7 +247,7 @@ static void publish_step(weft_engine *en, uint32_t n_sampled) {
             forget(en, link_to(en, rq));
             meter_end(en, rq, finish, now);
         }
-        request_publish(rq, &en->results[i], finish, now);
+        en->has_told |= request_publish(rq, &en->results[i], finish, now);
     }
 }
 
@@ -283,6 +283,14 @@ static void run_step(weft_engine *en) {
     publish_step(en, n_sampled);
 }
 
+/* What the turn had to tell is told. */
+static void end_turn(weft_engine *en) {
+    if (en->has_told && en->on_turn != NULL) {
+        en->on_turn(en->turn_user);
+    }
+    en->has_told = false;
+}
+
 void *engine_main(void *arg) {
     weft_engine *en = arg;
     weft_request *inbox = NULL;
@@ -292,8 +300,10 @@ void *engine_main(void *arg) {
         sweep(en, false);
         recall(en);
         run_step(en);
+        end_turn(en);
     }
     admit_inbox(en, inbox);
     sweep(en, true);
+    end_turn(en);
     return NULL;
 }

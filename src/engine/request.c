@@ -236,13 +236,15 @@ static void unlock_and_drop(weft_request *rq) {
 
 /* ---- the engine's side ---- */
 
-/* Wakes the caller; the lock is held. */
-static void notify(weft_request *rq) {
+/* Wakes the caller; the lock is held. Whether there was an on_ready to call. */
+static bool notify(weft_request *rq) {
+    const bool is_told = rq->is_armed && rq->on_ready != NULL;
     pthread_cond_signal(&rq->ready);
-    if (rq->is_armed && rq->on_ready != NULL) {
+    if (is_told) {
         rq->is_armed = false;
         rq->on_ready(rq->user);
     }
+    return is_told;
 }
 
 void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t now_ns) {
@@ -277,7 +279,7 @@ static void copy_logprobs(weft_token_logprobs *out, const sampler_result *r) {
     }
 }
 
-void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
+bool request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
                      uint64_t now_ns) {
     pthread_mutex_lock(&rq->lock);
     WEFT_ASSERT(rq->n_new < rq->max_tokens);
@@ -292,23 +294,25 @@ void request_publish(weft_request *rq, const sampler_result *r, weft_finish fini
         rq->first_ns = now_ns;
     }
     rq->finish = finish;
-    notify(rq);
+    const bool is_told = notify(rq);
     if (finish != WEFT_FINISH_NONE) {
         unlock_and_drop(rq);
     } else {
         pthread_mutex_unlock(&rq->lock);
     }
+    return is_told;
 }
 
-void request_finish(weft_request *rq, weft_finish finish, const char *error) {
+bool request_finish(weft_request *rq, weft_finish finish, const char *error) {
     pthread_mutex_lock(&rq->lock);
     WEFT_ASSERT(rq->finish == WEFT_FINISH_NONE);
     rq->finish = finish;
     if (error != NULL) {
         memcpy(rq->error, error, strnlen(error, sizeof rq->error - 1));
     }
-    notify(rq);
+    const bool is_told = notify(rq);
     unlock_and_drop(rq);
+    return is_told;
 }
 
 /* ---- the caller's side ---- */

@@ -71,9 +71,10 @@ weft_status request_create(weft_request **out, weft_engine *en, const vocab *v, 
 void request_mark_started(weft_request *rq, const kv_prefix *prefix, uint64_t now_ns);
 void request_note_preempted(weft_request *rq, uint32_t n_preempted); /* so many times so far */
 bool request_is_cancelled(weft_request *rq);
-void request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
+/* True when its on_ready was called. */
+bool request_publish(weft_request *rq, const sampler_result *r, weft_finish finish,
                      uint64_t now_ns);
-void request_finish(weft_request *rq, weft_finish finish, const char *error);
+bool request_finish(weft_request *rq, weft_finish finish, const char *error);
 void request_drop(weft_request *rq); /* gives up one hold */
 
 #endif /* WEFT_ENGINE_REQUEST_IMPL_H */

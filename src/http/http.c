@@ -134,8 +134,17 @@ void http_server_stop(http_server *s, uint32_t drain_ms) {
 
 bool http_server_is_draining(const http_server *s) { return atomic_load(&s->n_stops) > 0; }
 
-bool http_server_post(http_server *s, http_post_fn *fn, void *arg) {
-    (void)pthread_mutex_lock(&s->lock);
+/* The lock is held. Whoever takes the row takes all of it: one wake is enough. */
+static void wake_once(http_server *s) {
+    if (!s->is_woken && s->posts.count > 0) {
+        s->is_woken = true;
+        s->n_wakes++;
+        http_loop_wake(s->loop);
+    }
+}
+
+/* The lock is held. */
+static bool append_post(http_server *s, http_post_fn *fn, void *arg) {
     http_posts *posts = &s->posts;
     bool is_taken = !s->is_closed;
     if (is_taken && posts->count == posts->capacity) {
@@ -150,12 +159,35 @@ bool http_server_post(http_server *s, http_post_fn *fn, void *arg) {
     if (is_taken) {
         posts->items[posts->count++] = (http_post){fn, arg};
     }
-    /* The first of a row wakes; whoever takes the row takes the others with it. */
-    if (is_taken && posts->count == 1) {
-        http_loop_wake(s->loop);
-    }
+    return is_taken;
+}
+
+bool http_server_post(http_server *s, http_post_fn *fn, void *arg) {
+    (void)pthread_mutex_lock(&s->lock);
+    const bool is_taken = append_post(s, fn, arg);
+    wake_once(s);
     (void)pthread_mutex_unlock(&s->lock);
     return is_taken;
+}
+
+bool http_server_put(http_server *s, http_post_fn *fn, void *arg) {
+    (void)pthread_mutex_lock(&s->lock);
+    const bool is_taken = append_post(s, fn, arg);
+    (void)pthread_mutex_unlock(&s->lock);
+    return is_taken;
+}
+
+void http_server_wake(http_server *s) {
+    (void)pthread_mutex_lock(&s->lock);
+    wake_once(s);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t http_server_wakes(http_server *s) {
+    (void)pthread_mutex_lock(&s->lock);
+    const uint64_t n = s->n_wakes;
+    (void)pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 /* Runs what was posted before now; false when there was nothing. What they post comes next time. */
@@ -163,6 +195,7 @@ static bool run_posts(http_server *s) {
     (void)pthread_mutex_lock(&s->lock);
     const http_posts taken = s->posts;
     s->posts = s->posts_running;
+    s->is_woken = false;
     (void)pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < taken.count; i++) {
         taken.items[i].fn(taken.items[i].arg);

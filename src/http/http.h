@@ -15,8 +15,8 @@
  * event stream within an event), a client that has closed its sending half is gone when nothing is
  * written for 0.75 s.
  *
- * Threads: everything here is called on the event thread, except http_server_post and
- * http_server_stop. Limits: header, body and connection counts in http_options.
+ * Threads: everything here is called on the event thread, except http_server_stop and
+ * those around http_server_post. Limits: header, body and connection counts in http_options.
  */
 #ifndef WEFT_HTTP_HTTP_H
 #define WEFT_HTTP_HTTP_H
@@ -36,8 +36,8 @@ typedef void http_end_fn(void *owner, bool is_complete); /* false: the client le
 typedef void http_post_fn(void *arg);
 /* Words a refusal that the server makes by itself (413, 431): writes a terminated text of at most
  * out_bytes and returns its content type. */
-typedef const char *http_refusal_fn(void *user, int status, const char *message, char *out,
-                                    size_t out_bytes);
+typedef const char *http_refusal_fn(void *user, const http_exchange *x, int status,
+                                    const char *message, char *out, size_t out_bytes);
 
 typedef struct http_options {
     const char *host;         /* "127.0.0.1", "0.0.0.0", "::" */
@@ -75,6 +75,13 @@ bool http_server_is_draining(const http_server *s);
  * False, and fn will not run, when memory is out or http_server_run has returned. The last ones run
  * after all exchanges have ended. */
 bool http_server_post(http_server *s, http_post_fn *fn, void *arg);
+
+/* The same in two halves, for who has many things to hand over at once: each is put, and one wake
+ * at the end runs them. Until then they may run or not. */
+bool http_server_put(http_server *s, http_post_fn *fn, void *arg);
+void http_server_wake(http_server *s); /* no-op when nothing is there */
+/* How often the event thread was woken for what was posted and put. */
+uint64_t http_server_wakes(http_server *s);
 
 /* ---- the request; borrowed until the exchange ends ---- */
 

@@ -267,7 +267,7 @@ static const char *word_refusal(const http_exchange *x, int status, char out[HTT
              is_body ? "body" : "header",
              is_body ? options->body_bytes_max : options->header_bytes_max);
     if (options->refusal != NULL) {
-        return options->refusal(options->user, status, message, out, HTTP_REFUSAL_MAX);
+        return options->refusal(options->user, x, status, message, out, HTTP_REFUSAL_MAX);
     }
     snprintf(out, HTTP_REFUSAL_MAX, "%s\n", message);
     return "text/plain";

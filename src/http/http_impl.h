@@ -106,6 +106,8 @@ struct http_server {
     pthread_mutex_t lock;
     http_posts posts;         /* guarded by lock */
     bool is_closed;           /* guarded by lock: no more posts */
+    bool is_woken;            /* guarded by lock: the loop will look at posts */
+    uint64_t n_wakes;         /* guarded by lock */
     http_posts posts_running; /* event thread; changes places with posts */
 };
 

@@ -1,4 +1,5 @@
 """`/metrics` as Prometheus' own tools read it, and the line of the log for each request."""
+import concurrent.futures
 import json
 import re
 import socket
@@ -52,6 +53,37 @@ def test_figures_follow_the_requests(server, smollm2):
     assert value(text, "weft_inter_token_seconds_count") == 14
     assert value(text, "process_resident_memory_bytes") > 1e6
     assert 'weft_model_info{model="tiny",arch="llama"} 1' in text
+
+
+def test_sixteen_streams_wake_the_server_once_a_step(server, smollm2):
+    one = server(smollm2, "--max-seqs", "16", "--ctx", "256")
+    body = dict(BODY, max_tokens=40, stream=True)
+
+    def ask(_):
+        return requests.post(f"{one.url}/v1/completions", json=body, timeout=120).text.count("data: {")
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert min(pool.map(ask, range(16))) > 30
+    text = metrics(one)
+    assert value(text, "weft_generated_tokens_total") == 16 * 40
+    assert 0 < value(text, "weft_http_wakes_total") <= value(text, "weft_steps_total")
+
+
+def test_what_the_http_layer_refuses_is_counted(server, smollm2):
+    one = server(smollm2, "--ctx", "256")
+    large = b"x" * (33 << 20)
+    assert requests.post(f"{one.url}/v1/completions", data=large, timeout=60).status_code == 413
+    chunks = (large[i:i + 65536] for i in range(0, len(large), 65536))
+    assert requests.post(f"{one.url}/v1/completions", data=chunks, timeout=60).status_code == 413
+    assert requests.get(f"{one.url}/health", headers={"X": "x" * 17000}, timeout=10).status_code == 431
+    assert requests.get(f"{one.url}/nowhere", timeout=10).status_code == 404
+    text = metrics(one)
+    assert value(text, 'weft_requests_rejected_total{cause="body_too_large"}') == 2
+    assert value(text, 'weft_requests_rejected_total{cause="headers_too_large"}') == 1
+    for code, count in (("413", 2), ("431", 1), ("404", 1)):
+        assert value(text, f'weft_http_requests_total{{endpoint="other",code="{code}"}}') == count
+    one.stop()
+    assert len([line for line in request_lines(one) if "status=413" in line and "client=127.0.0.1" in line]) == 2
 
 
 def test_promtool_finds_nothing_to_mend(smollm2_server):

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -155,6 +156,64 @@ static void sixteen_clients_get_their_own_answers(void **state) {
     (void)state;
     expect_uncrossed(llama);
     expect_uncrossed(gemma3);
+}
+
+typedef struct turns {
+    atomic_uint n_ready, n_turns;
+    uint32_t ready_now, ready_most; /* the engine's thread; of one turn */
+} turns;
+
+static void note_ready(void *user) {
+    turns *t = user;
+    atomic_fetch_add(&t->n_ready, 1);
+    t->ready_now++;
+}
+
+static void note_turn(void *user) {
+    turns *t = user;
+    assert_true(t->ready_now > 0);
+    t->ready_most = t->ready_now > t->ready_most ? t->ready_now : t->ready_most;
+    t->ready_now = 0;
+    atomic_fetch_add(&t->n_turns, 1);
+}
+
+/* Sixteen readers keep asking, so that nearly every token is told of. */
+static void a_step_of_sixteen_tokens_is_one_turn(void **state) {
+    (void)state;
+    turns t = {0};
+    answer_engine e;
+    weft_error err = {0};
+    weft_event ev;
+    weft_engine_stats s;
+    weft_request *rqs[CLIENTS];
+    uint32_t n_done = 0;
+    weft_engine_options eo = weft_engine_options_default();
+    weft_request_options o = answer_options(prompt, 4, 60);
+    eo.seqs = CLIENTS;
+    eo.on_turn = note_turn;
+    eo.turn_user = &t;
+    assert_int_equal(weft_runtime_create(&e.rt, NULL, &err), WEFT_OK);
+    assert_int_equal(weft_engine_open(&e.en, e.rt, llama, &eo, &err), WEFT_OK);
+    o.on_ready = note_ready;
+    o.user = &t;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        rqs[i] = answer_submit(&e, &o);
+    }
+    while (n_done < CLIENTS) {
+        for (uint32_t i = 0; i < CLIENTS; i++) {
+            n_done += weft_request_poll(rqs[i], &ev) == WEFT_OK && ev.is_done;
+        }
+    }
+    answer_settle(&e);
+    weft_engine_stats_now(e.en, &s);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        weft_request_release(&rqs[i]);
+    }
+    answer_close(&e); /* after it nothing is told: the counts stand */
+    assert_int_equal(s.generated_tokens, CLIENTS * 60);
+    assert_true(atomic_load(&t.n_turns) <= s.steps);
+    assert_true(atomic_load(&t.n_ready) > 2 * atomic_load(&t.n_turns));
+    assert_true(t.ready_most > CLIENTS / 2);
 }
 
 /* ---- leaving ---- */
@@ -879,6 +938,7 @@ int main(void) {
         cmocka_unit_test(statistics_add_up),
         cmocka_unit_test(prompts_that_wait_are_counted_in_tokens),
         cmocka_unit_test(sixteen_clients_get_their_own_answers),
+        cmocka_unit_test(a_step_of_sixteen_tokens_is_one_turn),
         cmocka_unit_test(a_queued_request_can_be_cancelled),
         cmocka_unit_test(a_prompt_can_be_cancelled_half_way),
         cmocka_unit_test(a_running_answer_can_be_cancelled),

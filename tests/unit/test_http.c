@@ -612,6 +612,26 @@ static void posts_of_every_thread_run_in_order(void **state) {
     assert_true(wait_count(&fix.n_posted, 20000, WAIT_MS));
 }
 
+static void what_is_put_runs_with_one_wake(void **state) {
+    (void)usleep(20000); /* the loop sleeps */
+    atomic_store(&post_last[0], 0);
+    const uint64_t before = http_server_wakes(fix.server);
+    for (uintptr_t round = 0; round < 5; round++) {
+        for (uintptr_t i = 1; i <= 100; i++) {
+            assert_true(http_server_put(fix.server, do_count, (void *)(round * 100 + i)));
+        }
+        assert_int_equal(atomic_load(&fix.n_posted), 100 * round);
+        http_server_wake(fix.server);
+        assert_true(wait_count(&fix.n_posted, 100 * ((unsigned)round + 1), WAIT_MS));
+        http_server_wake(fix.server); /* nothing is there: nobody is woken */
+        assert_int_equal(http_server_wakes(fix.server), before + round + 1);
+    }
+    assert_true(http_server_put(fix.server, do_count, (void *)501));
+    post(do_count, (void *)502); /* a post wakes for those put before it, too */
+    assert_true(wait_count(&fix.n_posted, 502, WAIT_MS));
+    assert_int_equal(http_server_wakes(fix.server), before + 6);
+}
+
 static void stopping_lets_exchanges_finish(void **state) {
     const int fd = ask("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
@@ -759,6 +779,7 @@ int main(void) {
         SERVED(half_closed_clients_get_their_streams),
         SERVED(idle_connections_use_no_cpu),
         SERVED(posts_of_every_thread_run_in_order),
+        SERVED(what_is_put_runs_with_one_wake),
         SERVED(stopping_lets_exchanges_finish),
         SERVED(the_drain_ends_at_its_deadline),
         SERVED(a_second_stop_ends_at_once),

@@ -58,7 +58,8 @@ static const char *written(metrics_names names, bool is_loaded) {
                               .info = is_loaded ? &info : NULL,
                               .stats = is_loaded ? &stats : NULL,
                               .journal = &answers,
-                              .refused_early = 2,
+                              .refused = {2, 50, 60},
+                              .wakes = 70,
                               .resident_bytes = 77};
     buf_clear(&out);
     metrics_write(&out, names, &m);
@@ -82,6 +83,9 @@ static void own_names_have_every_figure(void **state) {
         "\nweft_prefix_miss_tokens_total{cause=\"evicted\"} 3\n",
         "\nweft_requests_rejected_total{cause=\"queue_full\"} 12\n",
         "\nweft_requests_rejected_total{cause=\"too_long\"} 30\n",
+        "\nweft_requests_rejected_total{cause=\"body_too_large\"} 50\n",
+        "\nweft_requests_rejected_total{cause=\"headers_too_large\"} 60\n",
+        "\nweft_http_wakes_total 70\n",
         "\nweft_requests_finished_total{reason=\"deadline\"} 9\n",
         "\nweft_memory_planned_bytes{part=\"kv_pool\"} 4096\n",
         "\nweft_http_requests_total{endpoint=\"chat\",code=\"429\"} 3\n",
@@ -117,6 +121,8 @@ static void while_loading_little_is_known(void **state) {
     (void)state;
     has(written(METRICS_WEFT, false), "weft_build_info{version=");
     assert_null(strstr(buf_cstr(&out), "weft_requests_running"));
+    has(buf_cstr(&out), "\nweft_requests_rejected_total{cause=\"queue_full\"} 2\n");
+    has(buf_cstr(&out), "\nweft_requests_rejected_total{cause=\"body_too_large\"} 50\n");
     has(written(METRICS_VLLM, false), "process_resident_memory_bytes 77\n");
 }
 
