@@ -10,8 +10,13 @@
  * at once. Prompts begin alike often, and are equal now and then, so that pages are shared, those of
  * answers too.
  *
+ * In half of the worlds pages are kept on a disk (sim_disk.h): what a prompt knows there comes back,
+ * some pages a step, before the prompt is queued, and pages that were run are saved, both by
+ * src/engine/keep.c itself. Now and then the process crashes, in the middle of either: requests,
+ * queue and cache are gone, the disk is what it was, less what was not yet written.
+ *
  * Time is virtual: a step takes what its rows cost, with noise. Checked at every step:
- *   - the books of kv and sched (kv_seqs_check, sched_check);
+ *   - the books of kv and sched (kv_seqs_check, sched_check), and every page on the disk;
  *   - rows within the budget, decode rows before prompt rows, no request twice in a step;
  *   - a request's rows are contiguous from what the cache knew, each time it is admitted;
  *   - the senior, first by priority and arrival, never has to give way;
@@ -29,13 +34,14 @@
 
 #include "base/check.h"
 #include "sched/sched.h"
+#include "sim_disk.h"
 
 #define WORLD_STEPS 5000u
 #define CTX_MAX 320u
 #define SEQS_MAX 12u
 #define LIVE_MAX 64u
-#define PAGES_MAX 1024u
 #define CLIENTS_MAX 5u
+#define RECALL_PAGES 3u /* a step, as of RECALL_PAGES in engine_loop.c */
 
 typedef struct request {
     sched_id id; /* ascending by arrival; 0 = free */
@@ -47,6 +53,9 @@ typedef struct request {
     uint32_t n_total; /* tokens known */
     uint32_t n_preempted;
     bool has_run, is_running, was_sampled;
+    bool is_recalling; /* not yet with the scheduler */
+    bool is_shared;    /* the scheduler gets its units */
+    keep_walk walk;
     kv_unit units[CTX_MAX + 1];
     uint64_t hashes[CTX_MAX + 1]; /* of units 0 to i */
 } request;
@@ -68,17 +77,20 @@ typedef struct world {
     uint32_t length_max, arrivals_percent, cancels_permille;
     uint32_t n_beginnings, shares_percent;
     uint32_t n_clients, priorities, deadlines_percent;
-    bool is_tight; /* a sliding group's pool holds little more than one sequence */
+    bool has_disk;
+    keep keep;
+    uint32_t crashes_in; /* a crash after so many calls of the disk, drawn anew; 0 = never */
+    bool is_tight;       /* a sliding group's pool holds little more than one sequence */
     rivalry rivalries[CLIENTS_MAX][CLIENTS_MAX];
 } world;
 
 typedef struct tally {
     uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells,
-        n_cached, n_preempted, n_expired, n_tokens;
+        n_cached, n_preempted, n_expired, n_crashed, n_tokens;
     double rivalry_max; /* as a share of the bound */
 } tally;
 
-static uint64_t cells[KV_GROUPS_MAX][PAGES_MAX][PAGE_TOKENS];
+static uint64_t cells[KV_GROUPS_MAX][SIM_PAGES_MAX][PAGE_TOKENS];
 static uint64_t random_state;
 static tally total;
 
@@ -108,7 +120,7 @@ static void draw_config(world *w) {
         const uint32_t one = page_count_group(window, c->ctx_max, c->chunk_max);
         const uint32_t most = one * c->seqs_max;
         c->groups[g] = (kv_group_config){.n_pages = random_between(one, most), .window = window};
-        WEFT_ASSERT(c->groups[g].n_pages <= PAGES_MAX);
+        WEFT_ASSERT(c->groups[g].n_pages <= SIM_PAGES_MAX);
         w->is_tight |= window != 0 && c->groups[g].n_pages < one + page_count(window) + 2;
     }
     w->length_max = random_between(2, c->ctx_max);
@@ -119,18 +131,42 @@ static void draw_config(world *w) {
     w->n_clients = random_between(1, CLIENTS_MAX);
     w->priorities = random_below(3) == 0 ? random_between(1, 17) : 1;
     w->deadlines_percent = random_below(3) == 0 ? random_below(60) : 0;
+    w->has_disk = random_below(2) == 0;
+    w->crashes_in = w->has_disk && random_below(2) == 0 ? random_between(50, 5000) : 0;
 }
 
-static void world_init(world *w) {
+static uint64_t hash_units(uint64_t before, kv_unit unit) {
+    return (before ^ (unit + 1)) * 0x9E3779B97F4A7C15u ^ (before >> 29);
+}
+
+/* A process begins, with an empty cache. */
+static void world_start(world *w) {
     weft_error err;
-    *w = (world){.id_next = 1, .now_ns = random_below(1000000)};
-    draw_config(w);
     const weft_status kv_status = kv_seqs_create(&w->kv, &w->kv_config, &err);
     WEFT_ASSERT(kv_status == WEFT_OK);
     const weft_status sched_status = sched_create(&w->sched, &w->sched_config, &err);
     WEFT_ASSERT(sched_status == WEFT_OK);
     kv_seqs_shuffle(w->kv, random_state);
     memset(cells, 0, sizeof cells);
+    if (w->has_disk) {
+        w->keep = sim_disk_start(w->kv, w->kv_config.n_groups, w->sched_config.batch_rows_max);
+        sim_disk_crash_in(w->crashes_in > 0 ? 1 + random_below(w->crashes_in) : 0);
+    }
+}
+
+static void world_stop(world *w) {
+    if (w->has_disk) {
+        sim_disk_stop(&w->keep);
+    }
+    sched_destroy(&w->sched);
+    kv_seqs_destroy(&w->kv);
+}
+
+static void world_init(world *w) {
+    *w = (world){.id_next = 1, .now_ns = random_below(1000000)};
+    draw_config(w);
+    sim_disk_format(random_between(1, 300), cells, hash_units, random_state);
+    world_start(w);
 }
 
 static void world_deinit(world *w) {
@@ -139,11 +175,10 @@ static void world_deinit(world *w) {
     kv_seqs_forget(w->kv);
     WEFT_ASSERT(kv_tree_count(kv_seqs_tree(w->kv)) == 0);
     for (uint32_t g = 0; g < w->kv_config.n_groups; g++) {
-        const kv_pool *pool = kv_seqs_pool(w->kv, g);
-        WEFT_ASSERT(kv_pool_available(pool) == kv_pool_count(pool));
+        const kv_pool *pages = kv_seqs_pool(w->kv, g);
+        WEFT_ASSERT(kv_pool_available(pages) == kv_pool_count(pages));
     }
-    sched_destroy(&w->sched);
-    kv_seqs_destroy(&w->kv);
+    world_stop(w);
 }
 
 static request *find_request(world *w, sched_id id) {
@@ -156,10 +191,6 @@ static request *find_request(world *w, sched_id id) {
 }
 
 /* ---- traffic ---- */
-
-static uint64_t hash_units(uint64_t before, kv_unit unit) {
-    return (before ^ (unit + 1)) * 0x9E3779B97F4A7C15u ^ (before >> 29);
-}
 
 /* The token after a past with this hash: what the fake model says. */
 static kv_unit unit_after(uint64_t hash) { return hash >> 40; }
@@ -179,41 +210,91 @@ static void draw_units(const world *w, request *r) {
     }
 }
 
+static uint32_t count_recalling(const world *w) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        n += w->live[i].id != 0 && w->live[i].is_recalling;
+    }
+    return n;
+}
+
+/* Hands a request to the scheduler, which must have a place for it. */
+static void queue(world *w, request *r) {
+    const sched_request rq = {.id = r->id,
+                              .units = r->is_shared ? r->units : NULL,
+                              .n_prompt = r->n_prompt,
+                              .n_max = r->n_max,
+                              .client = r->client,
+                              .priority = r->priority,
+                              .deadline_ns = r->deadline_ns};
+    const bool is_queued = sched_try_submit(w->sched, &rq, w->now_ns);
+    WEFT_ASSERT(is_queued);
+    r->is_recalling = false;
+}
+
+/* Oldest first; who comes later waits for who is before it. */
+static void recall_some(world *w) {
+    uint32_t n_pages = sched_running(w->sched) > 0 ? RECALL_PAGES : UINT32_MAX;
+    for (;;) {
+        request *first = NULL;
+        for (uint32_t i = 0; i < LIVE_MAX; i++) {
+            request *r = &w->live[i];
+            if (r->id != 0 && r->is_recalling && (first == NULL || r->id < first->id)) {
+                first = r;
+            }
+        }
+        if (first == NULL ||
+            (w->has_disk && first->is_shared &&
+             !keep_recall(&w->keep, &first->walk, first->units, first->n_prompt, &n_pages))) {
+            return;
+        }
+        queue(w, first);
+    }
+}
+
+static void save_pages(world *w, const sched_item *items, uint32_t n_items) {
+    for (uint32_t i = 0; i < n_items && w->has_disk; i++) {
+        request *r = find_request(w, items[i].id);
+        if (r->is_shared) {
+            keep_save(&w->keep, &r->walk, items[i].seq, r->units, items[i].from + items[i].n_rows);
+        }
+    }
+}
+
 static void arrive(world *w) {
     request *r = find_request(w, 0);
     WEFT_ASSERT(r != NULL); /* queue and slots together are fewer than LIVE_MAX, always */
     const uint32_t n_max = random_between(1, w->length_max);
     const bool has_deadline = random_below(100) < w->deadlines_percent;
-    const bool has_room = sched_waiting(w->sched) + sched_running(w->sched) <
-                          w->sched_config.queue_max + w->sched_config.seqs_max;
-    sched_request rq = {
+    const uint32_t places = w->sched_config.queue_max + w->sched_config.seqs_max;
+    const uint32_t n_there = sched_waiting(w->sched) + sched_running(w->sched);
+    request drawn = {
         .id = w->id_next,
-        .units = random_below(8) == 0 ? NULL : r->units,
+        .is_recalling = true,
+        .is_shared = random_below(8) != 0,
         .n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max),
         .n_max = n_max,
         .client = random_below(w->n_clients),
         .priority = (int32_t)random_below(w->priorities) - (int32_t)(w->priorities / 2),
         .deadline_ns = has_deadline ? w->now_ns + random_below(2000) * 1000000ull + 1 : 0};
-    const bool is_queued = sched_try_submit(w->sched, &rq, w->now_ns);
-    WEFT_ASSERT(is_queued == has_room);
-    if (is_queued) {
-        *r = (request){.id = w->id_next++,
-                       .client = (uint32_t)rq.client,
-                       .priority = rq.priority,
-                       .deadline_ns = rq.deadline_ns,
-                       .n_prompt = rq.n_prompt,
-                       .n_total = rq.n_prompt,
-                       .n_max = n_max};
-        draw_units(w, r);
-        total.n_arrived++;
-    } else {
+    if (n_there + count_recalling(w) == places) {
+        const sched_request refused = {.id = drawn.id, .n_prompt = 1, .n_max = 1};
+        WEFT_ASSERT(n_there < places || !sched_try_submit(w->sched, &refused, w->now_ns));
         total.n_refused++;
+        return;
     }
+    drawn.n_total = drawn.n_prompt;
+    *r = drawn;
+    w->id_next++;
+    draw_units(w, r);
+    total.n_arrived++;
 }
 
 static void end_request(world *w, request *r) {
-    const bool was_known = sched_finish(w->sched, w->kv, r->id);
-    WEFT_ASSERT(was_known);
+    if (!r->is_recalling) {
+        const bool was_known = sched_finish(w->sched, w->kv, r->id);
+        WEFT_ASSERT(was_known);
+    }
     WEFT_ASSERT(!sched_finish(w->sched, w->kv, r->id));
     r->id = 0;
 }
@@ -226,6 +307,13 @@ static void expire_some(world *w) {
         WEFT_ASSERT(r->deadline_ns != 0 && r->deadline_ns <= w->now_ns);
         end_request(w, r);
         total.n_expired++;
+    }
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        request *r = &w->live[i];
+        if (r->id != 0 && r->is_recalling && r->deadline_ns != 0 && r->deadline_ns <= w->now_ns) {
+            end_request(w, r);
+            total.n_expired++;
+        }
     }
 }
 
@@ -300,7 +388,7 @@ static void check_fairness(world *w) {
     bool waits[CLIENTS_MAX] = {false};
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
         const request *r = &w->live[i];
-        waits[r->client] |= r->id != 0 && !r->is_running;
+        waits[r->client] |= r->id != 0 && !r->is_running && !r->is_recalling;
     }
     for (uint32_t a = 0; a < w->n_clients; a++) {
         for (uint32_t b = 0; b < a; b++) {
@@ -332,7 +420,7 @@ static void check_senior(world *w, const sched_step *step) {
     }
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
         const request *r = &w->live[i];
-        if (r->id != 0 && (senior == NULL || is_senior(r, senior))) {
+        if (r->id != 0 && !r->is_recalling && (senior == NULL || is_senior(r, senior))) {
             senior = r;
         }
     }
@@ -420,6 +508,7 @@ static void check_step(world *w, const sched_step *step) {
 static void run_step(world *w) {
     static sched_item items[SEQS_MAX];
     expire_some(w);
+    recall_some(w);
     const sched_step step = sched_next(w->sched, w->kv, w->now_ns);
     check_step(w, &step);
     const uint64_t ns = step_ns(&step);
@@ -429,6 +518,7 @@ static void run_step(world *w) {
     }
     total.n_rows += step.n_rows;
     sched_advance(w->sched, w->kv, ns);
+    save_pages(w, items, n_items);
     for (uint32_t i = 0; i < n_items; i++) {
         if (items[i].is_sampled) {
             sample(w, &items[i]);
@@ -438,15 +528,37 @@ static void run_step(world *w) {
     finish_some(w, items, n_items);
     kv_seqs_check(w->kv);
     sched_check(w->sched, w->kv);
+    if (w->has_disk) {
+        sim_disk_work(random_below(4));
+        sim_disk_check();
+    }
     w->now_ns += n_items > 0 ? ns : 10000000;
     total.n_idle += n_items == 0;
     total.n_steps++;
 }
 
+/* The process is gone, and with it every request. Another one starts on the same disk. */
+static void restart(world *w) {
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        if (w->live[i].id != 0) {
+            end_request(w, &w->live[i]); /* gives memory back; no more than that */
+            total.n_crashed++;
+        }
+    }
+    memset(w->rivalries, 0, sizeof w->rivalries);
+    world_stop(w);
+    world_start(w);
+}
+
 static void run_world(uint64_t n_steps) {
     static world w;
+    static uint64_t i, n_left; /* static: they outlive a crash */
     world_init(&w);
-    for (uint64_t i = 0; i < n_steps; i++) {
+    i = 0;
+    if (setjmp(sim_disk_survive) != 0) {
+        restart(&w);
+    }
+    while (i++ < n_steps) {
         while (random_below(100) < w.arrivals_percent) {
             arrive(&w);
         }
@@ -454,13 +566,14 @@ static void run_world(uint64_t n_steps) {
         run_step(&w);
     }
     /* Everything there is, row by row, and once more for every time it may be turned out. */
-    uint64_t n_left = (uint64_t)LIVE_MAX * w.length_max * 4 + 1000;
-    for (; sched_running(w.sched) + sched_waiting(w.sched) > 0; n_left--) {
+    sim_disk_crash_in(0);
+    n_left = (uint64_t)LIVE_MAX * w.length_max * 4 + 1000;
+    for (; sched_running(w.sched) + sched_waiting(w.sched) + count_recalling(&w) > 0; n_left--) {
         WEFT_ASSERT(n_left > 0);
         run_step(&w);
     }
-    for (uint32_t i = 0; i < LIVE_MAX; i++) {
-        WEFT_ASSERT(w.live[i].id == 0); /* every request came to an end */
+    for (uint32_t r = 0; r < LIVE_MAX; r++) {
+        WEFT_ASSERT(w.live[r].id == 0); /* every request came to an end */
     }
     world_deinit(&w);
 }
@@ -489,14 +602,20 @@ int main(int argc, char **argv) {
         const uint64_t left = n_steps - total.n_steps;
         run_world(left < WORLD_STEPS ? left : WORLD_STEPS);
     }
-    WEFT_ASSERT(total.n_finished + total.n_cancelled + total.n_expired == total.n_arrived);
+    const sim_disk_tally disk = sim_disk_tally_now();
+    WEFT_ASSERT(total.n_finished + total.n_cancelled + total.n_expired + total.n_crashed ==
+                total.n_arrived);
     printf("%" PRIu64 " steps, %" PRIu64 " idle, %" PRIu64 " rows, %" PRIu64
            " positions from the tree, %" PRIu64 " cache reads, %" PRIu64 " tokens\n"
            "%" PRIu64 " requests: %" PRIu64 " finished, %" PRIu64 " cancelled, %" PRIu64
            " past their deadline, %" PRIu64 " refused by a full queue; %" PRIu64 " preemptions\n"
+           "disk: %" PRIu64 " pages saved, %" PRIu64 " brought back, %" PRIu64
+           " made room, %" PRIu64 " found bad; %" PRIu64 " crashes, which took %" PRIu64
+           " pages and %" PRIu64 " requests\n"
            "clients at most %.0f %% of the bound apart\n",
            total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells, total.n_tokens,
            total.n_arrived, total.n_finished, total.n_cancelled, total.n_expired, total.n_refused,
-           total.n_preempted, 100 * total.rivalry_max);
+           total.n_preempted, disk.n_saved, disk.n_recalled, disk.n_evicted, disk.n_bad,
+           disk.n_crashes, disk.n_lost, total.n_crashed, 100 * total.rivalry_max);
     return 0;
 }
