@@ -110,9 +110,10 @@ typedef struct tokjson_pretok {
     tokjson_pretok_kind kind;
     tokjson_behavior behavior;
     bool is_inverted;
-    regex *regex;                 /* one of these three splits */
-    tokjson_class_fn *characters; /* each character is a match of its own */
-    str text;                     /* also what a metaspace is written as */
+    regex *regex;                              /* one of these three splits */
+    tokjson_class_fn *characters;              /* each character is a match of its own */
+    str text;                                  /* also what a metaspace is written as */
+    const struct vocab_threes_pattern *threes; /* the matches of regex are whole numbers; or NULL */
     tokjson_prepend prepend;
     uint32_t n_chars;
 } tokjson_pretok;

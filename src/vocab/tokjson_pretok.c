@@ -12,6 +12,7 @@
 
 #include "text/utf8.h"
 #include "vocab/tokjson.h"
+#include "vocab/vocab_threes.h"
 
 #define GPT2_PATTERN \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
@@ -45,6 +46,8 @@ static bool run_fixed(tokjson_run *run, uint32_t stage, str text, bool is_first)
 static bool run_split(tokjson_run *run, uint32_t stage, str text, bool is_first);
 static bool split_characters(splitter *s, tokjson_class_fn *characters);
 static bool split_matches(splitter *s, const tokjson_pretok *p);
+static bool take_number(splitter *s, const vocab_threes_pattern *threes, size_t *done, size_t a,
+                        size_t b);
 static bool take_span(splitter *s, size_t from, size_t to, bool is_match);
 static bool give_span(splitter *s, size_t from, size_t to);
 static bool give_held(splitter *s);
@@ -183,6 +186,10 @@ static weft_status add_split(tokjson *t, const json_t *step, weft_error *err) {
     tokjson_pretok p = {.kind = TOKJSON_PRETOK_SPLIT, .behavior = TOKJSON_REMOVED};
     p.is_inverted = tokjson_get_bool(step, "invert", false);
     weft_status status = read_behavior(step, &p.behavior, err);
+    p.threes = vocab_threes_find(tokjson_get_str(json_object_get(step, "pattern"), "Regex"));
+    if (status == WEFT_OK && p.threes != NULL) {
+        return add_pattern(t, str_from_cstr(p.threes->number), p, err);
+    }
     if (status == WEFT_OK) {
         status = tokjson_get_pattern(t, step, &p.text, &p.regex, err);
     }
@@ -352,6 +359,12 @@ static bool split_matches(splitter *s, const tokjson_pretok *p) {
                 continue;
             }
         }
+        if (p->threes != NULL) {
+            if (!take_number(s, p->threes, &done, a, b)) {
+                return false;
+            }
+            continue;
+        }
         if ((a > done && !take_span(s, done, a, false)) || !take_span(s, a, b, true)) {
             return false;
         }
@@ -359,6 +372,25 @@ static bool split_matches(splitter *s, const tokjson_pretok *p) {
         done = b;
     }
     return done == s->text.len || take_span(s, done, s->text.len, false);
+}
+
+/* A number from a to b, whose groups of digits are the matches, or the places before them. */
+static bool take_number(splitter *s, const vocab_threes_pattern *threes, size_t *done, size_t a,
+                        size_t b) {
+    vocab_threes groups = vocab_threes_of(str_slice(s->text, a, b));
+    const bool is_first_short = groups.n_left % 3 != 0;
+    str group;
+    for (size_t at = a; vocab_threes_next(&groups, &group); at += group.len) {
+        if (threes->is_border && is_first_short && at == a) {
+            continue;
+        }
+        const size_t to = threes->is_border ? at : at + group.len;
+        if ((at > *done && !take_span(s, *done, at, false)) || !take_span(s, at, to, true)) {
+            return false;
+        }
+        *done = to;
+    }
+    return true;
 }
 
 /* One span of the row, in order. */

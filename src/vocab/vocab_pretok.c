@@ -4,16 +4,14 @@
  * piece, as it does in the tokenizers that the rules come from. Recursion goes one level a stage,
  * at most VOCAB_PRETOK_STAGES_MAX deep.
  *
- * Stages that group digits in threes from the right ("1234567" -> 1 234 567) are written upstream
- * with a look-ahead over the rest of the number, which costs the square of its length. Here the
- * pattern finds the whole number and the grouping is arithmetic.
+ * The pattern of a stage that groups digits in threes finds the whole number; vocab_threes groups.
  */
 #include "vocab/vocab_pretok.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "text/utf8.h"
 #include "vocab/vocab_pretok_tables.h"
+#include "vocab/vocab_threes.h"
 
 struct vocab_pretok {
     const vocab_pretok_rule *rule;
@@ -30,7 +28,7 @@ typedef struct cutter {
 } cutter;
 
 static bool cut(const cutter *c, uint32_t stage, str piece);
-static bool cut_threes(const cutter *c, uint32_t stage, str digits);
+static bool cut_threes(const cutter *c, uint32_t stage, str number);
 
 weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err) {
     const vocab_pretok_name *entry = vocab_pretok_names;
@@ -117,24 +115,13 @@ static bool cut(const cutter *c, uint32_t stage, str piece) {
     return done == piece.len || cut(c, stage + 1, str_from(piece.data + done, piece.len - done));
 }
 
-static bool cut_threes(const cutter *c, uint32_t stage, str digits) {
-    size_t count = 0;
-    size_t n = 0;
-    for (size_t at = 0; at < digits.len; at += n, count++) {
-        (void)utf8_decode(str_from(digits.data + at, digits.len - at), &n);
-    }
-    size_t from = 0;
-    for (size_t at = 0; at < digits.len;) {
-        (void)utf8_decode(str_from(digits.data + at, digits.len - at), &n);
-        at += n;
-        count--;
-        if (count % 3 == 0) {
-            if (!cut(c, stage + 1, str_from(digits.data + from, at - from))) {
-                return false;
-            }
-            from = at;
+static bool cut_threes(const cutter *c, uint32_t stage, str number) {
+    vocab_threes groups = vocab_threes_of(number);
+    str group;
+    while (vocab_threes_next(&groups, &group)) {
+        if (!cut(c, stage + 1, group)) {
+            return false;
         }
     }
-    WEFT_DEBUG_ASSERT(from == digits.len);
     return true;
 }

@@ -5,7 +5,7 @@
  * also takes U+017F as an s), with these changes that leave the matches alone:
  *
  *   - `\s+$` is (?<!\s)\s++$: the same match, found without trying every start in a long run
- *   - digits in threes from the right: see vocab_pretok.c
+ *   - digits in threes from the right: see vocab_threes.h
  *   - classes with && (Kimi) are look-aheads
  *
  * NFC marks the names whose models' own tokenizers normalise. Qwen 3.5 is not marked: its published

@@ -35,6 +35,11 @@ LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
           r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
+THREES = [r"\d{1,3}(?=(?:\d{3})*\b)", r"\d{1,3}(?=(?:\d{3})*(?!\d))",
+          r"\d{1,3}(?=(?:\d{3})*$)", r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))",
+          r"(?=(\d{3})+(?!\d))"]
+
+
 def strings(seed):
     rng = random.Random(seed)
     drawn = (generated.string(rng, SPELLED) for _ in range(STRINGS))
@@ -221,6 +226,28 @@ def test_steps(run, tmp_path, what, base, parts):
     for key, value in parts.items():
         setattr(tok, key, value)
     check(run, tok, tmp_path / "tokenizer.json", what, decodes=False)
+
+
+@pytest.mark.parametrize("behavior", BEHAVIORS)
+@pytest.mark.parametrize("pattern", THREES)
+def test_digits_in_threes_from_the_right(run, tmp_path, pattern, behavior):
+    """These patterns look ahead over the whole number at every group; weft counts instead, and a
+    megabyte of digits takes no longer than another."""
+    tok = family("byte-level")
+    tok.pre_tokenizer = P.Sequence([P.Split(Regex(pattern), behavior),
+                                    P.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok.save(str(tmp_path / "tokenizer.json"))
+    rng = random.Random(pattern + behavior)
+    bits = ["12", "345", "6789", "a", "_", " ", "\n", ".", "\u0663\u0664", "\u00b2", "\u0301", "7" * 50]
+    texts = ["".join(rng.choice(bits) for _ in range(rng.randint(1, 9))) for _ in range(STRINGS)]
+    texts += ["9" * n for n in range(1, 12)] + ["1234" * 500, "x" + "1234567" * 300 + "y 1000"]
+    found = run("tokenize", "--null", tmp_path / "tokenizer.json",
+                input="".join(t + "\0" for t in texts).encode()).stdout.splitlines()
+    wanted = [e.ids for e in tok.encode_batch(texts)]
+    bad = [(t, json.loads(f), w) for t, f, w in zip(texts, found, wanted) if json.loads(f) != w]
+    assert len(found) == len(wanted) and not bad, min(bad, key=lambda b: len(b[0]))
+    if behavior == "isolated":
+        assert json.loads(run("tokenize", tmp_path / "tokenizer.json", input=b"1" * 1000000).stdout)
 
 
 @pytest.mark.parametrize("base", ["unigram", "metaspace"])
