@@ -37,8 +37,10 @@ typedef struct entry {
     uint32_t n_done, n_total;
     uint32_t n_preempted;
     uint32_t n_planned; /* rows of the step being planned */
+    uint32_t n_paid;    /* prompt rows that its client was charged for */
     kv_prefix prefix;   /* found in the cache */
     bool was_admitted;  /* at some time */
+    bool has_run;       /* likewise: what it paid for its prompt stands */
     bool is_parked;     /* waits for another to run the pages that both begin with */
 } entry;
 
@@ -279,10 +281,18 @@ static bool try_open(entry *e, kv_seqs *kv, uint32_t n_spare) {
     return true;
 }
 
-static void start_running(sched *s, entry *e) {
-    if (!e->was_admitted) {
-        shares_charge(&s->shares, e->share, e->n_prefill - e->n_done);
+/* Charges for the prompt rows that will be run. What the cache has of a prompt may be more once it
+ * is opened again, after it was parked: then some of the charge is given back. */
+static void settle(sched *s, entry *e) {
+    if (!e->has_run) {
+        const uint32_t n_rows = e->n_prefill - e->n_done;
+        shares_charge(&s->shares, e->share, (double)n_rows - e->n_paid);
+        e->n_paid = n_rows;
     }
+}
+
+static void start_running(sched *s, entry *e) {
+    settle(s, e);
     e->was_admitted = true;
     share_of(s, e)->n_running++;
     *class_turn(s, e) = s->now_ns;
@@ -350,6 +360,7 @@ static void park(sched *s, kv_seqs *kv) {
                 send_back(s, i);
                 continue;
             }
+            settle(s, e);
         }
         i++;
     }
@@ -449,6 +460,7 @@ void sched_advance(sched *s, kv_seqs *kv, uint64_t step_ns) {
         entry *e = find_running(s, item->id, &index);
         WEFT_ASSERT(e != NULL);
         e->n_done += item->n_rows;
+        e->has_run = true;
         if (e->rq.units != NULL) {
             kv_seq_publish(kv, e->seq, e->rq.units, e->n_done);
         }

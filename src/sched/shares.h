@@ -41,7 +41,7 @@ void shares_deinit(shares *s); /* accepts an empty one */
 /* A request of the client came, and one went. The index is valid until the client's last goes. */
 uint32_t shares_enter(shares *s, uint64_t client);
 void shares_leave(shares *s, uint32_t at);
-void shares_charge(shares *s, uint32_t at, double rows);
+void shares_charge(shares *s, uint32_t at, double rows); /* negative: given back */
 
 void shares_check(const shares *s);
 

@@ -290,6 +290,19 @@ static void arrive(world *w) {
     total.n_arrived++;
 }
 
+/* A client of whom the scheduler has nothing, if only for a moment, begins anew. */
+static void leave_rivalries(world *w, uint32_t client) {
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        if (r->id != 0 && r->client == client && !r->is_recalling) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        w->rivalries[client][i].is_on = w->rivalries[i][client].is_on = false;
+    }
+}
+
 static void end_request(world *w, request *r) {
     if (!r->is_recalling) {
         const bool was_known = sched_finish(w->sched, w->kv, r->id);
@@ -297,6 +310,7 @@ static void end_request(world *w, request *r) {
     }
     WEFT_ASSERT(!sched_finish(w->sched, w->kv, r->id));
     r->id = 0;
+    leave_rivalries(w, r->client);
 }
 
 static void expire_some(world *w) {

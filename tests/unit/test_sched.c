@@ -480,6 +480,36 @@ static void creation_survives_every_failing_allocation(void **state) {
     }
 }
 
+/* Two of one client begin the same and arrive together: the second is parked and runs one row. What
+ * it was charged for the rest is given back, and its client is the next in turn. */
+static void what_was_parked_pays_for_what_it_runs(void **state) {
+    (void)state;
+    static kv_unit units[41];
+    for (uint32_t i = 0; i < 41; i++) {
+        units[i] = 100 + i;
+    }
+    open_with(3, 4, 100, 100);
+    const sched_request alike = {.id = 1, .units = units, .n_prompt = 33, .n_max = 40, .client = 1};
+    sched_request second = alike;
+    second.id = 2;
+    assert_true(sched_try_submit(s, &alike, now_ns));
+    assert_true(sched_try_submit(s, &second, now_ns));
+    submit_of(3, 2, 0, 50, 60);
+    sched_step step = next();
+    assert_int_equal(step.n_rows, 33 + 50);
+    advance();
+    step = next();
+    assert_int_equal(step.n_items, 3);
+    expect_item(&step, 2, 2, 32, 1, true);
+    advance();
+    assert_true(sched_finish(s, kv, 1));
+    submit_of(4, 2, 0, 4, 8); /* 54 rows for its client so far */
+    submit_of(5, 1, 0, 4, 8); /* 40; without what was given back, 72 */
+    step = next();
+    assert_int_equal(step.n_items, 3);
+    assert_int_equal(step.items[2].id, 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_prompt_runs_in_chunks_and_then_row_by_row, teardown),
@@ -495,6 +525,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_newcomer_does_not_wait_behind_a_crowd, teardown),
         cmocka_unit_test_teardown(clients_are_served_alike, teardown),
         cmocka_unit_test_teardown(a_passed_deadline_is_reported_wherever_it_is, teardown),
+        cmocka_unit_test_teardown(what_was_parked_pays_for_what_it_runs, teardown),
         cmocka_unit_test_teardown(a_short_prompt_passes_a_long_one, teardown),
         cmocka_unit_test_teardown(requests_end_wherever_they_are, teardown),
         cmocka_unit_test(senseless_configurations_are_refused),
