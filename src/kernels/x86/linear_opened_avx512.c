@@ -1,4 +1,5 @@
-/* linear_opened_avx512.c - products of the opened formats (kernels/opened.h) by AVX-512 VNNI.
+/* linear_opened_avx512.c - products of the opened formats (kernels/opened.h) by AVX-512 VNNI, but
+ * for lists of nibbles (linear_vnni_avx512.c).
  *
  * Chunks of 256 columns are opened by the AVX2 code, once for all rows of x. A group of a chunk is
  * one register of 16 outputs x 4 columns, and vpdpbusd multiplies it by 4 activations of a row that
@@ -159,5 +160,5 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,           \
                       x_stride_bytes, m, n, k);                                                  \
     }
-PACK_OPENED_LIST(X)
+PRODUCTS_UNLISTED_LIST(X)
 #undef X

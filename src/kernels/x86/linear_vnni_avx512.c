@@ -1,4 +1,5 @@
-/* linear_vnni_avx512.c - products of 4- to 8-bit codes with 8-bit activations, by vpdpbusd.
+/* linear_vnni_avx512.c - products of 4- to 8-bit codes, and of nibbles that stand for values of a
+ * list, with 8-bit activations, by vpdpbusd.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel
@@ -169,4 +170,5 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         run(vnni_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);                        \
     }
 PRODUCTS_BYTES_LIST(X)
+PRODUCTS_LISTED_LIST(X)
 #undef X

@@ -35,12 +35,16 @@ typedef enum vnni_codes {
     VNNI_CODES_5,       /* 64 bytes of fifth bits before the nibbles */
     VNNI_CODES_6,       /* 128 bytes of high bits before the nibbles */
     VNNI_CODES_8,       /* pairs of signed columns at `at` */
+    VNNI_CODES_IQ4,     /* nibbles of groups g and g + 4, numbers of the values of IQ4_NL */
+    VNNI_CODES_E2M1,    /* the same of twice the values of MXFP4 */
     VNNI_CODES_EXPANDED /* bytes in vnni_chunk.codes */
 } vnni_codes;
 
 typedef enum vnni_scales {
     VNNI_SCALES_D,  /* f16 d[16] before each block's codes */
     VNNI_SCALES_DM, /* f16 d[16], m[16] */
+    VNNI_SCALES_E,  /* exponents e[16]: a code is worth 2^(e - 128) */
+    VNNI_SCALES_XS, /* IQ4_XS: f16 d[16] and 6-bit fields at the front of a slab of 256 */
     VNNI_SCALES_6,  /* f16 d[16], dmin[16] and 6-bit fields at the front of a slab of 256 */
     VNNI_SCALES_16  /* f16 d[16] and 8-bit scales of halves of a block, there */
 } vnni_scales;
@@ -89,10 +93,19 @@ VNNI_INLINE __m512 vnni_centred_min(vnni_kind kind, __m512 scale, __m512 min) {
     return kind.log2_middle != 0 ? _mm512_fmadd_ps(middle, scale, min) : min;
 }
 
+/* 2^(e - 128) of 16 exponents; the lowest two are denormal. */
+VNNI_INLINE __m512 vnni_half_e8m0(const void *bytes) {
+    const __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    const __mmask16 is_low = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(
+        _mm512_mask_sllv_epi32(normal, is_low, _mm512_set1_epi32(0x00200000), e));
+}
+
 VNNI_INLINE void vnni_open_blocks(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs) {
     for (size_t b = 0; b < c->n_blocks; b++) {
         const uint8_t *at = slabs + b * kind.block_stride;
-        const __m512 d = vnni_load_f16(at);
+        const __m512 d = kind.scales == VNNI_SCALES_E ? vnni_half_e8m0(at) : vnni_load_f16(at);
         _mm512_store_ps(c->scale[b], d);
         if (kind.scales == VNNI_SCALES_DM) {
             _mm512_store_ps(c->min[b], vnni_centred_min(kind, d, vnni_load_f16(at + 32)));
@@ -152,14 +165,33 @@ VNNI_INLINE void vnni_open_scales16(vnni_chunk *c, const uint8_t *slab) {
     }
 }
 
+/* d * (sc - 32) of IQ4_XS. */
+VNNI_INLINE void vnni_open_scales_xs(vnni_chunk *c, const slab_iq4_xs *slab) {
+    const __m512 d = vnni_load_f16(slab->d);
+    const __m512i highs =
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)slab->scales_high));
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)slab->scales_low[b / 2]);
+        __m512i sc = _mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes), b % 2 * 4);
+        sc = _mm512_and_si512(sc, _mm512_set1_epi32(15));
+        const __m512i high = _mm512_srli_epi32(highs, (unsigned)(2 * b));
+        const __m512i high2 = _mm512_and_si512(high, _mm512_set1_epi32(3));
+        sc = _mm512_or_si512(sc, _mm512_slli_epi32(high2, 4));
+        const __m512 f = _mm512_cvtepi32_ps(_mm512_sub_epi32(sc, _mm512_set1_epi32(32)));
+        _mm512_store_ps(c->scale[b], _mm512_mul_ps(d, f));
+    }
+}
+
 VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
     c->n_blocks = n_cols / ACT_BLOCK_LEN;
     c->panel = slabs + kind.codes_at;
     switch (kind.scales) {
     case VNNI_SCALES_D:
+    case VNNI_SCALES_E:
     case VNNI_SCALES_DM: vnni_open_blocks(kind, c, slabs); return;
     case VNNI_SCALES_6: vnni_open_scales6(kind, c, slabs); return;
     case VNNI_SCALES_16: vnni_open_scales16(c, slabs); return;
+    case VNNI_SCALES_XS: vnni_open_scales_xs(c, (const slab_iq4_xs *)slabs); return;
     }
 }
 
@@ -168,6 +200,14 @@ VNNI_INLINE __m512i vnni_high_bits(__m512i v, int from, int mask) {
     const __m512i moved = from <= 4 ? _mm512_slli_epi16(v, (unsigned)(from <= 4 ? 4 - from : 0))
                                     : _mm512_srli_epi16(v, (unsigned)(from > 4 ? from - 4 : 0));
     return _mm512_and_si512(moved, _mm512_set1_epi8((char)mask));
+}
+
+/* What nibbles stand for, plus the middle. */
+VNNI_INLINE __m128i vnni_values(vnni_codes codes) {
+    return codes == VNNI_CODES_IQ4
+               ? _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59,
+                               -39, -15)
+               : _mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
 }
 
 /* Codes of group 0..7, 64 bytes: lane 4 * output + column % 4. */
@@ -182,6 +222,12 @@ VNNI_INLINE __m512i vnni_weights(vnni_codes codes, const uint8_t *at, int group)
                              22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
         const __m512i v = _mm512_permutexvar_epi16(order, vnni_load(at + 64 * group));
         return _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
+    }
+    if (codes == VNNI_CODES_IQ4 || codes == VNNI_CODES_E2M1) {
+        const __m512i both = vnni_load(at + 64 * (group % 4));
+        const __m512i number = group >= 4 ? _mm512_srli_epi16(both, 4) : both;
+        return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(vnni_values(codes)),
+                                   _mm512_and_si512(number, _mm512_set1_epi8(15)));
     }
     __m512i v = vnni_load(at + 64 * (group / 2));
     v = group % 2 != 0 ? _mm512_srli_epi16(v, 4) : v;
@@ -276,6 +322,30 @@ static const vnni_kind vnni_q6_k = {
     .codes_at = offsetof(slab_q6_k, blocks[0].low),
     .block_stride = sizeof(slab_q6_k_block),
     .chunk_bytes = sizeof(slab_q6_k),
+};
+static const vnni_kind vnni_iq4_nl = {
+    .codes = VNNI_CODES_IQ4,
+    .scales = VNNI_SCALES_D,
+    .log2_middle = 7,
+    .codes_at = offsetof(slab_iq4_nl, low),
+    .block_stride = sizeof(slab_iq4_nl),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_iq4_nl),
+};
+static const vnni_kind vnni_iq4_xs = {
+    .codes = VNNI_CODES_IQ4,
+    .scales = VNNI_SCALES_XS,
+    .log2_middle = 7,
+    .codes_at = offsetof(slab_iq4_xs, low),
+    .block_stride = sizeof(((slab_iq4_xs *)0)->low[0]),
+    .chunk_bytes = sizeof(slab_iq4_xs),
+};
+static const vnni_kind vnni_mxfp4 = {
+    .codes = VNNI_CODES_E2M1,
+    .scales = VNNI_SCALES_E,
+    .log2_middle = 4,
+    .codes_at = offsetof(slab_mxfp4, low),
+    .block_stride = sizeof(slab_mxfp4),
+    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_mxfp4),
 };
 
 #endif /* WEFT_KERNELS_X86_VNNI_AVX512_H */
