@@ -5,7 +5,8 @@
  * multiply-add itself broadcasts from memory. 12 chains hide its latency; tiles of fewer rows are
  * what is left over. The order is that of AVX2 and plain C, one chain an output, so the bits are.
  *
- * Many rows are bound by the multiply-adds, 2 registers a cycle. A single row has one chain, 4
+ * Many rows are bound by the multiply-adds, 2 registers a cycle, and share columns brought to
+ * float32 once. A single row has one chain, 4
  * cycles a column: 16 bytes a cycle of F32 and 8 of F16, and both outrun the memory of a thread.
  */
 #include <immintrin.h>
@@ -17,7 +18,9 @@
 #include "layout/act.h"
 #include "layout/pack.h"
 
-#define FLOAT_COLS 256u /* of a panel, for all rows: up to 16 KB in the first-level cache */
+#define FLOAT_COLS 256u     /* of a panel, for all rows: up to 16 KB in the first-level cache */
+#define EXPAND_ROWS_MIN 24u /* fewer share too little */
+
 VNNI_INLINE size_t column_bytes(weft_dtype dtype) {
     return PACK_PANEL_ROWS * (dtype == WEFT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
 }
@@ -31,6 +34,14 @@ VNNI_INLINE __m512 weights(weft_dtype dtype, const uint8_t *column) {
         return _mm512_cvtph_ps(halves);
     }
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+/* n columns as float32, for many rows. */
+VNNI_INLINE void expand(weft_dtype dtype, float *to, const uint8_t *columns, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        _mm512_store_ps(to + i * PACK_PANEL_ROWS,
+                        weights(dtype, columns + i * column_bytes(dtype)));
+    }
 }
 
 /* y [rows][16] += x [rows][n] . columns [n][16] */
@@ -51,9 +62,27 @@ VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, const uint8_t *colum
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
+/* Tiles of the largest size, then what is left in smaller ones. */
+VNNI_INLINE void tiles(weft_dtype dtype, float *y, const uint8_t *columns, const uint8_t *x,
+                       size_t x_stride, size_t m, size_t n) {
+#define TILES_OF(rows)                                   \
+    for (; m >= (rows); m -= (rows)) {                   \
+        tile((rows), dtype, y, columns, x, x_stride, n); \
+        y += (size_t)(rows)*PACK_PANEL_ROWS;             \
+        x += (size_t)(rows)*x_stride;                    \
+    }
+    TILES_OF(12)
+    TILES_OF(8)
+    TILES_OF(4)
+    TILES_OF(2)
+    TILES_OF(1)
+#undef TILES_OF
+}
+
 VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,
                               const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float expanded[FLOAT_COLS * PACK_PANEL_ROWS];
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
@@ -61,20 +90,12 @@ VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const
             const size_t cols = k - col < FLOAT_COLS ? k - col : FLOAT_COLS;
             const uint8_t *columns = panel + col * column_bytes(dtype);
             const uint8_t *at = x + from * x_stride + col * sizeof(float);
-            float *to = sums;
-            size_t left = rows;
-#define TILES_OF(tile_rows)                                        \
-    for (; left >= (tile_rows); left -= (tile_rows)) {             \
-        tile((tile_rows), dtype, to, columns, at, x_stride, cols); \
-        to += (size_t)(tile_rows)*PACK_PANEL_ROWS;                 \
-        at += (size_t)(tile_rows)*x_stride;                        \
-    }
-            TILES_OF(12)
-            TILES_OF(8)
-            TILES_OF(4)
-            TILES_OF(2)
-            TILES_OF(1)
-#undef TILES_OF
+            if (dtype != WEFT_DTYPE_F32 && rows >= EXPAND_ROWS_MIN) {
+                expand(dtype, expanded, columns, cols);
+                tiles(WEFT_DTYPE_F32, sums, (const uint8_t *)expanded, at, x_stride, rows, cols);
+            } else {
+                tiles(dtype, sums, columns, at, x_stride, rows, cols);
+            }
         }
         for (size_t r = 0; r < rows; r++) {
             memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
