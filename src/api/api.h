@@ -1,7 +1,8 @@
 /* api.h - OpenAI's HTTP API over a loaded engine: JSON to requests and back.
  *
  *   http handler ─► api routes ─► body checked field by field ─► weft_request_submit
- *   on_ready ─► http_server_put ─► (once a turn of the engine) http_server_wake ─► weft_request_poll ─► SSE chunk or collected answer
+ *   on_ready ─► http_server_put ─► (once a turn of the engine) http_server_wake
+ *            ─► weft_request_poll ─► SSE chunk or collected answer
  *
  * Fair shares are between clients: the API keys where there are several, else the addresses.
  * A parameter that is accepted is honoured; one that is not supported is refused by name.

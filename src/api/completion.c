@@ -2,8 +2,9 @@
  *
  * Waking: the engine's thread calls on_ready under the request's lock; it puts completion_pump
  * before the event thread unless one is already on its way. That thread is woken once for all of
- * them, at the end of the engine's turn (api.h). Releasing a request takes the same lock, so once on_end has
- * released them all nobody posts any more; whoever comes last, on_end or the posted pump, frees.
+ * them, at the end of the engine's turn (api.h). Releasing a request takes the same lock, so once
+ * on_end has released them all nobody posts any more; whoever comes last, on_end or the posted
+ * pump, frees.
  */
 #include "api/completion.h"
 

@@ -212,8 +212,8 @@ static void run_inline(pool_task_fn *fn, void *arg, uint32_t n_tasks) {
     }
 }
 
-/* The first task of a thread's share; of thread + 1, the end of it. The threads that are woken first
- * have the larger shares. */
+/* The first task of a thread's share; of thread + 1, the end of it. What does not divide goes to
+ * the lowest numbers. */
 static uint32_t share_begin(uint32_t n_tasks, uint32_t thread, uint32_t n_threads) {
     const uint32_t extra = n_tasks % n_threads;
     return n_tasks / n_threads * thread + (thread < extra ? thread : extra);

@@ -1,10 +1,10 @@
 /* pace.c - a linear model of a step's time, fitted as it goes.
  *
- * Steps of decode rows alone are measured by powers of two of their rows. For rows between, and sizes
- * that were never met, each row counts as one of a prompt: both pass through the same products. A
- * prompt row's share is what mixed steps took beyond that, over all rows of late (a step with few of
- * them says little: kernels work in tiles), so an error of the one is made good by the other at the
- * point where it is used.
+ * Steps of decode rows alone are measured by powers of two of their rows. For rows between, and
+ * sizes that were never met, each row counts as one of a prompt: both pass through the same
+ * products. A prompt row's share is what mixed steps took beyond that, over all rows of late (a
+ * step with few of them says little: kernels work in tiles), so an error of the one is made good by
+ * the other at the point where it is used.
  *
  * Two guards against a bad measurement: an observation counts for at most four times what was
  * expected, and the rows allowed for a prompt at most double from one mixed step to the next.

@@ -1,8 +1,8 @@
 /* vocab_threes.h - digits of a number in groups of three, counted from the right.
  *
- * Some pre-tokenizers cut 1234567 into 1, 234 and 567. Their files say so with a look-ahead over the
- * rest of the number at every group, which costs the square of its length: minutes for a megabyte of
- * digits. Here a pattern finds the whole number once, and the groups are counted.
+ * Some pre-tokenizers cut 1234567 into 1, 234 and 567. Their files say so with a look-ahead over
+ * the rest of the number at every group, which costs the square of its length: minutes for a
+ * megabyte of digits. Here a pattern finds the whole number once, and the groups are counted.
  *
  *     vocab_threes t = vocab_threes_of(number);
  *     str group;

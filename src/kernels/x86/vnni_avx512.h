@@ -11,7 +11,7 @@
  *   expand    all groups to bytes, once for many rows; less the middle where asked (tiles of AMX
  *             take signed codes and have no sums to start from)
  *
- * What differs between formats is constants of vnni_kind; all code is inlined into each.
+ * What differs between formats is constants (vnni_kinds.h); all code is inlined into each.
  */
 #ifndef WEFT_KERNELS_X86_VNNI_AVX512_H
 #define WEFT_KERNELS_X86_VNNI_AVX512_H
@@ -22,41 +22,12 @@
 
 #include "base/compiler.h"
 #include "kernels/x86/rows_avx512.h"
+#include "kernels/x86/vnni_kinds.h"
 #include "layout/act.h"
 #include "layout/pack.h"
 #include "layout/slab.h"
 
-#define VNNI_COLS 256u
-#define VNNI_BLOCKS (VNNI_COLS / ACT_BLOCK_LEN)
 #define VNNI_AHEAD_BYTES 8192 /* prefetchers of the processor stop at 4 KB */
-
-typedef enum vnni_codes {
-    VNNI_CODES_4,       /* nibbles at `at` */
-    VNNI_CODES_5,       /* 64 bytes of fifth bits before the nibbles */
-    VNNI_CODES_6,       /* 128 bytes of high bits before the nibbles */
-    VNNI_CODES_8,       /* pairs of signed columns at `at` */
-    VNNI_CODES_IQ4,     /* nibbles of groups g and g + 4, numbers of the values of IQ4_NL */
-    VNNI_CODES_E2M1,    /* the same of twice the values of MXFP4 */
-    VNNI_CODES_EXPANDED /* bytes in vnni_chunk.codes */
-} vnni_codes;
-
-typedef enum vnni_scales {
-    VNNI_SCALES_D,  /* f16 d[16] before each block's codes */
-    VNNI_SCALES_DM, /* f16 d[16], m[16] */
-    VNNI_SCALES_E,  /* exponents e[16]: a code is worth 2^(e - 128) */
-    VNNI_SCALES_XS, /* IQ4_XS: f16 d[16] and 6-bit fields at the front of a slab of 256 */
-    VNNI_SCALES_6,  /* f16 d[16], dmin[16] and 6-bit fields at the front of a slab of 256 */
-    VNNI_SCALES_16  /* f16 d[16] and 8-bit scales of halves of a block, there */
-} vnni_scales;
-
-typedef struct vnni_kind {
-    vnni_codes codes;
-    vnni_scales scales;
-    int log2_middle;     /* of the codes; 0: none */
-    size_t codes_at;     /* from the start of a chunk to the first block's codes */
-    size_t block_stride; /* bytes from one block's codes to the next */
-    size_t chunk_bytes;  /* of 256 columns */
-} vnni_kind;
 
 /* Up to 256 columns of a panel. */
 typedef struct vnni_chunk {
@@ -72,8 +43,8 @@ VNNI_INLINE int vnni_has_min(vnni_kind kind) {
     return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
 }
 
-/* Asks for what a stream of blocks of block_bytes holds ahead bytes after at: the lines that fall to
- * this group of a block. One line at a time between the loads: a burst of them stalls. */
+/* Asks for what a stream of blocks of block_bytes holds ahead bytes after at: the lines that fall
+ * to this group of a block. One line at a time between the loads: a burst of them stalls. */
 VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group,
                                   size_t ahead) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
@@ -260,92 +231,5 @@ VNNI_INLINE void vnni_expand(vnni_kind kind, vnni_chunk *c, int less) {
 #undef EXPAND
     }
 }
-
-static const vnni_kind vnni_q4_0 = {
-    .codes = VNNI_CODES_4,
-    .scales = VNNI_SCALES_D,
-    .log2_middle = 3,
-    .codes_at = offsetof(slab_q4_0, low),
-    .block_stride = sizeof(slab_q4_0),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q4_0),
-};
-static const vnni_kind vnni_q4_1 = {
-    .codes = VNNI_CODES_4,
-    .scales = VNNI_SCALES_DM,
-    .codes_at = offsetof(slab_q4_1, low),
-    .block_stride = sizeof(slab_q4_1),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q4_1),
-};
-static const vnni_kind vnni_q5_0 = {
-    .codes = VNNI_CODES_5,
-    .scales = VNNI_SCALES_D,
-    .log2_middle = 4,
-    .codes_at = offsetof(slab_q5_0, low),
-    .block_stride = sizeof(slab_q5_0),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q5_0),
-};
-static const vnni_kind vnni_q5_1 = {
-    .codes = VNNI_CODES_5,
-    .scales = VNNI_SCALES_DM,
-    .log2_middle = 4,
-    .codes_at = offsetof(slab_q5_1, low),
-    .block_stride = sizeof(slab_q5_1),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q5_1),
-};
-static const vnni_kind vnni_q8_0 = {
-    .codes = VNNI_CODES_8,
-    .scales = VNNI_SCALES_D,
-    .log2_middle = 7,
-    .codes_at = offsetof(slab_q8_0, codes),
-    .block_stride = sizeof(slab_q8_0),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_q8_0),
-};
-static const vnni_kind vnni_q4_k = {
-    .codes = VNNI_CODES_4,
-    .scales = VNNI_SCALES_6,
-    .codes_at = offsetof(slab_q4_k, low),
-    .block_stride = sizeof(((slab_q4_k *)0)->low[0]),
-    .chunk_bytes = sizeof(slab_q4_k),
-};
-static const vnni_kind vnni_q5_k = {
-    .codes = VNNI_CODES_5,
-    .scales = VNNI_SCALES_6,
-    .log2_middle = 4,
-    .codes_at = offsetof(slab_q5_k, blocks[0].low),
-    .block_stride = sizeof(slab_q5_k_block),
-    .chunk_bytes = sizeof(slab_q5_k),
-};
-static const vnni_kind vnni_q6_k = {
-    .codes = VNNI_CODES_6,
-    .scales = VNNI_SCALES_16,
-    .log2_middle = 5,
-    .codes_at = offsetof(slab_q6_k, blocks[0].low),
-    .block_stride = sizeof(slab_q6_k_block),
-    .chunk_bytes = sizeof(slab_q6_k),
-};
-static const vnni_kind vnni_iq4_nl = {
-    .codes = VNNI_CODES_IQ4,
-    .scales = VNNI_SCALES_D,
-    .log2_middle = 7,
-    .codes_at = offsetof(slab_iq4_nl, low),
-    .block_stride = sizeof(slab_iq4_nl),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_iq4_nl),
-};
-static const vnni_kind vnni_iq4_xs = {
-    .codes = VNNI_CODES_IQ4,
-    .scales = VNNI_SCALES_XS,
-    .log2_middle = 7,
-    .codes_at = offsetof(slab_iq4_xs, low),
-    .block_stride = sizeof(((slab_iq4_xs *)0)->low[0]),
-    .chunk_bytes = sizeof(slab_iq4_xs),
-};
-static const vnni_kind vnni_mxfp4 = {
-    .codes = VNNI_CODES_E2M1,
-    .scales = VNNI_SCALES_E,
-    .log2_middle = 4,
-    .codes_at = offsetof(slab_mxfp4, low),
-    .block_stride = sizeof(slab_mxfp4),
-    .chunk_bytes = VNNI_BLOCKS * sizeof(slab_mxfp4),
-};
 
 #endif /* WEFT_KERNELS_X86_VNNI_AVX512_H */
