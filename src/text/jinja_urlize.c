@@ -7,13 +7,13 @@
 #include "text/jinja_args.h"
 #include "text/regex.h"
 
-#define HTTP_PATTERN                                                          \
-    "(?i)^((https?://|www\\.)(([\\w%-]+\\.)+)?([a-z]{2,63}|xn--[\\w%]{2,59})" \
-    "|([\\w%-]{2,63}\\.)+(com|net|int|edu|gov|org|info|mil)"                  \
-    "|https?://((\\d{1,3}(\\.\\d{1,3}){3})"                                   \
-    "|(\\[([\\da-f]{0,4}:){2}([\\da-f]{0,4}:?){1,6}\\])))(?::\\d{1,5})?"      \
+#define HTTP_PATTERN                                                                              \
+    "(?i)^((https?://|www\\.)(([\\p{L}\\p{N}_%-]+\\.)+)?([a-z]{2,63}|xn--[\\p{L}\\p{N}_%]{2,59})" \
+    "|([\\p{L}\\p{N}_%-]{2,63}\\.)+(com|net|int|edu|gov|org|info|mil)"                            \
+    "|https?://((\\d{1,3}(\\.\\d{1,3}){3})"                                                       \
+    "|(\\[([\\da-f]{0,4}:){2}([\\da-f]{0,4}:?){1,6}\\])))(?::\\d{1,5})?"                          \
     "(?:[/?#]\\S*)?$"
-#define EMAIL_PATTERN "^\\S+@\\w[\\w.-]*\\.\\w+$"
+#define EMAIL_PATTERN "^\\S+@[\\p{L}\\p{N}_][\\p{L}\\p{N}_.-]*\\.[\\p{L}\\p{N}_]+$"
 
 typedef struct linker {
     jinja_run *run;
@@ -268,6 +268,9 @@ weft_status jinja_urlize(jinja_run *run, jinja_value self, const jinja_value *ar
     }
     if (status == WEFT_OK) {
         status = write_words(&l, jinja_text(escaped));
+    }
+    if (status == WEFT_OK) {
+        status = regex_scratch_status(l.scratch, run->err);
     }
     regex_scratch_destroy(&l.scratch);
     regex_destroy(&l.email);

@@ -1,34 +1,31 @@
-/* regex.c - PCRE2 behind four functions, with the white space of Hugging Face's patterns.
+/* regex.c - PCRE2 behind a few functions.
  *
- * Patterns come from tokenizer.json files and are written for Oniguruma. Two things differ:
- * `\s` there is exactly the Unicode property White_Space, while PCRE2's also takes U+180E; and
- * `$` there is the end of a line. The first is rewritten here, before compiling, as the
- * class [\t-\r\x85\p{Z}], which is that property written out (and is also what PCRE2 matches
- * fastest, by bitmap). The second is left to whoever writes the pattern. Everything else that
- * the patterns use (Unicode classes, look-around, possessive and lazy quantifiers, inline case
- * folding) means the same in both.
+ * Patterns come from tokenizer.json files and are written for Oniguruma; regex_pattern.c writes
+ * them as PCRE2 has to read them.
  *
  * Matching runs the JIT code on the machine stack first. A pattern that needs more gets a stack of
  * its own, once, kept by the scratch; should that overflow too, the interpreter tries within
- * PCRE2's own limits, and beyond them there is no match. Memory comes from the allocation gate.
+ * PCRE2's own limits. Beyond them nobody knows whether there is a match: the scratch remembers the
+ * pattern, finds nothing from then on, and its status is an error. Memory comes from the
+ * allocation gate.
  */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/regex.h"
 
-#include <pcre2.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "text/regex_pattern.h"
 
 #define PATTERN_BYTES_MAX (64u << 10)
+#define PATTERN_SHOWN_BYTES 120u
 #define JIT_STACK_BYTES_MIN (64u << 10)
 #define JIT_STACK_BYTES_MAX (64u << 20)
-
-#define WHITE_SPACE "\\t-\\r\\x{85}\\p{Z}" /* inside a class */
 
 struct regex {
     pcre2_code *code;
     bool has_jit;
+    char shown[PATTERN_SHOWN_BYTES]; /* the beginning of the pattern, for errors */
 };
 
 struct regex_scratch {
@@ -36,9 +33,10 @@ struct regex_scratch {
     pcre2_match_context *match;
     pcre2_match_data *data;
     pcre2_jit_stack *stack; /* NULL until a match needed it */
+    const regex *stopped;   /* ran into a limit; or NULL */
+    size_t stopped_bytes;   /* of the text it was looking through */
 };
 
-static bool rewrite_pattern(buf *out, str pattern);
 static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t from);
 static void *gate_alloc(size_t n, void *unused);
 static void gate_free(void *p, void *unused);
@@ -50,21 +48,26 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
     }
     weft_status status = WEFT_NOMEM;
     pcre2_compile_context *context = NULL;
-    buf rewritten;
-    buf_init(&rewritten, MEM_TEXT, PATTERN_BYTES_MAX * 16);
+    buf translated;
+    buf_init(&translated, MEM_TEXT, PATTERN_BYTES_MAX * 256);
     regex *r = mem_zalloc(MEM_TEXT, 1, sizeof *r);
     pcre2_general_context *general = pcre2_general_context_create(gate_alloc, gate_free, NULL);
     if (general != NULL) {
         context = pcre2_compile_context_create(general);
     }
-    if (r == NULL || context == NULL || !rewrite_pattern(&rewritten, pattern)) {
+    if (r == NULL || context == NULL) {
         status = weft_fail(err, WEFT_NOMEM, "out of memory for a regular expression");
         goto done;
     }
+    status = regex_pattern_translate(&translated, pattern, context, err);
+    if (status != WEFT_OK) {
+        goto done;
+    }
+    (void)snprintf(r->shown, sizeof r->shown, STR_FMT, STR_ARG(pattern));
     int code = 0;
     PCRE2_SIZE at = 0;
-    r->code = pcre2_compile((PCRE2_SPTR)buf_cstr(&rewritten), rewritten.len,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &at, context);
+    r->code = pcre2_compile((PCRE2_SPTR)buf_cstr(&translated), translated.len,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, context);
     if (r->code == NULL) {
         PCRE2_UCHAR text[120];
         (void)pcre2_get_error_message(code, text, sizeof text);
@@ -80,7 +83,7 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
 done:
     pcre2_compile_context_free(context);
     pcre2_general_context_free(general);
-    buf_deinit(&rewritten);
+    buf_deinit(&translated);
     regex_destroy(&r);
     return status;
 }
@@ -127,6 +130,9 @@ void regex_scratch_destroy(regex_scratch **s) {
 
 bool regex_find(const regex *r, regex_scratch *scratch, str text, size_t from, size_t *match_from,
                 size_t *match_to) {
+    if (scratch->stopped != NULL) {
+        return false;
+    }
     if (text.len == 0) {
         text.data = "";
     }
@@ -139,6 +145,8 @@ bool regex_find(const regex *r, regex_scratch *scratch, str text, size_t from, s
                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->data, scratch->match);
     }
     if (rc < 0) {
+        scratch->stopped = rc == PCRE2_ERROR_NOMATCH ? NULL : r;
+        scratch->stopped_bytes = text.len;
         return false;
     }
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(scratch->data);
@@ -149,6 +157,15 @@ bool regex_find(const regex *r, regex_scratch *scratch, str text, size_t from, s
     *match_from = span[0];
     *match_to = span[1];
     return true;
+}
+
+weft_status regex_scratch_status(const regex_scratch *s, weft_error *err) {
+    if (s->stopped == NULL) {
+        return WEFT_OK;
+    }
+    return weft_fail(err, WEFT_LIMIT,
+                     "regular expression '%s': too many steps to find its matches in %zu bytes",
+                     s->stopped->shown, s->stopped_bytes);
 }
 
 static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t from) {
@@ -165,33 +182,6 @@ static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t fr
     pcre2_jit_stack_assign(scratch->match, NULL, scratch->stack);
     return pcre2_jit_match(r->code, (PCRE2_SPTR)text.data, text.len, from, PCRE2_NO_UTF_CHECK,
                            scratch->data, scratch->match);
-}
-
-/* Replaces \s and \S. `\S` inside a class has no such form and is left to PCRE2. */
-static bool rewrite_pattern(buf *out, str pattern) {
-    bool is_in_class = false;
-    for (size_t i = 0; i < pattern.len; i++) {
-        const char c = pattern.data[i];
-        if (c == '\\' && i + 1 < pattern.len) {
-            const char next = pattern.data[++i];
-            if (next == 's') {
-                buf_append_cstr(out, is_in_class ? WHITE_SPACE : "[" WHITE_SPACE "]");
-            } else if (next == 'S' && !is_in_class) {
-                buf_append_cstr(out, "[^" WHITE_SPACE "]");
-            } else {
-                buf_append_char(out, c);
-                buf_append_char(out, next);
-            }
-            continue;
-        }
-        if (c == '[' && !is_in_class) {
-            is_in_class = true;
-        } else if (c == ']') {
-            is_in_class = false;
-        }
-        buf_append_char(out, c);
-    }
-    return !out->is_failed;
 }
 
 static void *gate_alloc(size_t n, void *unused) {

@@ -165,6 +165,9 @@ static weft_status build(tokjson *t, tokjson_matcher *m, bool is_normalized, wef
         }
     }
     if (status == WEFT_OK) {
+        status = regex_scratch_status(scratch.regex, err);
+    }
+    if (status == WEFT_OK) {
         status = is_whole ? vocab_special_init(&m->find, &m->texts, VOCAB_ATTR_USER, err)
                           : tokjson_nomem(err);
     }

@@ -69,6 +69,8 @@ weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *
     }
     if (!is_done) {
         status = weft_fail(err, WEFT_NOMEM, "no memory to encode a text of %zu bytes", text.len);
+    } else if (status == WEFT_OK) {
+        status = regex_scratch_status(run.scratch.regex, err);
     }
     if (status != WEFT_OK) {
         out->count = count_before;

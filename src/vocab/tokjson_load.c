@@ -127,17 +127,8 @@ weft_status tokjson_get_pattern(tokjson *t, const json_t *step, str *text, regex
         return weft_fail(err, WEFT_FORMAT, "tokenizer.json: '%s' without a pattern",
                          tokjson_type(step));
     }
-    buf lines; /* ^ and $ are ends of lines there */
-    buf_init(&lines, MEM_VOCAB, TOKJSON_FILE_BYTES_MAX);
     *text = STR_LIT("");
-    weft_status status = WEFT_OK;
-    if (!buf_append_cstr(&lines, "(?m)") || !buf_append_str(&lines, source)) {
-        status = tokjson_nomem(err);
-    } else {
-        status = regex_compile(pattern, buf_view(&lines), err);
-    }
-    buf_deinit(&lines);
-    return status;
+    return regex_compile(pattern, source, err);
 }
 
 /* Of two members of one name the last counts. */

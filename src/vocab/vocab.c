@@ -121,6 +121,9 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
         (!vocab_cache_init(&run.cache, text.len) || !encode_text(&run, text, flags))) {
         status = weft_fail(err, WEFT_NOMEM, "no memory to encode a text of %zu bytes", text.len);
     }
+    if (status == WEFT_OK && run.regex != NULL) {
+        status = regex_scratch_status(run.regex, err);
+    }
     if (status != WEFT_OK) {
         out->count = count_before;
     }

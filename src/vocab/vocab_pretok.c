@@ -29,6 +29,8 @@ typedef struct cutter {
 
 static bool cut(const cutter *c, uint32_t stage, str piece);
 static bool cut_threes(const cutter *c, uint32_t stage, str number);
+static bool cut_borders(const cutter *c, uint32_t stage, str piece, size_t *done, size_t from,
+                        size_t to);
 
 weft_status vocab_pretok_create(vocab_pretok **out, str name, weft_error *err) {
     const vocab_pretok_name *entry = vocab_pretok_names;
@@ -85,13 +87,20 @@ static bool cut(const cutter *c, uint32_t stage, str piece) {
     if (stage == c->pretok->n_stages) {
         return c->sink(c->context, piece);
     }
-    const bool is_threes = c->pretok->rule->stages[stage].is_threes;
+    const vocab_pretok_stage *rule = &c->pretok->rule->stages[stage];
     size_t done = 0; /* everything before is cut */
     size_t from = 0; /* where the next match is looked for */
     size_t a;
     size_t b;
     while (from < piece.len &&
            regex_find(c->pretok->stages[stage], c->scratch, piece, from, &a, &b)) {
+        if (rule->is_border) {
+            if (!cut_borders(c, stage, piece, &done, a, b)) {
+                return false;
+            }
+            from = b;
+            continue;
+        }
         if (a > done && !cut(c, stage + 1, str_from(piece.data + done, a - done))) {
             return false;
         }
@@ -106,7 +115,7 @@ static bool cut(const cutter *c, uint32_t stage, str piece) {
             continue;
         }
         const str match = str_from(piece.data + a, b - a);
-        if (!(is_threes ? cut_threes(c, stage, match) : cut(c, stage + 1, match))) {
+        if (!(rule->is_threes ? cut_threes(c, stage, match) : cut(c, stage + 1, match))) {
             return false;
         }
         done = b;
@@ -122,6 +131,24 @@ static bool cut_threes(const cutter *c, uint32_t stage, str number) {
         if (!cut(c, stage + 1, group)) {
             return false;
         }
+    }
+    return true;
+}
+
+/* Cuts before each whole group of the number in piece; what is behind the last cut is not done. */
+static bool cut_borders(const cutter *c, uint32_t stage, str piece, size_t *done, size_t from,
+                        size_t to) {
+    vocab_threes groups = vocab_threes_of(str_slice(piece, from, to));
+    bool is_whole = groups.n_left % 3 == 0;
+    str group;
+    for (size_t at = from; vocab_threes_next(&groups, &group); at += group.len) {
+        if (is_whole && at > *done) {
+            if (!cut(c, stage + 1, str_slice(piece, *done, at))) {
+                return false;
+            }
+            *done = at;
+        }
+        is_whole = true;
     }
     return true;
 }

@@ -4,7 +4,7 @@
  * own tokenizer files have them wherever that is known (with (?i:...) for the contractions, which
  * also takes U+017F as an s), with these changes that leave the matches alone:
  *
- *   - `\s+$` is (?<!\s)\s++$: the same match, found without trying every start in a long run
+ *   - `\s+$` is (?<!\s)\s++\z: the same match, found without trying every start in a long run
  *   - digits in threes from the right: see vocab_threes.h
  *   - classes with && (Kimi) are look-aheads
  *
@@ -108,7 +108,7 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                             {"\\s?[" DEEPSEEK_LETTERS "]+", false},
                             {"\\s?[!-/:-~\uFF01-\uFF0F\uFF1A-\uFF5E\u2018-\u201F\u3000-\u3002]+",
                              false},
-                            {"(?<!\\s)\\s++$", false},
+                            {"(?<!\\s)\\s++\\z", false},
                             {"[\u4E00-\u9FA5\u0800-\u4E00\uAC00-\uD7FF]+", false},
                             {"\\p{N}+", false}}},
     [RULE_DEEPSEEK_CODER] = {{{"[\\r\\n]", false},
@@ -138,7 +138,7 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                                          "*|\\p{N}|" SYMBOLS_SLASH "|" SPACES,
                        false}}},
     [RULE_GPT4O] = {{{GPT4O_WORDS "|\\p{N}{1,3}|" SYMBOLS_SLASH "|" SPACES, false}}},
-    [RULE_TINY_AYA] = {{{"(?<!\\d)\\d++(?![\\p{L}\\p{M}\\p{N}\\p{Pc}])", true},
+    [RULE_TINY_AYA] = {{{"(?<!\\d)\\d++(?!\\w)", true},
                         {GPT4O_WORDS "|\\p{N}{1,3}|" SYMBOLS_SLASH "|" SPACES, false}}},
     [RULE_CHAMELEON] = {{{"<sentinel:[0-9]+>", false},
                          {"(?:IMGIMG)(?:(?:A|B|C|D|E|F|G|H|I){1,4})Z", false},
@@ -150,7 +150,8 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                         "?|" CASED_START NOT_HAN_UPPER "+" NOT_HAN_LOWER "*" CONTRACTION "?|"
                         "\\p{N}{1,3}|" SYMBOLS "|" SPACES,
                         false}}},
-    [RULE_SUPERBPE] = {{{"\\p{N}+", false}, {"\\d++", true}}},
+    [RULE_SUPERBPE] = {{{"\\p{N}+", false},
+                        {.pattern = "\\d++", .is_threes = true, .is_border = true}}},
     [RULE_BAILING] = {{{"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}|"
                         " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
                         false}}},

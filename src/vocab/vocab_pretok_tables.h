@@ -11,6 +11,7 @@
 typedef struct vocab_pretok_stage {
     const char *pattern; /* NULL behind the last stage */
     bool is_threes;      /* a match is cut into threes of characters, counted from its end */
+    bool is_border;      /* and only before each: what stands beside the threes stays with them */
 } vocab_pretok_stage;
 
 typedef struct vocab_pretok_rule {

@@ -103,6 +103,42 @@ static void deep_backtracking_over_a_long_text_ends(void **state) {
     mem_free(text);
 }
 
+static void giving_up_is_an_error_and_no_match(void **state) {
+    char text[200];
+    memset(text, 'a', sizeof text);
+    fixture f = compile("(a|aa)+[cd]");
+    size_t from;
+    size_t to;
+    weft_error err;
+    assert_false(regex_find(f.regex, f.scratch, STR_LIT("aab"), 0, &from, &to));
+    assert_int_equal(regex_scratch_status(f.scratch, &err), WEFT_OK);
+    assert_false(regex_find(f.regex, f.scratch, str_from(text, sizeof text), 0, &from, &to));
+    assert_int_equal(regex_scratch_status(f.scratch, &err), WEFT_LIMIT);
+    assert_non_null(strstr(err.message, "'(a|aa)+[cd]'"));
+    assert_false(regex_find(f.regex, f.scratch, STR_LIT("aac"), 0, &from, &to));
+    release(&f);
+}
+
+static void classes_are_those_of_oniguruma(void **state) {
+    fixture hex = compile("\\h+");
+    assert_true(matches(&hex, STR_LIT("09afAF")));
+    assert_false(matches(&hex, STR_LIT(" ")));
+    release(&hex);
+    fixture letters = compile("[^\\W\\d_]+");
+    assert_true(matches(&letters, STR_LIT("ab\u00E9\u4E16")));
+    assert_false(matches(&letters, STR_LIT("ab1")));
+    release(&letters);
+    fixture both = compile("[\\p{L}&&[^\\p{Han}x]]+");
+    assert_true(matches(&both, STR_LIT("ab\u30AB")));
+    assert_false(matches(&both, STR_LIT("ab\u4E16")));
+    assert_false(matches(&both, STR_LIT("x")));
+    release(&both);
+    fixture border = compile("a\\b.\\B");
+    assert_true(matches(&border, STR_LIT("a.")));
+    assert_false(matches(&border, STR_LIT("a\u0301"))); /* a mark goes on with the word */
+    release(&border);
+}
+
 static void bad_patterns_are_named(void **state) {
     regex *r = NULL;
     weft_error err;
@@ -136,6 +172,8 @@ int main(void) {
         cmocka_unit_test(matches_may_be_empty),
         cmocka_unit_test(classes_and_case_folding_know_unicode),
         cmocka_unit_test(deep_backtracking_over_a_long_text_ends),
+        cmocka_unit_test(giving_up_is_an_error_and_no_match),
+        cmocka_unit_test(classes_are_those_of_oniguruma),
         cmocka_unit_test(bad_patterns_are_named),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };

@@ -100,6 +100,7 @@ static void pre_tokenizers_cut_words_as_their_rules_say(void **state) {
     vocab *threes = bpe_with((vocab_image_options){"superbpe", -1, -1});
     CHECK_IDS(threes, "1123123", 0, "1", "123", "123");
     CHECK_IDS(threes, "12123", 0, "12", "123");
+    CHECK_IDS(threes, "1231\u00B2123", 0, "1", "2", "3", "1", "\u00C2", "\u00B2", "123");
     vocab_destroy(&threes);
 }
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import unicodedata
 
 import pytest
 import sentencepiece
@@ -38,6 +39,32 @@ LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
 THREES = [r"\d{1,3}(?=(?:\d{3})*\b)", r"\d{1,3}(?=(?:\d{3})*(?!\d))",
           r"\d{1,3}(?=(?:\d{3})*$)", r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))",
           r"(?=(\d{3})+(?!\d))"]
+
+# Where Oniguruma reads a pattern otherwise than PCRE2.
+POSIX = ("alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+         "space", "upper", "word", "xdigit")
+CLASSES = [r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", r"\h", r"\H", r"[\w]", r"[^\w]", r"[\W]",
+           r"[^\W\d_]", r"[\S]", r"[^\S\n]", r"[\H\s]", r"(?i)[\wx-z]", r"[[:alpha:]_]",
+           r"[[:^alpha:]]", r"[^[:punct:][:digit:]]", *(f"[[:{n}:]]" for n in POSIX),
+           r"\p{Han}", r"\P{Han}", r"\p{^Han}", r"\p{Katakana}", r"\p{Common}", r"\p{Lu}",
+           r"\p{Alphabetic}", r"[\p{L}&&[^\p{Han}]]", r"[^\p{L}&&\p{Han}]", r"[a[bc]\d]",
+           r"[^a[^\p{L}]]", r"[\p{L}&&[^\p{Lu}]&&[^\p{Ll}]]", r"[]a]", r"[\W^]",
+           r"[\]\[\-\\\W]", r"[\u0041\u00e9-\u00ff]", r"[^&]", r"\b", r"\B", r"\b\w+\b",
+           r"\bx|x\b", r"\B\p{L}", r"[\b]|\b.", r"\p{N}{,2}", r"\p{L}{1,3}+", r"\p{L}{2,}+",
+           r"(?m)a..", r"(?i-m:A..)", r"(?mi:A..)|^.|.$", r"\w{1,2}?\b"]
+
+
+@functools.cache
+def code_points():
+    """Assigned ones, of the long runs of Han, Hangul and private use a few, between others. Of some
+    marks and letters Unicode changed its mind after PCRE2's tables, whether they are alphabetic or
+    lower case."""
+    changed = {*range(0x363, 0x370), 0xc04, 0xf82, 0xf83, 0x10fc, *range(0x1dd3, 0x1de7), 0xa7f2,
+               0xa7f3, 0xa7f4, 0xab69, 0x11080, 0x11081}
+    found = [c for c in range(1, 0x110000) if unicodedata.category(chr(c)) not in ("Cs", "Cn")
+             and c not in changed and (c % 61 == 0 or not (0x3400 < c < 0xA000 or 0xAC00 < c < 0xF900 or c > 0x20000))]
+    return ["".join(f"a{chr(c)} {chr(c)}" for c in found[i:i + 400])
+            for i in range(0, len(found), 400)]
 
 
 def strings(seed):
@@ -248,6 +275,33 @@ def test_digits_in_threes_from_the_right(run, tmp_path, pattern, behavior):
     assert len(found) == len(wanted) and not bad, min(bad, key=lambda b: len(b[0]))
     if behavior == "isolated":
         assert json.loads(run("tokenize", tmp_path / "tokenizer.json", input=b"1" * 1000000).stdout)
+
+
+@pytest.mark.parametrize("pattern", CLASSES)
+def test_classes_and_borders_are_those_of_oniguruma(run, tmp_path, pattern):
+    """Tokens are bytes, and each word gets a space before it: ids say where the cuts are."""
+    tok = Tokenizer(models.BPE({c: i for i, c in enumerate(P.ByteLevel.alphabet())}, []))
+    tok.pre_tokenizer = P.Sequence([P.Split(Regex(pattern), "isolated"),
+                                    P.ByteLevel(add_prefix_space=True, use_regex=False)])
+    tok.save(str(tmp_path / "tokenizer.json"))
+    texts = code_points()
+    found = run("tokenize", "--null", tmp_path / "tokenizer.json",
+                input="".join(t + "\0" for t in texts).encode()).stdout.splitlines()
+    bad = [t for t, line, e in zip(texts, found, tok.encode_batch(texts)) if json.loads(line) != e.ids]
+    assert len(found) == len(texts) and not bad, f"{len(bad)} of {len(texts)}: {bad[0]!r}"
+
+
+@pytest.mark.parametrize("pattern,said", [
+    (r"a{2}+", "a repeated interval is not supported"), (r"\d{2,3}+", "a repeated interval is not"),
+    (r"[a[b]", "a [ without its ]"), ("[" * 20 + "a" + "]" * 20, "classes nested more than 16 deep"),
+    (r"\p{Nothing}", "unknown property"), (r"(a|aa)+[cd]", "too many steps")])
+def test_patterns_that_weft_cannot_follow_are_named(run, tmp_path, pattern, said):
+    data = json.loads(family("wordlevel").to_str())
+    data["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
+                             "invert": False}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    result = run("tokenize", tmp_path, input="a" * 3000, code=None)
+    assert result.returncode != 0 and said in result.stderr and f"'{pattern}'" in result.stderr
 
 
 @pytest.mark.parametrize("base", ["unigram", "metaspace"])
