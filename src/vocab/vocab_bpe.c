@@ -8,17 +8,24 @@
  *
  * Plain text (metaspace): a line is a word, spelled with U+2581 for spaces, its characters are the
  * first symbols, and what is no token in the end is written as byte tokens. Lines are cut further
- * where no token reaches across. A run of line ends that is a token is taken whole.
+ * where no token reaches across. A run of line ends that is a token is taken whole. mmBERT has
+ * words within a line: each U+2581 begins one, and a line that does not begin with one gets one.
+ *
+ * Plain text between white space (Jina's Chinese embeddings): white space is dropped.
  *
  * Bytes and characters that no token stands for are left out, as the models' own tokenizers do.
  */
+#include <utf8proc.h>
+
 #include "base/check.h"
 #include "text/nfc.h"
 #include "text/utf8.h"
+#include "vocab/tokjson.h"
 #include "vocab/vocab_impl.h"
 
 /* Form C is at most three times as long as any UTF-8 text. */
 #define NFC_BYTES_MAX (3u * VOCAB_TEXT_BYTES_MAX)
+#define LOWER_BYTES_MAX (3u * VOCAB_TEXT_BYTES_MAX)
 
 static bool encode_valid(vocab_run *run, str text);
 static bool encode_word(void *context, str word);
@@ -27,8 +34,10 @@ static int32_t whole_word(const vocab_run *run, str word);
 static vocab_pair pair_by_rank(const void *context, const vocab_symbol *left,
                                const vocab_symbol *right);
 static size_t broken_bytes(str text);
-static bool encode_line(vocab_run *run, str line);
-static bool encode_part(vocab_run *run, str part);
+static bool encode_space_words(vocab_run *run, str line);
+static size_t space_at(str text, size_t at);
+static bool encode_line(vocab_run *run, str line, bool has_space_before);
+static bool append_lower(buf *out, str text);
 
 bool vocab_bpe_encode(vocab_run *run, str text) {
     for (size_t at = 0; at < text.len;) {
@@ -60,12 +69,31 @@ bool vocab_bpe_encode_metaspace(vocab_run *run, str text) {
             if (!vocab_ids_push(run->out, id)) {
                 return false;
             }
-        } else if (!encode_line(run, line)) {
+        } else if (!(run->vocab->is_space_words && !is_end ? encode_space_words(run, line)
+                                                           : encode_line(run, line, false))) {
             return false;
         }
         at = to;
     }
     return true;
+}
+
+bool vocab_bpe_encode_words(vocab_run *run, str text) {
+    buf lower;
+    buf_init(&lower, MEM_VOCAB, LOWER_BYTES_MAX);
+    bool is_done = !run->vocab->is_lower || append_lower(&lower, text);
+    text = run->vocab->is_lower ? buf_view(&lower) : text;
+    size_t from = 0; /* of a word */
+    size_t n = 0;
+    for (size_t at = 0; at < text.len && is_done; at += n) {
+        if (tokjson_is_space(utf8_decode(str_slice(text, at, text.len), &n))) {
+            is_done = encode_line(run, str_slice(text, from, at), false);
+            from = at + n;
+        }
+    }
+    is_done = is_done && encode_line(run, str_slice(text, from, text.len), false);
+    buf_deinit(&lower);
+    return is_done;
 }
 
 /* Text in UTF-8; normalised first where the vocabulary's own tokenizer does so. */
@@ -166,11 +194,35 @@ static size_t broken_bytes(str text) {
     return at;
 }
 
-static bool encode_line(vocab_run *run, str line) {
+static bool encode_space_words(vocab_run *run, str line) {
+    const bool has_space = space_at(line, 0) > 0;
+    for (size_t at = 0, to; at < line.len; at = to) {
+        size_t n;
+        for (to = at; to == at || (to < line.len && space_at(line, to) == 0); to += n) {
+            (void)utf8_decode(str_slice(line, to, line.len), &n);
+        }
+        if (!encode_line(run, str_slice(line, at, to), at == 0 && !has_space)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Length of the space, or of the U+2581, that stands there; 0 when none does. */
+static size_t space_at(str text, size_t at) {
+    const str rest = str_slice(text, at, text.len);
+    return str_starts_with(rest, STR_LIT(" "))        ? 1
+           : str_starts_with(rest, STR_LIT("\u2581")) ? 3
+                                                      : 0;
+}
+
+static bool encode_line(vocab_run *run, str line, bool has_space_before) {
     for (size_t at = 0; at < line.len;) {
         const size_t to = vocab_cuts_next(&run->vocab->cuts, line, at);
         WEFT_DEBUG_ASSERT(to > at);
-        if (!encode_part(run, str_from(line.data + at, to - at))) {
+        if (!vocab_run_spell(run, str_slice(line, at, to), has_space_before && at == 0) ||
+            !vocab_word_merge(&run->word, pair_by_rank, &run->vocab->merges) ||
+            !vocab_run_emit(run)) {
             return false;
         }
         at = to;
@@ -178,7 +230,20 @@ static bool encode_line(vocab_run *run, str line) {
     return true;
 }
 
-static bool encode_part(vocab_run *run, str part) {
-    return vocab_run_spell(run, part, false) &&
-           vocab_word_merge(&run->word, pair_by_rank, &run->vocab->merges) && vocab_run_emit(run);
+/* Character by character; what is not UTF-8 stays. */
+static bool append_lower(buf *out, str text) {
+    size_t n;
+    for (size_t at = 0; at < text.len; at += n) {
+        const uint32_t cp = utf8_decode(str_slice(text, at, text.len), &n);
+        char encoded[4];
+        if (cp == UTF8_INVALID) {
+            buf_append(out, text.data + at, n);
+        } else if (cp == 0x130) {
+            buf_append_cstr(out, "i\u0307");
+        } else {
+            buf_append(out, encoded,
+                       utf8_encode(encoded, (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp)));
+        }
+    }
+    return !out->is_failed;
 }

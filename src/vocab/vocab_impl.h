@@ -81,6 +81,8 @@ struct vocab {
     int32_t separator; /* BERT ends a text with it */
     int32_t unknown;
     bool is_whole_words; /* a word that is a token is not merged */
+    bool is_space_words; /* a line begins with U+2581, and each U+2581 begins a word */
+    bool is_lower;       /* text is, before it is cut at white space */
     bool has_all_bytes;  /* no entry of byte_ids is VOCAB_NONE */
     bool adds_bos;
     bool adds_eos;
@@ -96,6 +98,7 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) WEFT_NODISCA
 /* vocab_bpe.c */
 vocab_encode_fn vocab_bpe_encode;           /* byte level */
 vocab_encode_fn vocab_bpe_encode_metaspace; /* plain text with U+2581 */
+vocab_encode_fn vocab_bpe_encode_words;     /* plain text between white space */
 
 /* vocab_spm.c */
 vocab_encode_fn vocab_spm_encode;

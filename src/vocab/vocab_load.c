@@ -13,6 +13,7 @@
  * "<|calls|>" and "<|flush|>"), "<|end|>" ends a message, not the answer.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "text/utf8.h"
@@ -40,6 +41,8 @@ static const model_form model_forms[] = {
     {"llama", "", vocab_spm_encode, VOCAB_PIECES_METASPACE, true, false, false, true, 1, 2,
      VOCAB_NONE, 0},
     {"gemma4", "gemma4", NULL, VOCAB_PIECES_METASPACE, true, false, false, false, VOCAB_NONE,
+     VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
+    {"whitespace", "whitespace", NULL, VOCAB_PIECES_PLAIN, false, false, false, false, VOCAB_NONE,
      VOCAB_NONE, VOCAB_NONE, VOCAB_NONE},
     {"t5", "", vocab_unigram_encode, VOCAB_PIECES_METASPACE, false, true, false, true, VOCAB_NONE,
      1, VOCAB_NONE, 2},
@@ -98,11 +101,15 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     if (status != WEFT_OK) {
         return status;
     }
-    const bool is_metaspace_bpe =
-        v->pretok != NULL && (vocab_pretok_flags_of(v->pretok) & VOCAB_PRETOK_METASPACE) != 0;
-    const bool is_byte_level = v->pretok != NULL && !is_metaspace_bpe;
+    const uint32_t pre = v->pretok == NULL ? 0 : vocab_pretok_flags_of(v->pretok);
+    const bool is_metaspace_bpe = (pre & VOCAB_PRETOK_METASPACE) != 0;
+    const bool is_words = (pre & VOCAB_PRETOK_WHITE_SPACE) != 0;
+    const bool is_byte_level = v->pretok != NULL && !is_metaspace_bpe && !is_words;
     status = vocab_table_init(&v->table, w,
-                              is_metaspace_bpe ? VOCAB_PIECES_METASPACE : form->pieces, err);
+                              is_metaspace_bpe ? VOCAB_PIECES_METASPACE
+                              : is_words       ? VOCAB_PIECES_PLAIN
+                                               : form->pieces,
+                              err);
     if (status == WEFT_OK) {
         status = load_flags(v, form, w, err);
     }
@@ -135,6 +142,7 @@ weft_status vocab_load(vocab *v, const weights *w, weft_error *err) {
     }
     v->encode = form->encode != NULL ? form->encode
                 : is_byte_level      ? vocab_bpe_encode
+                : is_words           ? vocab_bpe_encode_words
                                      : vocab_bpe_encode_metaspace;
     return WEFT_OK;
 }
@@ -187,10 +195,11 @@ static weft_status find_form(const model_form **out, const weights *w, weft_erro
                          "has no vocabulary, and weft needs one",
                          STR_ARG(name));
     }
-    return weft_fail(err, WEFT_UNSUPPORTED,
-                     "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model') is not "
-                     "supported; supported are gpt2, llama, gemma4, t5, bert, plamo2 and rwkv",
-                     STR_ARG(name));
+    return weft_fail(
+        err, WEFT_UNSUPPORTED,
+        "tokenizer '" STR_FMT "' (metadata key 'tokenizer.ggml.model') is not "
+        "supported; supported are gpt2, llama, gemma4, whitespace, t5, bert, plamo2 and rwkv",
+        STR_ARG(name));
 }
 
 static weft_status load_pretok(vocab *v, const model_form *form, const weights *w,
@@ -214,6 +223,7 @@ static weft_status load_pretok(vocab *v, const model_form *form, const weights *
 static weft_status load_flags(vocab *v, const model_form *form, const weights *w, weft_error *err) {
     const uint32_t pre = v->pretok == NULL ? 0 : vocab_pretok_flags_of(v->pretok);
     v->is_whole_words = (pre & VOCAB_PRETOK_WHOLE_WORDS) != 0;
+    v->is_space_words = (pre & VOCAB_PRETOK_WORDS) != 0;
     v->adds_bos = form->adds_bos || (pre & VOCAB_PRETOK_ADDS_BOS) != 0;
     v->adds_space = form->adds_space;
     v->adds_eos = form->adds_eos;
@@ -223,10 +233,12 @@ static weft_status load_flags(vocab *v, const model_form *form, const weights *w
     weft_status status =
         weights_get_bool(w, "tokenizer.ggml.add_bos_token", &says_bos, &found, err);
     /* Gemma 4 was trained with one, whatever its early files say. */
-    if (found && form->pre == NULL) {
+    if (found && strcmp(form->name, "gemma4") != 0) {
         v->adds_bos = says_bos;
-    } else if (found && form->pre[0] == '\0') {
-        v->adds_bos = says_bos;
+    }
+    if (status == WEFT_OK && (pre & VOCAB_PRETOK_WHITE_SPACE) != 0) {
+        status =
+            weights_get_bool(w, "tokenizer.ggml.normalizer.lowercase", &v->is_lower, &found, err);
     }
     if (status == WEFT_OK) {
         status = weights_get_bool(w, "tokenizer.ggml.add_eos_token", &v->adds_eos, &found, err);
@@ -303,7 +315,7 @@ static void mark_stripping(vocab *v, const weights *w) {
     const bool has_name = m != NULL && meta_as_str(m, &name);
     m = weights_meta(w, "tokenizer.ggml.pre");
     const bool has_pre = m != NULL && meta_as_str(m, &pre);
-    if (has_pre && str_starts_with(pre, STR_LIT("jina-v2-"))) {
+    if (has_pre && (str_starts_with(pre, STR_LIT("jina-v2-")) || str_eq_cstr(pre, "mmbert"))) {
         const int32_t mask = vocab_find(v, STR_LIT("<mask>"));
         if (mask != VOCAB_NONE) {
             v->table.attrs[mask] |= VOCAB_ATTR_LSTRIP;

@@ -22,6 +22,8 @@ typedef enum vocab_pretok_flags {
     VOCAB_PRETOK_ADDS_BOS = 2,    /* when tokenizer.ggml.add_bos_token does not say */
     VOCAB_PRETOK_NFC = 8,         /* text is brought to normalisation form C first */
     VOCAB_PRETOK_METASPACE = 4,   /* tokens are plain text with U+2581, cut at line ends only */
+    VOCAB_PRETOK_WORDS = 16,      /* with METASPACE: each U+2581 begins a word, and each line one */
+    VOCAB_PRETOK_WHITE_SPACE = 32, /* tokens are plain text, cut at white space, which is dropped */
 } vocab_pretok_flags;
 
 typedef struct vocab_pretok vocab_pretok;

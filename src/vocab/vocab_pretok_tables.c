@@ -84,7 +84,7 @@ typedef enum rule_id {
     RULE_LAGUNA,
     RULE_EXAONE_MOE,
     RULE_MINICPM5,
-    RULE_METASPACE,
+    RULE_PLAIN,
 } rule_id;
 
 const vocab_pretok_rule vocab_pretok_rules[] = {
@@ -173,7 +173,7 @@ const vocab_pretok_rule vocab_pretok_rules[] = {
                            false}}},
     [RULE_MINICPM5] = {{{"\\p{N}{1,3}", false},
                         {CONTRACTION "|" WORD "|\\p{N}+|" SYMBOLS "|" SPACES, false}}},
-    [RULE_METASPACE] = {{{NULL, false}}},
+    [RULE_PLAIN] = {{{NULL, false}}},
 };
 
 #define WHOLE VOCAB_PRETOK_WHOLE_WORDS
@@ -269,8 +269,10 @@ const vocab_pretok_name vocab_pretok_names[] = {
     {"afmoe", RULE_AFMOE, 0},
     {"laguna", RULE_LAGUNA, 0},
     {"exaone-moe", RULE_EXAONE_MOE, 0},
-    {"gemma4", RULE_METASPACE, VOCAB_PRETOK_METASPACE | BOS},
-    {"granite-embed-multi-311m", RULE_METASPACE, VOCAB_PRETOK_METASPACE},
-    {"sarvam-moe", RULE_METASPACE, VOCAB_PRETOK_METASPACE},
+    {"gemma4", RULE_PLAIN, VOCAB_PRETOK_METASPACE | BOS},
+    {"granite-embed-multi-311m", RULE_PLAIN, VOCAB_PRETOK_METASPACE},
+    {"sarvam-moe", RULE_PLAIN, VOCAB_PRETOK_METASPACE},
+    {"mmbert", RULE_PLAIN, VOCAB_PRETOK_METASPACE | VOCAB_PRETOK_WORDS},
+    {"whitespace", RULE_PLAIN, VOCAB_PRETOK_WHITE_SPACE},
     {NULL, 0, 0},
 };

@@ -125,7 +125,8 @@ static void every_named_pre_tokenizer_compiles_and_keeps_all_text(void **state) 
     size_t n_names = 0;
     for (const char *name; (name = vocab_pretok_name_at(n_names)) != NULL; n_names++) {
         if (strcmp(name, "gemma4") == 0 || strcmp(name, "sarvam-moe") == 0 ||
-            strcmp(name, "granite-embed-multi-311m") == 0) {
+            strcmp(name, "granite-embed-multi-311m") == 0 || strcmp(name, "mmbert") == 0 ||
+            strcmp(name, "whitespace") == 0) {
             continue; /* plain text, not bytes */
         }
         vocab *v = bpe_with((vocab_image_options){name, -1, -1});

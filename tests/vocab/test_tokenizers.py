@@ -8,6 +8,7 @@ library agrees on; what was assigned later depends on the version of each.
 """
 import json
 import random
+import re
 import unicodedata
 
 import gguf
@@ -19,7 +20,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 TEXTS_PER_MODEL = 40
 STRINGS_PER_TEXT = 100
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 
 SCRIPTS = [(0x20, 0x7E), (0xA1, 0xFF), (0x100, 0x24F), (0x300, 0x36F), (0x370, 0x3FF),
            (0x400, 0x4FF), (0x530, 0x58F), (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F),
@@ -138,7 +139,7 @@ def write_vocabulary(path, model, tokens, types, **keys):
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     for key, value in keys.items():
-        add = {bool: writer.add_bool, int: writer.add_uint32}.get(type(value), writer.add_array)
+        add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}.get(type(value), writer.add_array)
         add("tokenizer.ggml." + key, value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -193,6 +194,62 @@ def test_wordpiece_tokens_are_those_of_tokenizers(run, tmp_path, lower):
         want = reference.encode(text, add_special_tokens=False).ids
         check(run, model, text, want, reference.id_to_token)
     assert json.loads(run("tokenize", model, input=" ").stdout) == [2, 3]
+
+
+def train_bpe(normalizer, pre_tokenizer, special, **more):
+    rng = random.Random(26)
+    corpus = ["".join(string(rng, []) for _ in range(4)) for _ in range(800)]
+    reference = Tokenizer(models.BPE(**more))
+    reference.normalizer, reference.pre_tokenizer = normalizer, pre_tokenizer
+    reference.train_from_iterator(corpus, trainers.BpeTrainer(
+        vocab_size=3000, limit_alphabet=900, special_tokens=special, show_progress=False))
+    return reference
+
+
+def write_bpe(path, model, reference, types, **keys):
+    data = json.loads(reference.to_str())["model"]
+    tokens = sorted(data["vocab"], key=data["vocab"].get)
+    return write_vocabulary(path, model, tokens, [types.get(t, NORMAL) for t in tokens],
+                            merges=[" ".join(m) for m in data["merges"]], **keys)
+
+
+def test_metaspace_words_are_those_of_tokenizers(run, tmp_path):
+    """mmBERT: line ends are added tokens, as in its file."""
+    ends = ["\n", "\n\n", "\n\n\n"]
+    bytes_ = [f"<0x{b:02X}>" for b in range(256)]
+    reference = train_bpe(normalizers.Replace(" ", "\u2581"),
+                          pre_tokenizers.Metaspace(prepend_scheme="always"),
+                          ["<mask>"] + ends + bytes_, byte_fallback=True)
+    data = json.loads(reference.to_str())
+    data["added_tokens"] = []
+    reference = Tokenizer.from_str(json.dumps(data))
+    reference.add_tokens([AddedToken(t, special=False, normalized=False) for t in ends])
+    reference.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    types = {"<mask>": CONTROL, **dict.fromkeys(ends, USER_DEFINED), **dict.fromkeys(bytes_, BYTE)}
+    model = write_bpe(tmp_path / "mmbert.gguf", "gpt2", reference, types, pre="mmbert")
+    rng = random.Random(27)
+    spelled = ["<mask>", "\u2581", " \u2581 ", "a\u2581b"]
+    for text in [string(rng, spelled) for _ in range(40)] + texts(spelled)[:20]:
+        text = re.sub(r"\s+<mask>", "  <mask>", text)  # which spaces are stripped is not asked here
+        want = reference.encode(text, add_special_tokens=False).ids
+        check(run, model, text, want, reference.id_to_token)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_words_between_white_space_are_those_of_tokenizers(run, tmp_path, lower):
+    normalizer = normalizers.Lowercase() if lower else normalizers.Sequence([])
+    reference = train_bpe(normalizer, pre_tokenizers.WhitespaceSplit(), ["<s>"])
+    reference.add_special_tokens([AddedToken("<s>", normalized=False)])
+    model = write_bpe(tmp_path / "whitespace.gguf", "whitespace", reference, {"<s>": CONTROL},
+                      pre="whitespace", **{"normalizer.lowercase": lower})
+    known = {c for c in reference.get_vocab() if len(c) == 1}
+    rng = random.Random(28)
+    spelled = ["<s>", "\u0130I\u0131", "\u03a3\u03a3"]
+    for text in [string(rng, spelled) for _ in range(40)] + texts(spelled)[:20]:
+        # The reference merges across what it drops; that is left out here.
+        text = "".join(c for c in text if c.isspace() or known.issuperset(c.lower() if lower else c))
+        want = reference.encode(text, add_special_tokens=False).ids
+        check(run, model, text, want, reference.id_to_token)
 
 
 def test_special_tokens_of_the_file_are_added_unless_told_not_to(run, gemma3):
