@@ -227,7 +227,7 @@ def plamo2(rng, path):
 
 
 def of_tokenizers(tok):
-    return lambda texts: [e.ids for e in tok.encode_batch(texts, add_special_tokens=False)]
+    return lambda texts: [e.ids for e in tok.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def of_gguf(path):
