@@ -14,6 +14,7 @@ encode_batch_fast() alone, which leaves out the places of the tokens in the text
 """
 import argparse
 import ast
+import functools
 import gzip
 import os
 import pathlib
@@ -107,12 +108,24 @@ def seconds_of_rust(reference, text):
     return time.process_time() - start
 
 
-def reference_of(path):
+@functools.cache
+def definition(path):
+    """The tokenizer as JSON text, from which it is built anew for each encoding; None for kinds that
+    only sentencepiece has."""
     if str(path).endswith(".json"):
-        tok = Tokenizer.from_file(str(path))
-        return lambda text: tok.encode_batch_fast([text], add_special_tokens=False)
-    _, _, batch = many_strings.of_gguf(path)
-    return lambda text: batch([text])
+        return pathlib.Path(path).read_text()
+    get = many_strings.metadata(path)
+    if get("tokenizer.ggml.model") != "gpt2":
+        return None
+    return many_strings.bpe(get, get("tokenizer.ggml.pre")).to_str()
+
+
+def reference_of(path):
+    text = definition(path)
+    if text is None:
+        sys.exit(f"{path}: the package tokenizers has no vocabulary of this kind")
+    tok = Tokenizer.from_str(text)
+    return lambda text: tok.encode_batch_fast([text], add_special_tokens=False)
 
 
 def main():
