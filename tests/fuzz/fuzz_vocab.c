@@ -29,13 +29,14 @@ static vocab *vocabs[VOCABS_MAX];
 static promise promises[VOCABS_MAX];
 static size_t vocab_count;
 
-/* Vocabularies of plain text need other tokens than the byte-level image has. */
+/* Those whose tokens are plain text do not have all bytes, and some drop white space. */
 static bool is_byte_level(const char *name) {
     vocab_pretok *pretok = NULL;
     WEFT_ASSERT(vocab_pretok_create(&pretok, str_from_cstr(name), NULL) == WEFT_OK);
-    const bool is_metaspace = (vocab_pretok_flags_of(pretok) & VOCAB_PRETOK_METASPACE) != 0;
+    const uint32_t plain = VOCAB_PRETOK_METASPACE | VOCAB_PRETOK_WHITE_SPACE;
+    const bool is_plain = (vocab_pretok_flags_of(pretok) & plain) != 0;
     vocab_pretok_destroy(&pretok);
-    return !is_metaspace;
+    return !is_plain;
 }
 
 static void add(vocab *v, promise what) {
@@ -48,11 +49,9 @@ static void create_vocabs(void) {
     gguf_image g;
     const char *name;
     for (size_t i = 0; (name = vocab_pretok_name_at(i)) != NULL; i++) {
-        if (is_byte_level(name)) {
-            gguf_image_init(&g, 3);
-            vocab_image_bpe(&g, &(vocab_image_options){name, 0, -1});
-            add(vocab_image_create(&g), COMES_BACK);
-        }
+        gguf_image_init(&g, 3);
+        vocab_image_bpe(&g, &(vocab_image_options){name, 0, -1});
+        add(vocab_image_create(&g), is_byte_level(name) ? COMES_BACK : IS_REPEATABLE);
     }
     const vocab_image_options plain = {NULL, 0, 0};
     const vocab_image_options spaced = {NULL, -1, -1};
