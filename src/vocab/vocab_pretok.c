@@ -94,7 +94,7 @@ static bool cut(const cutter *c, uint32_t stage, str piece) {
     size_t b;
     while (from < piece.len &&
            regex_find(c->pretok->stages[stage], c->scratch, piece, from, &a, &b)) {
-        if (rule->is_border) {
+        if (rule->match == BEFORE_THREES) {
             if (!cut_borders(c, stage, piece, &done, a, b)) {
                 return false;
             }
@@ -115,7 +115,7 @@ static bool cut(const cutter *c, uint32_t stage, str piece) {
             continue;
         }
         const str match = str_from(piece.data + a, b - a);
-        if (!(rule->is_threes ? cut_threes(c, stage, match) : cut(c, stage + 1, match))) {
+        if (!(rule->match == IN_THREES ? cut_threes(c, stage, match) : cut(c, stage + 1, match))) {
             return false;
         }
         done = b;

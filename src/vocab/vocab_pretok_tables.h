@@ -3,15 +3,19 @@
 #ifndef WEFT_VOCAB_VOCAB_PRETOK_TABLES_H
 #define WEFT_VOCAB_VOCAB_PRETOK_TABLES_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define VOCAB_PRETOK_STAGES_MAX 6u
 
+typedef enum vocab_pretok_match {
+    AS_ONE,        /* a match is one piece */
+    IN_THREES,     /* it is cut into threes of characters, counted from its end */
+    BEFORE_THREES, /* only before each of them: what stands beside them stays with them */
+} vocab_pretok_match;
+
 typedef struct vocab_pretok_stage {
     const char *pattern; /* NULL behind the last stage */
-    bool is_threes;      /* a match is cut into threes of characters, counted from its end */
-    bool is_border;      /* and only before each: what stands beside the threes stays with them */
+    vocab_pretok_match match;
 } vocab_pretok_stage;
 
 typedef struct vocab_pretok_rule {
