@@ -41,6 +41,8 @@ weft_status os_read_file(char **out, size_t *out_len, const char *path, size_t m
 /* Written beside the target and renamed over it: either the old content or the new. */
 weft_status os_write_file(const char *path, const void *data, size_t len,
                           weft_error *err) WEFT_NODISCARD;
+/* All of it, however many calls that takes; false when the system refuses the rest. */
+bool os_write_all(int fd, const void *data, size_t len);
 /* At most out_bytes - 1 bytes of a small text file, terminated; the length, 0 when it cannot be
  * read. For what the system tells through files: no allocation, no message. */
 size_t os_read_text(const char *path, char *out, size_t out_bytes);

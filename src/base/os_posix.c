@@ -35,7 +35,6 @@
 
 static weft_status fail_errno(weft_error *err, const char *doing, const char *path);
 static weft_status open_for_reading(int *out, const char *path, int flags, weft_error *err);
-static bool write_all(int fd, const unsigned char *data, size_t len);
 static weft_status write_and_rename(const char *path, const char *temporary, const void *data,
                                     size_t len, weft_error *err);
 static void sync_directory_of(const char *path);
@@ -294,7 +293,7 @@ static weft_status write_and_rename(const char *path, const char *temporary, con
         return fail_errno(err, "create", temporary);
     }
     weft_status status = WEFT_OK;
-    if (!write_all(fd, data, len) || fsync(fd) != 0) {
+    if (!os_write_all(fd, data, len) || fsync(fd) != 0) {
         status = fail_errno(err, "write", temporary);
     }
     if (close(fd) != 0 && status == WEFT_OK) {
@@ -311,11 +310,12 @@ static weft_status write_and_rename(const char *path, const char *temporary, con
     return WEFT_OK;
 }
 
-static bool write_all(int fd, const unsigned char *data, size_t len) {
+bool os_write_all(int fd, const void *data, size_t len) {
+    const unsigned char *p = data;
     size_t done = 0;
     while (done < len) {
         const size_t left = len - done;
-        const ssize_t n = write(fd, data + done, left < (1u << 30) ? left : 1u << 30);
+        const ssize_t n = write(fd, p + done, left < (1u << 30) ? left : 1u << 30);
         if (n < 0 && errno == EINTR) {
             continue;
         }

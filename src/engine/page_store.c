@@ -362,22 +362,6 @@ void page_store_close(page_store **store) {
 
 /* ---- writing ---- */
 
-static bool write_all(int fd, const void *data, size_t len) {
-    const char *p = data;
-    while (len > 0) {
-        const ssize_t n = write(fd, p, len);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return false;
-        }
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 static bool write_file(const page_store *s, buffer *b) {
     char part[PATH_BYTES_MAX], path[PATH_BYTES_MAX];
     path_of(s, b->head.name, ".part", part);
@@ -388,8 +372,8 @@ static bool write_file(const page_store *s, buffer *b) {
     if (fd < 0) {
         return false;
     }
-    const bool is_written = write_all(fd, &b->head, sizeof b->head) &&
-                            write_all(fd, b->payload, s->config.payload_bytes);
+    const bool is_written = os_write_all(fd, &b->head, sizeof b->head) &&
+                            os_write_all(fd, b->payload, s->config.payload_bytes);
     if (close(fd) != 0 || !is_written || rename(part, path) != 0) {
         (void)unlink(part);
         return false;

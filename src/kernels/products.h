@@ -122,26 +122,6 @@ PRODUCTS_LONG_LIST(X)
     X(IQ3_S, iq3_s)                   \
     X(IQ1_S, iq1_s)
 
-/* The opened formats whose nibbles stand for values of a list, which AVX-512 looks up as it
- * multiplies, and the others. */
-#define PRODUCTS_LISTED_LIST(X) \
-    X(IQ4_NL, iq4_nl)           \
-    X(IQ4_XS, iq4_xs)           \
-    X(MXFP4, mxfp4)
-#define PRODUCTS_UNLISTED_LIST(X) \
-    X(Q2_K, q2_k)                 \
-    X(Q3_K, q3_k)                 \
-    X(TQ1_0, tq1_0)               \
-    X(TQ2_0, tq2_0)               \
-    X(NVFP4, nvfp4)               \
-    X(IQ2_XXS, iq2_xxs)           \
-    X(IQ2_XS, iq2_xs)             \
-    X(IQ2_S, iq2_s)               \
-    X(IQ3_XXS, iq3_xxs)           \
-    X(IQ3_S, iq3_s)               \
-    X(IQ1_S, iq1_s)               \
-    X(IQ1_M, iq1_m)
-
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
 PRODUCTS_BYTES_LIST(X)

@@ -30,6 +30,8 @@ enum { STATE_VALUE, STATE_FIRST, STATE_KEY, STATE_FIRST_KEY, STATE_AFTER };
 #define POWER_MAX 22                  /* and powers of ten up to this one */
 
 static json_event fail(json_reader *r, const char *at, const char *fmt, ...) WEFT_PRINTF(3, 4);
+static void set_error(json_reader *r, size_t at, weft_status code, const char *fmt, va_list args)
+    WEFT_PRINTF(4, 0);
 static void locate(const json_reader *r, size_t offset, size_t *line, size_t *column);
 static void skip_space(json_reader *r);
 static json_event read_value(json_reader *r);
@@ -107,17 +109,10 @@ weft_status json_reader_status(const json_reader *r, weft_error *err) {
 weft_status json_reader_fail(json_reader *r, weft_error *err, weft_status code, const char *fmt,
                              ...) {
     if (r->error.code == WEFT_OK) {
-        char message[sizeof r->error.message];
         va_list args;
         va_start(args, fmt);
-        str_line_format(message, sizeof message, fmt, args);
+        set_error(r, r->from, code, fmt, args);
         va_end(args);
-        size_t line;
-        size_t column;
-        r->error_at = r->from;
-        locate(r, r->error_at, &line, &column);
-        (void)weft_fail(&r->error, code, "line %zu, column %zu: %s", line, column, message);
-        r->last = JSON_EVENT_ERROR;
     }
     return json_reader_status(r, err);
 }
@@ -141,19 +136,25 @@ const char *json_event_name(json_event event) {
     return "";
 }
 
-/* An error at a place in the input; the message is completed with it. */
-static json_event fail(json_reader *r, const char *at, const char *fmt, ...) {
+/* The message is completed with the place. */
+static void set_error(json_reader *r, size_t at, weft_status code, const char *fmt, va_list args) {
     char message[sizeof r->error.message];
-    va_list args;
-    va_start(args, fmt);
-    str_line_format(message, sizeof message, fmt, args);
-    va_end(args);
     size_t line;
     size_t column;
-    r->error_at = (size_t)(at - r->data);
-    locate(r, r->error_at, &line, &column);
-    (void)weft_fail(&r->error, WEFT_FORMAT, "line %zu, column %zu: %s", line, column, message);
-    return r->last = JSON_EVENT_ERROR;
+    str_line_format(message, sizeof message, fmt, args);
+    r->error_at = at;
+    locate(r, at, &line, &column);
+    (void)weft_fail(&r->error, code, "line %zu, column %zu: %s", line, column, message);
+    r->last = JSON_EVENT_ERROR;
+}
+
+/* An error at a place in the input. */
+static json_event fail(json_reader *r, const char *at, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    set_error(r, (size_t)(at - r->data), WEFT_FORMAT, fmt, args);
+    va_end(args);
+    return r->last;
 }
 
 static void locate(const json_reader *r, size_t offset, size_t *line, size_t *column) {

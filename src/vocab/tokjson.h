@@ -287,6 +287,8 @@ int32_t tokjson_find(const vocab *v, str text);
 
 /* Classes of characters, as Rust's char and the category tables have them. */
 bool tokjson_is_space(uint32_t cp);
+/* The small form of a character, of one or two; returns how many. */
+size_t tokjson_lower(uint32_t to[2], uint32_t cp);
 bool tokjson_is_punctuation(uint32_t cp);
 bool tokjson_is_numeric(uint32_t cp);
 bool tokjson_is_word(uint32_t cp); /* \w */

@@ -82,6 +82,16 @@ bool tokjson_is_space(uint32_t cp) {
            cp == 0x205F || cp == 0x3000;
 }
 
+size_t tokjson_lower(uint32_t to[2], uint32_t cp) {
+    if (cp == 0x130) { /* the one capital whose small form is two characters */
+        to[0] = 'i';
+        to[1] = 0x307;
+        return 2;
+    }
+    to[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    return 1;
+}
+
 bool tokjson_is_punctuation(uint32_t cp) {
     if (cp < 0x80) {
         return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') || (cp >= '[' && cp <= '`') ||
@@ -318,13 +328,7 @@ static size_t map_character(tokjson_norm_kind kind, uint32_t cp, uint32_t to[3])
     const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)cp);
     to[0] = cp;
     if (kind == TOKJSON_NORM_LOWERCASE) {
-        if (cp == 0x130) { /* the one capital whose small form is two characters */
-            to[0] = 'i';
-            to[1] = 0x307;
-            return 2;
-        }
-        to[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
-        return 1;
+        return tokjson_lower(to, cp);
     }
     if (kind == TOKJSON_NORM_STRIP_ACCENTS) {
         return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME ? 0 : 1;

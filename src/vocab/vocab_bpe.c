@@ -15,8 +15,6 @@
  *
  * Bytes and characters that no token stands for are left out, as the models' own tokenizers do.
  */
-#include <utf8proc.h>
-
 #include "base/check.h"
 #include "text/nfc.h"
 #include "text/utf8.h"
@@ -235,14 +233,15 @@ static bool append_lower(buf *out, str text) {
     size_t n;
     for (size_t at = 0; at < text.len; at += n) {
         const uint32_t cp = utf8_decode(str_slice(text, at, text.len), &n);
-        char encoded[4];
         if (cp == UTF8_INVALID) {
             buf_append(out, text.data + at, n);
-        } else if (cp == 0x130) {
-            buf_append_cstr(out, "i\u0307");
-        } else {
-            buf_append(out, encoded,
-                       utf8_encode(encoded, (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp)));
+            continue;
+        }
+        uint32_t lower[2];
+        const size_t n_lower = tokjson_lower(lower, cp);
+        for (size_t i = 0; i < n_lower; i++) {
+            char encoded[4];
+            buf_append(out, encoded, utf8_encode(encoded, lower[i]));
         }
     }
     return !out->is_failed;

@@ -16,6 +16,7 @@
 #include <utf8proc.h>
 
 #include "text/utf8.h"
+#include "vocab/tokjson.h"
 #include "vocab/vocab_impl.h"
 
 #define WORD_CHARACTERS_MAX 100u
@@ -116,15 +117,8 @@ static bool append(word *w, uint32_t cp) {
     if (is_alone && !end_word(w)) {
         return false;
     }
-    uint32_t lower[2] = {cp, 0x307};
-    size_t n = 1;
-    if (w->run->vocab->wordpiece.is_lower) {
-        lower[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
-        if (cp == 0x130) { /* the one that becomes two: i and a dot above */
-            lower[0] = 'i';
-            n = 2;
-        }
-    }
+    uint32_t lower[2] = {cp};
+    const size_t n = w->run->vocab->wordpiece.is_lower ? tokjson_lower(lower, cp) : 1;
     for (size_t i = 0; i < n; i++) {
         if (w->n_characters < WORD_CHARACTERS_MAX) {
             w->len += utf8_encode(w->text + w->len, lower[i]);

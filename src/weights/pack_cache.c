@@ -32,10 +32,10 @@
 #include "base/checksum.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os.h"
 
 #define MAGIC 0x314b434150544657u /* "WFTPACK1" */
 #define CHUNK_BYTES ((uint64_t)1 << 20)
-#define WRITE_BYTES ((uint64_t)16 << 20)
 #define FILES_MAX 4096u /* looked at in the folder */
 #define PATH_BYTES_MAX 4096u
 #define PART_SECONDS_MAX 3600 /* a temporary file as old as this has no writer any more */
@@ -259,29 +259,13 @@ static bool make_room(const char *dir, uint64_t bytes, uint64_t bytes_max) {
 
 /* ---- writing ---- */
 
-static bool write_bytes(int fd, const void *data, uint64_t bytes) {
-    const unsigned char *p = data;
-    while (bytes > 0) {
-        const ssize_t n = write(fd, p, bytes < WRITE_BYTES ? bytes : WRITE_BYTES);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return false;
-        }
-        p += n;
-        bytes -= (uint64_t)n;
-    }
-    return true;
-}
-
 static bool write_file(const char *part, const footer *f, const uint8_t *data) {
     const int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         return false;
     }
     const bool is_written =
-        write_bytes(fd, data, f->image_bytes) && write_bytes(fd, f, sizeof *f) && fsync(fd) == 0;
+        os_write_all(fd, data, f->image_bytes) && os_write_all(fd, f, sizeof *f) && fsync(fd) == 0;
     return close(fd) == 0 && is_written;
 }
 

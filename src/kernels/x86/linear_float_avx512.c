@@ -6,8 +6,8 @@
  * what is left over. The order is that of AVX2 and plain C, one chain an output, so the bits are.
  *
  * Many rows are bound by the multiply-adds, 2 registers a cycle, and share columns brought to
- * float32 once. A single row has one chain, 4
- * cycles a column: 16 bytes a cycle of F32 and 8 of F16, and both outrun the memory of a thread.
+ * float32 once. A single row has one chain, 4 cycles a column: 16 bytes a cycle of F32 and 8 of
+ * F16, and both outrun the memory of a thread.
  */
 #include <immintrin.h>
 #include <string.h>

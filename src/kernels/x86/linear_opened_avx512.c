@@ -160,5 +160,5 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,           \
                       x_stride_bytes, m, n, k);                                                  \
     }
-PRODUCTS_UNLISTED_LIST(X)
+PACK_UNLISTED_LIST(X)
 #undef X

@@ -170,5 +170,5 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         run(vnni_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);                        \
     }
 PRODUCTS_BYTES_LIST(X)
-PRODUCTS_LISTED_LIST(X)
+PACK_LISTED_LIST(X)
 #undef X
