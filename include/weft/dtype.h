@@ -1,7 +1,9 @@
 /* dtype.h - number formats of tensors.
  *
- * A format stores `block_len` consecutive elements of a row in `block_bytes` bytes. The layouts
- * are GGUF's own (ggml-common.h in the public tree describes them); tensor/blocks.h restates them.
+ * A format stores `block_len` consecutive elements of a row in `block_bytes` bytes. The layouts are
+ * GGUF's own (ggml-common.h in the public tree describes them); tensor/blocks.h restates them.
+ * F8_E4M3 is not GGUF's: codes of float8_e4m3fn with a float32 scale for 128 columns of a row,
+ * which is how checkpoints with a scale for 128 x 128 are held too.
  */
 #ifndef WEFT_DTYPE_H
 #define WEFT_DTYPE_H
@@ -12,6 +14,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#define WEFT_DTYPE_NO_GGUF UINT32_MAX /* the id of formats that GGUF has none for */
 
 /*    name     gguf id  block_len  block_bytes  text */
 #define WEFT_DTYPE_LIST(X)             \
@@ -47,7 +51,8 @@ extern "C" {
     X(TQ1_0, 34, 256, 54, "TQ1_0")     \
     X(TQ2_0, 35, 256, 66, "TQ2_0")     \
     X(MXFP4, 39, 32, 17, "MXFP4")      \
-    X(NVFP4, 40, 64, 36, "NVFP4")
+    X(NVFP4, 40, 64, 36, "NVFP4")      \
+    X(F8_E4M3, WEFT_DTYPE_NO_GGUF, 128, 132, "F8_E4M3")
 
 typedef enum weft_dtype {
 #define X(name, gguf, len, bytes, text) WEFT_DTYPE_##name,

@@ -20,6 +20,7 @@
     X(AVX512BF16, 3, "avx512bf16")                              \
     X(AVXVNNI, 4, "avxvnni") /* 256-bit VNNI without AVX-512 */ \
     X(AMX, 5, "amx")         /* tiles of 8-bit integers */      \
+    X(AMXBF16, 6, "amxbf16") /* and of bf16; and GFNI */        \
     X(NEON, 8, "neon")                                          \
     X(DOTPROD, 9, "dotprod")                                    \
     X(I8MM, 10, "i8mm")

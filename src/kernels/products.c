@@ -20,6 +20,7 @@ void products_init_ref(kernels_cpu *k) {
     k->pack_panel[WEFT_DTYPE_Q4_K] = pack_panel_q4_k_ref;
     k->pack_panel[WEFT_DTYPE_Q5_K] = pack_panel_q5_k_ref;
     k->pack_panel[WEFT_DTYPE_Q6_K] = pack_panel_q6_k_ref;
+    k->pack_panel[WEFT_DTYPE_F8_E4M3] = pack_panel_f8_e4m3_ref;
     k->unpack_panel[WEFT_DTYPE_F32] = unpack_panel_f32_ref;
     k->unpack_panel[WEFT_DTYPE_F16] = unpack_panel_16_ref;
     k->unpack_panel[WEFT_DTYPE_BF16] = unpack_panel_16_ref;
@@ -31,6 +32,7 @@ void products_init_ref(kernels_cpu *k) {
     k->unpack_panel[WEFT_DTYPE_Q4_K] = unpack_panel_q4_k_ref;
     k->unpack_panel[WEFT_DTYPE_Q5_K] = unpack_panel_q5_k_ref;
     k->unpack_panel[WEFT_DTYPE_Q6_K] = unpack_panel_q6_k_ref;
+    k->unpack_panel[WEFT_DTYPE_F8_E4M3] = unpack_panel_f8_e4m3_ref;
     k->panel_row[WEFT_DTYPE_F32] = panel_row_f32_ref;
     k->panel_row[WEFT_DTYPE_F16] = panel_row_f16_ref;
     k->panel_row[WEFT_DTYPE_BF16] = panel_row_bf16_ref;
@@ -42,6 +44,7 @@ void products_init_ref(kernels_cpu *k) {
     k->panel_row[WEFT_DTYPE_Q4_K] = panel_row_q4_k_ref;
     k->panel_row[WEFT_DTYPE_Q5_K] = panel_row_q5_k_ref;
     k->panel_row[WEFT_DTYPE_Q6_K] = panel_row_q6_k_ref;
+    k->panel_row[WEFT_DTYPE_F8_E4M3] = panel_row_f8_e4m3_ref;
     k->linear[WEFT_DTYPE_F32] = linear_f32_ref;
     k->linear[WEFT_DTYPE_F16] = linear_f16_ref;
     k->linear[WEFT_DTYPE_BF16] = linear_bf16_ref;
@@ -53,6 +56,8 @@ void products_init_ref(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_ref;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_ref;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_ref;
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_ref;
+    k->linear_bf16_pairs = linear_bf16_pairs_ref;
 #define X(NAME, name)                                               \
     k->pack_panel[WEFT_DTYPE_##NAME] = pack_panel_##name##_ref;     \
     k->unpack_panel[WEFT_DTYPE_##NAME] = unpack_panel_##name##_ref; \
@@ -64,6 +69,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_Q8] = act_quantize_q8_ref;
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_ref;
+    k->act_quantize[ACT_BF16] = act_quantize_bf16_ref;
     k->act_residual[ACT_Q8] = act_residual_q8_ref;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
@@ -84,11 +90,13 @@ static void init_avx2(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_avx2;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_avx2;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_avx2;
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx2;
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx2;
     PACK_OPENED_LIST(X)
 #undef X
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
     k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
+    k->act_quantize[ACT_BF16] = act_quantize_bf16_avx2;
     k->act_residual[ACT_Q8] = act_residual_q8_avx2;
 }
 
@@ -96,6 +104,7 @@ static void init_avx512(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F32] = linear_f32_avx512;
     k->linear[WEFT_DTYPE_F16] = linear_f16_avx512;
     k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx512;
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512;
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
     k->act_residual[ACT_Q8] = act_residual_q8_avx512;
@@ -137,6 +146,11 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
         return;
     }
     init_amx(k);
+    if ((flags & CPU_AMXBF16) == 0) {
+        return;
+    }
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
+    k->linear_bf16_pairs = linear_bf16_pairs_amx;
 }
 #endif
 

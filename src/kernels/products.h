@@ -25,6 +25,16 @@
  *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
  *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
  *
+ * With ACT_BF16 (F8_E4M3, and BF16 in linear_bf16_pairs, whose scale d is 1), over blocks of 128,
+ * of which every 32 columns have two chains that start at +0:
+ *
+ *   even = fma(x[k], w[k], even), odd = fma(x[k + 1], w[k + 1], odd)
+ *   sum = sum + (even + odd)                         four times a block, each addition rounded
+ *   y = fma(sum, d, y)
+ *
+ * which is what TDPBF16PS computes. Numbers below 2^-126 are zeros there; activations have none
+ * below 2^-100. A NaN among a block's codes makes d NaN.
+ *
  * xs and xsum are the activation block's scale and sum, xsum0 and xsum1 the sums of its halves'
  * codes. The middle (16) is taken out of five-bit codes because a block then fits 16-bit sums; it
  * also cancels before rounding, not after.
@@ -33,6 +43,9 @@
 #define WEFT_KERNELS_PRODUCTS_H
 
 #include "kernels/kernels.h"
+
+/* Columns that products of bf16 pairs sum up before they scale. */
+#define PAIRS_BLOCK_LEN 128u
 
 /* Fills pack_panel, unpack_panel, panel_row, linear and act_quantize. */
 void products_init_ref(kernels_cpu *k);
@@ -43,24 +56,24 @@ void products_init_arm(kernels_cpu *k, uint32_t flags);
 /* ref/: plain C. */
 pack_panel_fn pack_panel_f32_ref, pack_panel_16_ref, pack_panel_q4_0_ref, pack_panel_q4_1_ref;
 pack_panel_fn pack_panel_q5_0_ref, pack_panel_q5_1_ref, pack_panel_q8_0_ref, pack_panel_q4_k_ref;
-pack_panel_fn pack_panel_q5_k_ref, pack_panel_q6_k_ref;
+pack_panel_fn pack_panel_q5_k_ref, pack_panel_q6_k_ref, pack_panel_f8_e4m3_ref;
 
 unpack_panel_fn unpack_panel_f32_ref, unpack_panel_16_ref, unpack_panel_q4_0_ref;
 unpack_panel_fn unpack_panel_q4_1_ref, unpack_panel_q5_0_ref, unpack_panel_q5_1_ref;
 unpack_panel_fn unpack_panel_q8_0_ref, unpack_panel_q4_k_ref, unpack_panel_q5_k_ref;
-unpack_panel_fn unpack_panel_q6_k_ref;
+unpack_panel_fn unpack_panel_q6_k_ref, unpack_panel_f8_e4m3_ref;
 
 panel_row_fn panel_row_f32_ref, panel_row_f16_ref, panel_row_bf16_ref, panel_row_q4_0_ref;
 panel_row_fn panel_row_q4_1_ref, panel_row_q5_0_ref, panel_row_q5_1_ref, panel_row_q8_0_ref;
-panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref;
+panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref, panel_row_f8_e4m3_ref;
 
 linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, linear_q4_1_ref;
 linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
-linear_fn linear_q6_k_ref;
+linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
 linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
-act_quantize_fn act_quantize_q8_256_ref;
+act_quantize_fn act_quantize_q8_256_ref, act_quantize_bf16_ref;
 act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
@@ -77,7 +90,7 @@ linear_fn linear_f32_avx2, linear_f16_avx2, linear_bf16_avx2, linear_q4_0_avx2, 
 linear_fn linear_q5_0_avx2, linear_q5_1_avx2, linear_q8_0_avx2, linear_q4_k_avx2;
 linear_fn linear_q5_k_avx2, linear_q6_k_avx2;
 
-act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2;
+act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2, act_quantize_bf16_avx2;
 act_residual_fn act_residual_q8_avx2;
 
 /* x86/: AVX-512 F, BW, DQ, VL. */
@@ -127,6 +140,10 @@ PRODUCTS_LONG_LIST(X)
 PRODUCTS_BYTES_LIST(X)
 PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
+
+/* x86/: pairs of bf16; AMX with bf16 has no need of AVX-512 with bf16. */
+linear_fn linear_f8_e4m3_avx2, linear_f8_e4m3_avx512, linear_f8_e4m3_amx;
+linear_fn linear_bf16_pairs_amx;
 
 /* x86/: AVX-512 with VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;

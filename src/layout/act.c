@@ -6,6 +6,10 @@
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
  * time, and the table of kernels says ACT_Q8 instead; and ACT_Q8_256 for K-quants where tiles of a
  * matrix unit add up 256 columns at once.
+ *
+ * F8_E4M3 weights are no integers of 8 bits. They are bf16 numbers, and so activations are bf16
+ * too: 8 bits for each value alone, which is several times closer than 8 bits for a block's
+ * largest.
  */
 #include "layout/act.h"
 
@@ -17,6 +21,7 @@ act_form act_form_of(weft_dtype weight_dtype) {
     case WEFT_DTYPE_F16:
     case WEFT_DTYPE_BF16: return ACT_F32;
     case WEFT_DTYPE_Q8_0: return ACT_Q16;
+    case WEFT_DTYPE_F8_E4M3: return ACT_BF16;
     default: return ACT_Q8;
     }
 }
@@ -29,6 +34,7 @@ size_t act_block_bytes(act_form form) {
         [ACT_Q8] = sizeof(act_block_q8),
         [ACT_Q16] = sizeof(act_block_q16),
         [ACT_Q8_256] = sizeof(act_block_q8_256),
+        [ACT_BF16] = ACT_BLOCK_LEN * sizeof(uint16_t),
     };
     return bytes[form];
 }
@@ -49,5 +55,7 @@ size_t act_row_bytes(act_form form, uint64_t k) {
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
     const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
     const uint64_t wide = act_row_bytes(ACT_Q16, k);
-    return n_rows * (2 * act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide));
+    const uint64_t integers =
+        2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide);
+    return n_rows * (integers + act_row_bytes(ACT_BF16, k));
 }

@@ -1,14 +1,16 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
  * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16, or per
- * 256 values to 8); for F32, F16 and BF16 weights it stays float32.
- * One row is one contiguous record of act_row_bytes; rows lie act_row_bytes apart.
+ * 256 values to 8); for F32, F16 and BF16 weights it stays float32; F8_E4M3 weights, which are
+ * exact in bf16, multiply rows of bf16. One row is one contiguous record of act_row_bytes; rows lie
+ * act_row_bytes apart.
  *
  *   scale = max|x| / 127 (or / 32767),  code = round_to_even(x * (127 / max|x|))
  *
  * A block whose largest magnitude is below ACT_TINY becomes exact zeros with scale 0. A block
  * with an infinity or a NaN gets zero codes and a NaN scale, so that every product of the row is
- * NaN rather than a plausible number.
+ * NaN rather than a plausible number. In bf16, values are rounded to nearest even, each on its own:
+ * one below ACT_TINY becomes 0, one that is no finite bf16 the NaN ACT_BF16_NAN.
  */
 #ifndef WEFT_LAYOUT_ACT_H
 #define WEFT_LAYOUT_ACT_H
@@ -21,6 +23,7 @@
 #define ACT_BLOCK_LEN 32u
 #define ACT_LONG_LEN 256u
 #define ACT_TINY 0x1p-100f
+#define ACT_BF16_NAN 0x7fc0u
 
 /* Rows that a caller should give to a product at a time, so that they stay in the second-level
  * cache while all panels pass by. Any number is correct. */
@@ -31,6 +34,7 @@ typedef enum act_form {
     ACT_Q8,     /* act_block_q8 for every 32 values */
     ACT_Q16,    /* act_block_q16 for every 32 values */
     ACT_Q8_256, /* act_block_q8_256 for every 256 values */
+    ACT_BF16,   /* the row in bf16 */
     ACT_FORM_COUNT
 } act_form;
 
@@ -72,12 +76,12 @@ size_t act_block_bytes(act_form form);
 act_form act_form_of(weft_dtype weight_dtype);
 
 /* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is
- * ACT_F32, and of 256 for ACT_Q8_256. 0 when k is so large that it would overflow. */
+ * ACT_F32 or ACT_BF16, and of 256 for ACT_Q8_256. 0 when k is so large that it would overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
 /* Room for the quantised inputs of one operation over n_rows rows of k values: the integer forms
- * that a level reads side by side (ACT_Q8 and one other), and the second half of rows that are
- * given in two. */
+ * that a level reads side by side (ACT_Q8 and one other), the second half of rows that are given
+ * in two, and the rows in bf16. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
 
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -21,6 +21,7 @@ bool pack_is_supported(weft_dtype dtype) {
     case WEFT_DTYPE_Q4_K:
     case WEFT_DTYPE_Q5_K:
     case WEFT_DTYPE_Q6_K:
+    case WEFT_DTYPE_F8_E4M3:
 #define X(NAME, name) case WEFT_DTYPE_##NAME:
         PACK_OPENED_LIST(X)
 #undef X

@@ -3,7 +3,7 @@
  *   weight [rows][cols]  =  panel 0 | panel 1 | ...      PACK_PANEL_ROWS output rows each,
  *   panel                =  slab 0 | slab 1 | ...        all of cols, one sequential stream
  *
- * A slab holds one block depth (1, 32 or 256 columns, by format) of all 16 rows, scales first;
+ * A slab holds one block depth (1 to 256 columns, by format) of all 16 rows, scales first;
  * layout/slab.h draws each. Missing rows of the last panel are zero blocks.
  * Packing moves bits and loses none: unpacking gives the file's own blocks back. A panel takes
  * exactly the bytes of its 16 rows, rounded up to PACK_ALIGN_BYTES.

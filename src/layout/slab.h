@@ -1,9 +1,9 @@
 /* slab.h - the slabs of packed weights, format by format.
  *
- * A slab is one block depth (32 or 256 columns) of the 16 rows of a panel. It takes exactly the
- * bytes of the 16 blocks it was made from, because nothing is widened: scales stay f16 and 6-bit
- * fields stay packed; only the order changes, so that a product reads one stream from front to
- * back, scales first.
+ * A slab is one block depth (32, 128 or 256 columns) of the 16 rows of a panel. It takes exactly
+ * the bytes of the 16 blocks it was made from, because nothing is widened: scales stay f16 and
+ * 6-bit fields stay packed; only the order changes, so that a product reads one stream from front
+ * to back, scales first.
  *
  *   group    4 consecutive columns x 16 rows; lane 4 * row + (column % 4), 64 lanes
  *   nibbles  [4][64]: byte [p][lane] holds group 2p in its low and group 2p + 1 in its high nibble
@@ -11,6 +11,8 @@
  *   high 6   [2][64]: bits 2f, 2f + 1 of [h][lane] are bits 4, 5 of group 4h + f's code
  *   Q8_0     [16][32]: pairs of columns, lane 2 * row + (column % 2), because its activations are
  *            16 bits wide and are multiplied two at a time
+ *   F8_E4M3  [32][64]: 4 columns of all rows; 16 bytes are 4 rows, first columns 0 and 1 of
+ *            each, then 2 and 3: made 16 bits wide they are two groups of pairs as Q8_0's
  *   F32, F16, BF16: [column][16 rows]
  *
  * All these fields start on a 32-byte border of the slab, and slabs are multiples of 32 bytes.
@@ -91,6 +93,11 @@ typedef struct slab_q6_k {
 static inline unsigned slab_q6_k_lane(unsigned row) {
     return row >= 4 && row < 12 ? row ^ 12u : row;
 }
+
+typedef struct slab_f8_e4m3 {
+    float scale[16];
+    uint8_t codes[32][64];
+} slab_f8_e4m3;
 
 typedef struct slab_q2_k {
     uint16_t d[16];
@@ -192,6 +199,7 @@ _Static_assert(sizeof(slab_q8_0) == 16 * 34, "Q8_0 slab");
 _Static_assert(sizeof(slab_q4_k) == 16 * 144, "Q4_K slab");
 _Static_assert(sizeof(slab_q5_k) == 16 * 176, "Q5_K slab");
 _Static_assert(sizeof(slab_q6_k) == 16 * 210, "Q6_K slab");
+_Static_assert(sizeof(slab_f8_e4m3) == 16 * 132, "F8_E4M3 slab");
 _Static_assert(sizeof(slab_q2_k) == 16 * 84, "Q2_K slab");
 _Static_assert(sizeof(slab_q3_k) == 16 * 110, "Q3_K slab");
 _Static_assert(sizeof(slab_tq1_0) == 16 * 54, "TQ1_0 slab");

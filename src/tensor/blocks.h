@@ -1,4 +1,4 @@
-/* blocks.h - how GGUF's quantised blocks lie in a file, restated.
+/* blocks.h - how quantised blocks lie in a file: GGUF's, restated, and one of our own.
  *
  *   32 elements                          256 elements
  *   Q4_0  x = d * (q - 8)                Q4_K, Q5_K  x = d * sc[i/32] * q - dmin * mn[i/32]
@@ -197,6 +197,14 @@ typedef struct block_iq1_m {
     uint8_t scales[4][2];
 } block_iq1_m;
 
+/* Not GGUF's, whose readers put it together: 128 columns of a row, x = scale * code, where a
+ * code is float8_e4m3fn: sign, 4 bits of exponent with bias 7, 3 of mantissa; 0x7f and 0xff are
+ * NaN. */
+typedef struct block_f8_e4m3 {
+    uint8_t scale[4]; /* f32 */
+    uint8_t codes[128];
+} block_f8_e4m3;
+
 _Static_assert(sizeof(block_q4_0) == 18, "Q4_0 block");
 _Static_assert(sizeof(block_q4_1) == 20, "Q4_1 block");
 _Static_assert(sizeof(block_q5_0) == 22, "Q5_0 block");
@@ -220,6 +228,7 @@ _Static_assert(sizeof(block_iq3_xxs) == 98, "IQ3_XXS block");
 _Static_assert(sizeof(block_iq3_s) == 110, "IQ3_S block");
 _Static_assert(sizeof(block_iq1_s) == 50, "IQ1_S block");
 _Static_assert(sizeof(block_iq1_m) == 56, "IQ1_M block");
+_Static_assert(sizeof(block_f8_e4m3) == 132, "F8_E4M3 block");
 
 static inline uint16_t block_load_u16(const void *p) {
     uint16_t v;

@@ -34,7 +34,7 @@ const weft_dtype_info *weft_dtype_info_of(weft_dtype dtype) {
 }
 
 weft_dtype weft_dtype_from_gguf(uint32_t gguf_id) {
-    for (unsigned i = 0; i < WEFT_DTYPE_COUNT; i++) {
+    for (unsigned i = 0; gguf_id != WEFT_DTYPE_NO_GGUF && i < WEFT_DTYPE_COUNT; i++) {
         if (dtype_infos[i].gguf_id == gguf_id) {
             return (weft_dtype)i;
         }

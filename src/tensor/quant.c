@@ -72,6 +72,18 @@ uint16_t quant_f32_to_bf16(float f) {
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+float quant_f8_e4m3_to_f32(uint8_t code) {
+    const uint32_t sign = (uint32_t)(code & 0x80u) << 24;
+    const uint32_t magnitude = code & 0x7fu;
+    if (magnitude < 8) { /* zero or denormal: units of 2^-9 */
+        return float_of_bits(sign | bits_of_float((float)magnitude * 0x1p-9f));
+    }
+    if (magnitude == 0x7f) {
+        return float_of_bits(sign | 0x7ff00000u);
+    }
+    return float_of_bits(sign | (magnitude + (120u << 3)) << 20);
+}
+
 typedef struct quant_codec {
     quant_decode_fn *decode; /* NULL when unknown */
     quant_encode_fn *encode;
@@ -104,6 +116,7 @@ static const quant_codec quant_codecs[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_IQ3_S] = {quant_decode_iq3_s, NULL},
     [WEFT_DTYPE_IQ1_S] = {quant_decode_iq1_s, NULL},
     [WEFT_DTYPE_IQ1_M] = {quant_decode_iq1_m, NULL},
+    [WEFT_DTYPE_F8_E4M3] = {quant_decode_f8_e4m3, NULL},
 };
 
 bool quant_can_dequantize(weft_dtype dtype) {

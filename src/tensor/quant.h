@@ -1,7 +1,8 @@
 /* quant.h - reference conversion between formats and float32.
  *
- * The slow twins: plain, bit-equal to the `gguf` Python package, used by tests, loaders of small
- * tensors and as fallback. n is a positive multiple of the format's block_len.
+ * The slow twins: plain, bit-equal to the `gguf` Python package (F8_E4M3: to PyTorch), used by
+ * tests, loaders of small tensors and as fallback. n is a positive multiple of the format's
+ * block_len.
  */
 #ifndef WEFT_TENSOR_QUANT_H
 #define WEFT_TENSOR_QUANT_H
@@ -16,6 +17,7 @@ float quant_f16_to_f32(uint16_t h);
 uint16_t quant_f32_to_f16(float f); /* round to nearest even, overflow to infinity */
 float quant_bf16_to_f32(uint16_t h);
 uint16_t quant_f32_to_bf16(float f); /* round to nearest even, NaN stays NaN */
+float quant_f8_e4m3_to_f32(uint8_t code);
 
 /* True for the formats dequantise knows. */
 bool quant_can_dequantize(weft_dtype dtype);

@@ -17,6 +17,7 @@ quant_decode_fn quant_decode_q2_k, quant_decode_q3_k, quant_decode_tq1_0, quant_
 quant_decode_fn quant_decode_iq4_nl, quant_decode_iq4_xs, quant_decode_mxfp4, quant_decode_nvfp4;
 quant_decode_fn quant_decode_iq2_xxs, quant_decode_iq2_xs, quant_decode_iq2_s;
 quant_decode_fn quant_decode_iq3_xxs, quant_decode_iq3_s, quant_decode_iq1_s, quant_decode_iq1_m;
+quant_decode_fn quant_decode_f8_e4m3;
 
 quant_encode_fn quant_encode_f32, quant_encode_f16, quant_encode_bf16;
 quant_encode_fn quant_encode_q4_0, quant_encode_q4_1, quant_encode_q5_0, quant_encode_q5_1;

@@ -90,6 +90,17 @@ void quant_decode_q8_0(float *dst, const void *src, size_t n) {
     }
 }
 
+void quant_decode_f8_e4m3(float *dst, const void *src, size_t n) {
+    const block_f8_e4m3 *block = src;
+    for (size_t i = 0; i < n; i += 128, block++) {
+        float scale;
+        memcpy(&scale, block->scale, sizeof(scale));
+        for (size_t l = 0; l < 128; l++) {
+            dst[i + l] = quant_f8_e4m3_to_f32(block->codes[l]) * scale;
+        }
+    }
+}
+
 void quant_decode_q4_k(float *dst, const void *src, size_t n) {
     const block_q4_k *block = src;
     for (size_t i = 0; i < n; i += 256, block++) {

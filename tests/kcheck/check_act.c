@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kcheck.h"
+#include "tensor/quant.h"
 
 typedef enum special {
     SPECIAL_NONE,
@@ -58,6 +59,27 @@ static void look_at_q8_256(kcheck *kc, const act_block_q8_256 *b, const float *x
     }
 }
 
+static void look_at_bf16(kcheck *kc, const uint16_t *got, const float *x) {
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        const double error = fabs((double)quant_bf16_to_f32(got[l]) - (double)x[l]);
+        if (error > fabs((double)x[l]) * 0x1p-8) {
+            kc_fail(kc, "value %zu: %g became %04x", l, (double)x[l], got[l]);
+        }
+    }
+}
+
+/* The value that is not finite is NaN, those that are tiny 0. */
+static void look_at_special_bf16(kcheck *kc, special what, const uint16_t *block) {
+    for (size_t l = 0; what == SPECIAL_TINY && l < ACT_BLOCK_LEN; l++) {
+        if (block[l] != 0) {
+            kc_fail(kc, "value %zu is %04x, not 0", l, block[l]);
+        }
+    }
+    if (what != SPECIAL_TINY && block[ACT_BLOCK_LEN - 5] != ACT_BF16_NAN) {
+        kc_fail(kc, "%04x is not NaN", block[ACT_BLOCK_LEN - 5]);
+    }
+}
+
 /* The last block: NaN scale where a value is not finite, all zero where all are tiny. */
 static void look_at_special(kcheck *kc, special what, act_form form, const void *block) {
     static const size_t scale_at[ACT_FORM_COUNT] = {
@@ -104,9 +126,13 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
             look_at_q16(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN);
         } else if (form == ACT_Q8_256) {
             look_at_q8_256(kc, (const act_block_q8_256 *)got + b, x + b * ACT_LONG_LEN);
+        } else if (form == ACT_BF16) {
+            look_at_bf16(kc, (const uint16_t *)got + b * ACT_BLOCK_LEN, x + b * ACT_BLOCK_LEN);
         }
     }
-    if (what != SPECIAL_NONE && form != ACT_F32) {
+    if (what != SPECIAL_NONE && form == ACT_BF16) {
+        look_at_special_bf16(kc, what, (const uint16_t *)(got + bytes - block_bytes));
+    } else if (what != SPECIAL_NONE && form != ACT_F32) {
         look_at_special(kc, what, form, got + bytes - block_bytes);
     }
 }
@@ -138,7 +164,23 @@ static void check_residual(kcheck *kc, const kernels_cpu *k, act_form form, size
     }
 }
 
+/* Rows in bf16 may be of any length. */
+static void check_short(kcheck *kc, const kernels_cpu *k, size_t n) {
+    if (!kc_func(kc, &k->act_quantize[ACT_BF16], "act_quantize_%d_n%zu", ACT_BF16, n)) {
+        return;
+    }
+    const float *x = kc_floats(kc, n, KC_WIDE);
+    uint16_t *got = kc_out(kc, n * sizeof(uint16_t), 2);
+    uint16_t *want = kc_scratch(kc, n * sizeof(uint16_t));
+    KC_CALL(kc, k->act_quantize[ACT_BF16](got, x, n));
+    kc_ref(kc)->act_quantize[ACT_BF16](want, x, n);
+    kc_bits(kc, want, got, n * sizeof(uint16_t));
+}
+
 void check_act(kcheck *kc, const kernels_cpu *k) {
+    for (size_t i = 0; i < KC_LEN(kc_sizes); i++) {
+        check_short(kc, k, kc_sizes[i]);
+    }
     static const size_t blocks[] = {1, 2, 18, 64};
     for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
         for (size_t i = 0; i < KC_LEN(blocks); i++) {

@@ -10,6 +10,7 @@
 
 #include "kcheck.h"
 #include "kernels/products.h"
+#include "tensor/blocks.h"
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 #include "weights_make.h"
@@ -26,6 +27,8 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
         } else if (form == ACT_Q16) {
             const act_block_q16 *block = (const act_block_q16 *)act + b;
             out[i] = (double)block->codes[l] * (double)block->scale;
+        } else if (form == ACT_BF16) {
+            out[i] = (double)quant_bf16_to_f32(((const uint16_t *)act)[i]);
         } else {
             out[i] = (double)((const float *)act)[i];
         }
@@ -63,14 +66,33 @@ typedef struct linear_case {
     weights_kind weights;
     kc_values values;
     size_t m, n, cols;
+    bool has_pairs; /* linear_bf16_pairs instead of linear[BF16] */
 } linear_case;
 
-/* The plain C product that reads the level's form of x. */
-static linear_fn *twin_of(const kernels_cpu *ref, weft_dtype dtype, act_form form) {
-    if (form == ref->act_form[dtype]) {
-        return ref->linear[dtype];
+static linear_fn *const *slot_of(const kernels_cpu *k, const linear_case *c) {
+    return c->has_pairs ? &k->linear_bf16_pairs : &k->linear[c->dtype];
+}
+
+static act_form form_of(const kernels_cpu *k, const linear_case *c) {
+    return c->has_pairs ? ACT_BF16 : k->act_form[c->dtype];
+}
+
+/* Roundings that a term goes through. */
+static double n_roundings(const linear_case *c, act_form form) {
+    switch (form) {
+    case ACT_F32: return (double)c->cols;
+    case ACT_BF16: /* a chain of 16, its sum with the other, four of those, then blocks */
+        return 16.0 + 1.0 + 4.0 + (double)(c->cols / PAIRS_BLOCK_LEN);
+    default: return (double)(c->cols / ACT_BLOCK_LEN);
     }
-    switch (dtype) {
+}
+
+/* The plain C product that reads the level's form of x. */
+static linear_fn *twin_of(const kernels_cpu *ref, const linear_case *c, act_form form) {
+    if (form == form_of(ref, c)) {
+        return *slot_of(ref, c);
+    }
+    switch (c->dtype) {
 #define X(NAME, name) \
     case WEFT_DTYPE_##NAME: return linear_##name##_long_ref;
         PRODUCTS_LONG_LIST(X)
@@ -80,13 +102,14 @@ static linear_fn *twin_of(const kernels_cpu *ref, weft_dtype dtype, act_form for
 }
 
 static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
-    if (!kc_func(kc, &k->linear[c.dtype], "linear_%s_m%zu_n%zu_k%zu_%d_%d",
-                 weft_dtype_info_of(c.dtype)->name, c.m, c.n, c.cols, c.weights, c.values)) {
+    if (!kc_func(kc, slot_of(k, &c), "linear_%s%s_m%zu_n%zu_k%zu_%d_%d",
+                 weft_dtype_info_of(c.dtype)->name, c.has_pairs ? "_pairs" : "", c.m, c.n, c.cols,
+                 c.weights, c.values)) {
         return;
     }
     const kernels_cpu *ref = kc_ref(kc);
-    const act_form form = k->act_form[c.dtype];
-    linear_fn *twin = twin_of(ref, c.dtype, form);
+    const act_form form = form_of(k, &c);
+    linear_fn *twin = twin_of(ref, &c, form);
     const size_t row_bytes = dtype_row_bytes(c.dtype, c.cols);
     const size_t x_stride = act_row_bytes(form, c.cols), y_stride = c.n + 3;
     uint8_t *rows = kc_scratch(kc, c.n * row_bytes);
@@ -102,7 +125,7 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
     ref->pack_panel[c.dtype](panel, rows, row_bytes, c.n, c.cols);
     fill_x(kc, ref, form, x, x_stride, c.m, c.cols, c.values);
     quant_dequantize(c.dtype, w, rows, c.n * c.cols);
-    KC_CALL(kc, k->linear[c.dtype](y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
+    KC_CALL(kc, (*slot_of(k, &c))(y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
     for (size_t r = 0; r < c.m; r++) {
         twin(alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
         kc_bits(kc, alone, y + r * y_stride, c.n * sizeof(float));
@@ -111,8 +134,32 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
             want_dot(&want[j], &terms[j], w + j * c.cols, xs, c.cols);
         }
         /* A block adds with at most 4 roundings of what is at most twice its terms. */
-        const size_t n_sums = form == ACT_F32 ? c.cols : c.cols / ACT_BLOCK_LEN;
-        kc_sum(kc, want, terms, y + r * y_stride, c.n, 8.0 + 2.0 * (double)n_sums);
+        kc_sum(kc, want, terms, y + r * y_stride, c.n, 8.0 + 2.0 * n_roundings(&c, form));
+    }
+}
+
+/* One NaN among the codes: all of its output is NaN, and no other. */
+static void check_nan(kcheck *kc, const kernels_cpu *k, size_t m) {
+    const size_t cols = 384, output = m % 16, at = (7 * m) % cols;
+    if (!kc_func(kc, &k->linear[WEFT_DTYPE_F8_E4M3], "linear_F8_E4M3_m%zu_nan", m)) {
+        return;
+    }
+    const size_t row_bytes = dtype_row_bytes(WEFT_DTYPE_F8_E4M3, cols);
+    const size_t x_stride = act_row_bytes(ACT_BF16, cols);
+    uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
+    uint8_t *panel = kc_in(kc, pack_panel_bytes(WEFT_DTYPE_F8_E4M3, cols), PACK_ALIGN_BYTES);
+    uint8_t *x = kc_in(kc, m * x_stride, 4);
+    float *y = kc_out(kc, m * 16 * sizeof(float), 4);
+    weights_make(kc, WEFT_DTYPE_F8_E4M3, WEIGHTS_RANDOM, rows, 16, cols);
+    block_f8_e4m3 *block = (block_f8_e4m3 *)(rows + output * row_bytes) + at / 128;
+    block->codes[at % 128] = m % 2 == 0 ? 0x7f : 0xff;
+    kc_ref(kc)->pack_panel[WEFT_DTYPE_F8_E4M3](panel, rows, row_bytes, 16, cols);
+    fill_x(kc, kc_ref(kc), ACT_BF16, x, x_stride, m, cols, KC_ZERO);
+    KC_CALL(kc, k->linear[WEFT_DTYPE_F8_E4M3](y, 16, panel, x, x_stride, m, 16, cols));
+    for (size_t i = 0; i < m * 16; i++) {
+        if (isnan(y[i]) != (i % 16 == output)) {
+            kc_fail(kc, "output %zu is %g and the NaN is in %zu", i % 16, (double)y[i], output);
+        }
     }
 }
 
@@ -145,14 +192,15 @@ static void bench_step(linear_bench *b) {
     b->at += BENCH_PANELS;
 }
 
-static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) {
-    if (!kc_bench_func(kc, &k->linear[dtype], "linear_%s_m%zu", weft_dtype_info_of(dtype)->name,
-                       m)) {
+static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
+    const weft_dtype dtype = c.dtype;
+    if (!kc_bench_func(kc, slot_of(k, &c), "linear_%s%s_m%zu", weft_dtype_info_of(dtype)->name,
+                       c.has_pairs ? "_pairs" : "", m)) {
         return;
     }
-    const act_form form = k->act_form[dtype];
+    const act_form form = form_of(k, &c);
     const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
-    linear_bench b = {.linear = k->linear[dtype], .m = m};
+    linear_bench b = {.linear = *slot_of(k, &c), .m = m};
     b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);
     b.n_panels = BENCH_BYTES / b.panel_bytes;
     b.weights = kc_in(kc, BENCH_BYTES, PACK_ALIGN_BYTES);
@@ -170,30 +218,37 @@ static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) 
     KC_BENCH(kc, 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m, "op", bench_step(&b));
 }
 
-void check_linear(kcheck *kc, const kernels_cpu *k) {
+static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 16, 39, 64, 131};
     static const size_t bench_counts[] = {1, 4, 16, 128, 512};
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
+    for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
+        c.m = counts[i / WEIGHTS_COLS];
+        c.n = i % 3 == 0 ? 16 : 1 + i % 16;
+        c.cols = weights_cols(c.dtype, i % WEIGHTS_COLS);
+        c.weights = WEIGHTS_RANDOM;
+        c.values = KC_GAUSS;
+        check_one(kc, k, c);
+    }
+    c.n = 16;
+    for (size_t i = 0; i < WEIGHTS_KIND_COUNT * KC_LEN(values); i++) {
+        c.weights = (weights_kind)(i / KC_LEN(values));
+        c.values = values[i % KC_LEN(values)];
+        c.m = i % 2 == 0 ? 13 : 50;
+        c.cols = weights_cols(c.dtype, 1 + i % 3);
+        check_one(kc, k, c);
+    }
+    for (size_t i = 0; i < KC_LEN(bench_counts); i++) {
+        bench(kc, k, c, bench_counts[i]);
+    }
+}
+
+void check_linear(kcheck *kc, const kernels_cpu *k) {
     for (size_t f = 0; f < WEIGHTS_FORMATS; f++) {
-        linear_case c = {.dtype = weights_formats[f]};
-        for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
-            c.m = counts[i / WEIGHTS_COLS];
-            c.n = i % 3 == 0 ? 16 : 1 + i % 16;
-            c.cols = weights_cols(c.dtype, i % WEIGHTS_COLS);
-            c.weights = WEIGHTS_RANDOM;
-            c.values = KC_GAUSS;
-            check_one(kc, k, c);
-        }
-        c.n = 16;
-        for (size_t i = 0; i < WEIGHTS_KIND_COUNT * KC_LEN(values); i++) {
-            c.weights = (weights_kind)(i / KC_LEN(values));
-            c.values = values[i % KC_LEN(values)];
-            c.m = i % 2 == 0 ? 13 : 50;
-            c.cols = weights_cols(c.dtype, 1 + i % 3);
-            check_one(kc, k, c);
-        }
-        for (size_t i = 0; i < KC_LEN(bench_counts); i++) {
-            bench(kc, k, c.dtype, bench_counts[i]);
-        }
+        check_format(kc, k, (linear_case){.dtype = weights_formats[f]});
+    }
+    check_format(kc, k, (linear_case){.dtype = WEFT_DTYPE_BF16, .has_pairs = true});
+    for (size_t m = 1; m <= 40; m++) {
+        check_nan(kc, k, m);
     }
 }

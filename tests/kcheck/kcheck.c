@@ -34,6 +34,7 @@ static const level levels[] = {
     {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
     {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX},
+    {"amxbf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX | CPU_AMXBF16},
     {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON},
@@ -64,12 +65,12 @@ typedef struct member {
             sizeof(((kernels_cpu *)0)->field) / sizeof(void (*)(void)) \
     }
 static const member members[] = {
-    MEMBER(pack_panel),   MEMBER(unpack_panel), MEMBER(panel_row),  MEMBER(linear),
-    MEMBER(act_quantize), MEMBER(act_residual), MEMBER(attention),  MEMBER(attention_merge),
-    MEMBER(kv_store),     MEMBER(rmsnorm),      MEMBER(add),        MEMBER(scale),
-    MEMBER(act_mul),      MEMBER(softcap),      MEMBER(rope_table), MEMBER(rope),
-    MEMBER(add_rmsnorm),  MEMBER(layernorm),    MEMBER(softmax),    MEMBER(topk),
-    MEMBER(mul_add),
+    MEMBER(pack_panel),   MEMBER(unpack_panel),      MEMBER(panel_row),  MEMBER(linear),
+    MEMBER(act_quantize), MEMBER(act_residual),      MEMBER(attention),  MEMBER(attention_merge),
+    MEMBER(kv_store),     MEMBER(rmsnorm),           MEMBER(add),        MEMBER(scale),
+    MEMBER(act_mul),      MEMBER(softcap),           MEMBER(rope_table), MEMBER(rope),
+    MEMBER(add_rmsnorm),  MEMBER(layernorm),         MEMBER(softmax),    MEMBER(topk),
+    MEMBER(mul_add),      MEMBER(linear_bf16_pairs),
 };
 
 static bool parse_options(kcheck *kc, int argc, char **argv);

@@ -12,23 +12,25 @@
 #include "tensor/tensor.h"
 
 const weft_dtype weights_formats[WEIGHTS_FORMATS] = {
-    WEFT_DTYPE_F32,    WEFT_DTYPE_F16,    WEFT_DTYPE_BF16,    WEFT_DTYPE_Q4_0,  WEFT_DTYPE_Q4_1,
-    WEFT_DTYPE_Q5_0,   WEFT_DTYPE_Q5_1,   WEFT_DTYPE_Q8_0,    WEFT_DTYPE_Q4_K,  WEFT_DTYPE_Q5_K,
-    WEFT_DTYPE_Q6_K,   WEFT_DTYPE_Q2_K,   WEFT_DTYPE_Q3_K,    WEFT_DTYPE_TQ1_0, WEFT_DTYPE_TQ2_0,
-    WEFT_DTYPE_IQ4_NL, WEFT_DTYPE_IQ4_XS, WEFT_DTYPE_MXFP4,   WEFT_DTYPE_NVFP4, WEFT_DTYPE_IQ2_XXS,
-    WEFT_DTYPE_IQ2_XS, WEFT_DTYPE_IQ2_S,  WEFT_DTYPE_IQ3_XXS, WEFT_DTYPE_IQ3_S, WEFT_DTYPE_IQ1_S,
-    WEFT_DTYPE_IQ1_M,
+    WEFT_DTYPE_F32,    WEFT_DTYPE_F16,     WEFT_DTYPE_BF16,    WEFT_DTYPE_Q4_0,  WEFT_DTYPE_Q4_1,
+    WEFT_DTYPE_Q5_0,   WEFT_DTYPE_Q5_1,    WEFT_DTYPE_Q8_0,    WEFT_DTYPE_Q4_K,  WEFT_DTYPE_Q5_K,
+    WEFT_DTYPE_Q6_K,   WEFT_DTYPE_Q2_K,    WEFT_DTYPE_Q3_K,    WEFT_DTYPE_TQ1_0, WEFT_DTYPE_TQ2_0,
+    WEFT_DTYPE_IQ4_NL, WEFT_DTYPE_IQ4_XS,  WEFT_DTYPE_MXFP4,   WEFT_DTYPE_NVFP4, WEFT_DTYPE_IQ2_XXS,
+    WEFT_DTYPE_IQ2_XS, WEFT_DTYPE_IQ2_S,   WEFT_DTYPE_IQ3_XXS, WEFT_DTYPE_IQ3_S, WEFT_DTYPE_IQ1_S,
+    WEFT_DTYPE_IQ1_M,  WEFT_DTYPE_F8_E4M3,
 };
 
 size_t weights_cols(weft_dtype dtype, size_t i) {
     static const size_t of_1[WEIGHTS_COLS] = {1, 33, 256, 300};
     static const size_t of_32[WEIGHTS_COLS] = {32, 96, 288, 576};
     static const size_t of_64[WEIGHTS_COLS] = {64, 192, 320, 576};
+    static const size_t of_128[WEIGHTS_COLS] = {128, 256, 384, 896};
     static const size_t of_256[WEIGHTS_COLS] = {256, 512, 768, 1024};
     switch (weft_dtype_info_of(dtype)->block_len) {
     case 1: return of_1[i];
     case 32: return of_32[i];
     case 64: return of_64[i];
+    case 128: return of_128[i];
     default: return of_256[i];
     }
 }
@@ -95,6 +97,14 @@ static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t 
         ((block_mxfp4 *)block)->e = kind == WEIGHTS_DENORMAL ? 0 : 120 + (block[0] & 15);
         return;
     case WEFT_DTYPE_NVFP4: return; /* every byte is a finite scale */
+    case WEFT_DTYPE_F8_E4M3:
+        f = scale_of(kc, kind);
+        memcpy(((block_f8_e4m3 *)block)->scale, &f, sizeof(f));
+        for (size_t i = 0; i < 128; i++) {
+            uint8_t *code = &((block_f8_e4m3 *)block)->codes[i];
+            *code = (*code & 0x7f) == 0x7f ? *code ^ 1 : *code; /* NaN becomes the largest */
+        }
+        return;
     default: break;
     }
     put_f16(kc, kind, block);

@@ -13,7 +13,7 @@ typedef enum weights_kind {
     WEIGHTS_KIND_COUNT
 } weights_kind;
 
-#define WEIGHTS_FORMATS 26
+#define WEIGHTS_FORMATS 27
 extern const weft_dtype weights_formats[WEIGHTS_FORMATS]; /* those that pack_is_supported */
 
 /* Lengths of rows to try with a format, shortest first; the i-th of WEIGHTS_COLS. */

@@ -121,17 +121,23 @@ static void tensors_have_slowest_dimension_first_and_their_bytes(void **state) {
 static void every_known_dtype_has_its_size(void **state) {
     (void)state;
     char name[32];
+    weft_dtype known[WEFT_DTYPE_COUNT];
+    unsigned n_known = 0;
     for (int t = 0; t < WEFT_DTYPE_COUNT; t++) {
+        if (weft_dtype_info_of((weft_dtype)t)->gguf_id == WEFT_DTYPE_NO_GGUF) {
+            continue;
+        }
+        known[n_known++] = (weft_dtype)t;
         snprintf(name, sizeof(name), "t%d", t);
         gguf_image_tensor(&image, name, (weft_dtype)t, 2, (uint64_t[]){3, 512}, NULL);
     }
     gguf g;
     size_t len = 0;
     uint8_t *bytes = parse_good(&g, &len);
-    assert_int_equal(g.n_tensors, WEFT_DTYPE_COUNT);
-    for (int t = 0; t < WEFT_DTYPE_COUNT; t++) {
-        const weft_dtype_info *info = weft_dtype_info_of((weft_dtype)t);
-        assert_int_equal(g.tensors[t].dtype, t);
+    assert_int_equal(g.n_tensors, n_known);
+    for (unsigned t = 0; t < n_known; t++) {
+        const weft_dtype_info *info = weft_dtype_info_of(known[t]);
+        assert_int_equal(g.tensors[t].dtype, known[t]);
         assert_int_equal(g.tensors[t].n_bytes, 1536 / info->block_len * info->block_bytes);
     }
     gguf_deinit(&g);

@@ -1,7 +1,8 @@
 /* test_quant.c - reference conversions give the bits of the `gguf` Python package.
  *
  * quant_tables.h holds hashes of that package's results; this file repeats the generator of
- * tests/golden/make_quant_fixture.py to make the same inputs.
+ * tests/golden/make_quant_fixture.py to make the same inputs. f8_table.h holds what PyTorch makes of
+ * the codes of F8_E4M3 (tests/golden/make_f8_fixture.py).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +14,9 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "f8_table.h"
 #include "quant_tables.h"
+#include "tensor/blocks.h"
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 
@@ -116,6 +119,29 @@ static void decoded_bits_are_those_of_gguf(void **state) {
     }
 }
 
+static void f8_codes_are_those_of_pytorch(void **state) {
+    (void)state;
+    static const float scales[] = {1.0f, -0.37f, 1e-3f, 0x1p-130f};
+    for (unsigned code = 0; code < 256; code++) {
+        const float value = quant_f8_e4m3_to_f32((uint8_t)code);
+        assert_memory_equal(&value, &f8_e4m3_bits[code], sizeof(value));
+    }
+    for (size_t i = 0; i < 2 * WEFT_LEN(scales); i++) {
+        const float scale = scales[i / 2];
+        block_f8_e4m3 block;
+        float x[128];
+        memcpy(block.scale, &scale, sizeof(scale));
+        for (unsigned l = 0; l < 128; l++) {
+            block.codes[l] = (uint8_t)(l + i % 2 * 128);
+        }
+        quant_dequantize(WEFT_DTYPE_F8_E4M3, x, &block, 128);
+        for (unsigned l = 0; l < 128; l++) {
+            const float want = quant_f8_e4m3_to_f32(block.codes[l]) * scale;
+            assert_memory_equal(&x[l], &want, sizeof(want));
+        }
+    }
+}
+
 static void encoded_bits_are_those_of_gguf(void **state) {
     (void)state;
     for (size_t f = 0; f < WEFT_LEN(encoded_formats); f++) {
@@ -195,6 +221,7 @@ static void formats_known_are_listed(void **state) {
     assert_true(quant_can_dequantize(WEFT_DTYPE_F32));
     assert_true(quant_can_dequantize(WEFT_DTYPE_Q6_K));
     assert_true(quant_can_dequantize(WEFT_DTYPE_IQ1_M));
+    assert_true(quant_can_dequantize(WEFT_DTYPE_F8_E4M3));
     assert_false(quant_can_dequantize(WEFT_DTYPE_I8));
     assert_false(quant_can_dequantize(WEFT_DTYPE_COUNT));
     assert_true(quant_can_quantize(WEFT_DTYPE_Q8_0));
@@ -204,6 +231,7 @@ static void formats_known_are_listed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoded_bits_are_those_of_gguf),
+        cmocka_unit_test(f8_codes_are_those_of_pytorch),
         cmocka_unit_test(encoded_bits_are_those_of_gguf),
         cmocka_unit_test(every_half_survives_the_way_to_float_and_back),
         cmocka_unit_test(halves_round_to_nearest_even),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/products.h"
+#include "tensor/quant.h"
 
 static uint32_t magnitude_bits(float f) {
     uint32_t bits;
@@ -42,6 +43,15 @@ static int code_of(float x, float inverse) {
 
 void act_quantize_f32_ref(void *act, const float *x, size_t k) {
     memcpy(act, x, k * sizeof(float));
+}
+
+void act_quantize_bf16_ref(void *act, const float *x, size_t k) {
+    uint16_t *to = act;
+    for (size_t i = 0; i < k; i++) {
+        const uint16_t rounded = quant_f32_to_bf16(x[i]);
+        to[i] = (rounded & 0x7f80u) == 0x7f80u ? ACT_BF16_NAN : rounded;
+        to[i] = fabsf(x[i]) < ACT_TINY ? 0 : to[i];
+    }
 }
 
 void act_quantize_q8_ref(void *act, const float *x, size_t k) {

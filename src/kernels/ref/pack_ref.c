@@ -242,6 +242,29 @@ static void take_q8_0(void *block, const void *slab, size_t row) {
     }
 }
 
+/* Four columns of a row: two places of two columns, 8 bytes apart. */
+static uint8_t *f8_place(const slab_f8_e4m3 *slab, size_t row, size_t group, size_t pair) {
+    return (uint8_t *)slab->codes[group] + row / 4 * 16 + 8 * pair + row % 4 * 2;
+}
+
+static void put_f8_e4m3(void *slab, size_t row, const void *block) {
+    slab_f8_e4m3 *to = slab;
+    const block_f8_e4m3 *from = block;
+    memcpy(&to->scale[row], from->scale, 4);
+    for (size_t pair = 0; pair < 64; pair++) {
+        memcpy(f8_place(to, row, pair / 2, pair % 2), &from->codes[2 * pair], 2);
+    }
+}
+
+static void take_f8_e4m3(void *block, const void *slab, size_t row) {
+    const slab_f8_e4m3 *from = slab;
+    block_f8_e4m3 *to = block;
+    memcpy(to->scale, &from->scale[row], 4);
+    for (size_t pair = 0; pair < 64; pair++) {
+        memcpy(&to->codes[2 * pair], f8_place(from, row, pair / 2, pair % 2), 2);
+    }
+}
+
 static void put_q4_k(void *slab, size_t row, const void *block) {
     slab_q4_k *to = slab;
     const block_q4_k *from = block;
@@ -360,6 +383,7 @@ static const pack_format format_q8_0 = {put_q8_0, take_q8_0, 32, sizeof(block_q8
 static const pack_format format_q4_k = {put_q4_k, take_q4_k, 256, sizeof(block_q4_k)};
 static const pack_format format_q5_k = {put_q5_k, take_q5_k, 256, sizeof(block_q5_k)};
 static const pack_format format_q6_k = {put_q6_k, take_q6_k, 256, sizeof(block_q6_k)};
+static const pack_format format_f8_e4m3 = {put_f8_e4m3, take_f8_e4m3, 128, sizeof(block_f8_e4m3)};
 
 void pack_panel_f32_ref(void *panel, const void *rows, size_t row_stride_bytes, size_t n_rows,
                         size_t k) {
@@ -409,6 +433,20 @@ void pack_panel_q5_k_ref(void *panel, const void *rows, size_t row_stride_bytes,
 void pack_panel_q6_k_ref(void *panel, const void *rows, size_t row_stride_bytes, size_t n_rows,
                          size_t k) {
     put_rows(&format_q6_k, panel, rows, row_stride_bytes, n_rows, k);
+}
+
+void pack_panel_f8_e4m3_ref(void *panel, const void *rows, size_t row_stride_bytes, size_t n_rows,
+                            size_t k) {
+    put_rows(&format_f8_e4m3, panel, rows, row_stride_bytes, n_rows, k);
+}
+
+void unpack_panel_f8_e4m3_ref(void *rows, size_t row_stride_bytes, const void *panel, size_t n_rows,
+                              size_t k) {
+    take_rows(&format_f8_e4m3, rows, row_stride_bytes, panel, n_rows, k);
+}
+
+void panel_row_f8_e4m3_ref(float *out, const void *panel, size_t row, size_t k) {
+    take_floats(&format_f8_e4m3, WEFT_DTYPE_F8_E4M3, out, panel, row, k);
 }
 
 void unpack_panel_f32_ref(void *rows, size_t row_stride_bytes, const void *panel, size_t n_rows,

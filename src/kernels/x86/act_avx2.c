@@ -58,6 +58,33 @@ TILE_INLINE uint32_t neg_sums(__m256i codes) {
     return (uint32_t)_mm_cvtsi128_si32(_mm_packs_epi32(two, two));
 }
 
+/* Eight values rounded, in the low halves of lanes. */
+TILE_INLINE __m256i bf16_of(__m256i bits) {
+    const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, up), 16);
+    const __m256i is_nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f7f7fff));
+    rounded = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(ACT_BF16_NAN), is_nan);
+    const __m256i tiny = _mm256_castps_si256(_mm256_set1_ps(ACT_TINY));
+    return _mm256_andnot_si256(_mm256_cmpgt_epi32(tiny, magnitude), rounded);
+}
+
+void act_quantize_bf16_avx2(void *act, const float *x, size_t k) {
+    uint16_t *to = act;
+    size_t i = 0;
+    for (; i + 16 <= k; i += 16) {
+        const __m256i both =
+            _mm256_packus_epi32(bf16_of(tile_load(x + i)), bf16_of(tile_load(x + i + 8)));
+        _mm256_storeu_si256((__m256i *)(to + i), _mm256_permute4x64_epi64(both, 0xd8));
+    }
+    for (; i < k; i++) {
+        const __m128i bits = _mm_castps_si128(_mm_load_ss(x + i));
+        const __m256i one = bf16_of(_mm256_zextsi128_si256(bits));
+        to[i] = (uint16_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(one));
+    }
+}
+
 void act_quantize_q8_avx2(void *act, const float *x, size_t k) {
     act_block_q8 *block = act;
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {

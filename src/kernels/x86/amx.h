@@ -1,8 +1,9 @@
 /* amx.h - what products by AMX share: the shape of tiles, and when they are given back.
  *
- * Tiles 0 and 1 hold 16 rows of x each; 2 and 3 weights, 4 columns x 16 outputs a row; 4 to 7 sums
- * of 16 rows x 16 outputs. A call sets the shape up and releases it: a thread that is switched
- * away between calls then has no tiles to save, and no other code pays for them.
+ * Tiles 0 and 1 hold rows of x, 16 each but where said; 2 and 3 weights, 4 bytes of columns x 16
+ * outputs a row; 4 to 7 sums of as many rows x 16 outputs. A call sets the shape up and releases
+ * it: a thread that is switched away between calls then has no tiles to save, and no other code
+ * pays for them.
  */
 #ifndef WEFT_KERNELS_X86_AMX_H
 #define WEFT_KERNELS_X86_AMX_H
@@ -24,17 +25,21 @@ typedef struct amx_shape {
  * instructions read it. */
 static inline void amx_fence(void) { __asm__ volatile("" ::: "memory"); }
 
-/* x: rows of x_row_bytes; weights: w_rows rows of 64 bytes. */
-static inline void amx_begin(uint8_t w_rows, uint16_t x_row_bytes) {
+/* x: x_rows rows of x_row_bytes; weights: w_rows rows of 64 bytes. */
+static inline void amx_begin_rows(uint8_t x_rows, uint8_t w_rows, uint16_t x_row_bytes) {
     amx_shape shape;
     memset(&shape, 0, sizeof(shape));
     shape.palette = 1;
     for (size_t t = 0; t < 8; t++) {
-        shape.rows[t] = t == 2 || t == 3 ? w_rows : (uint8_t)AMX_ROWS;
+        shape.rows[t] = t == 2 || t == 3 ? w_rows : x_rows;
         shape.row_bytes[t] = t < 2 ? x_row_bytes : 64;
     }
     amx_fence();
     _tile_loadconfig(&shape);
+}
+
+static inline void amx_begin(uint8_t w_rows, uint16_t x_row_bytes) {
+    amx_begin_rows(AMX_ROWS, w_rows, x_row_bytes);
 }
 
 static inline void amx_end(void) { _tile_release(); }
