@@ -70,8 +70,11 @@ static weft_status decode(const vocab *v, str ids, weft_error *err) {
     }
     vocab_decoder_flush(&decoder, &text);
     fwrite(buf_cstr(&text), 1, text.len, stdout);
-    const weft_status status =
-        text.is_failed ? weft_fail(err, WEFT_NOMEM, "out of memory for the text") : WEFT_OK;
+    weft_status status = vocab_decoder_status(&decoder, err);
+    if (status == WEFT_OK && text.is_failed) {
+        status = weft_fail(err, WEFT_NOMEM, "out of memory for the text");
+    }
+    vocab_decoder_deinit(&decoder);
     buf_deinit(&text);
     return status;
 }

@@ -48,6 +48,12 @@ weft_status weft_detokenize(const weft_engine *en, const int32_t *ids, size_t n,
         vocab_decoder_push(&decoder, ids[i], &text);
     }
     vocab_decoder_flush(&decoder, &text);
+    const weft_status status = vocab_decoder_status(&decoder, err);
+    vocab_decoder_deinit(&decoder);
+    if (status != WEFT_OK) {
+        buf_deinit(&text);
+        return status;
+    }
     return take_text(&text, out, out_len, err);
 }
 

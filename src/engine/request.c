@@ -222,6 +222,7 @@ static void unlock_and_drop(weft_request *rq) {
     }
     pthread_mutex_destroy(&rq->lock);
     pthread_cond_destroy(&rq->ready);
+    vocab_decoder_deinit(&rq->decoder);
     buf_deinit(&rq->text);
     for (uint32_t i = 0; i < rq->n_stop; i++) {
         mem_free(rq->stop[i]);

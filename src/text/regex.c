@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "text/regex_pattern.h"
+#include "text/utf8.h"
 
 #define PATTERN_BYTES_MAX (64u << 10)
 #define PATTERN_SHOWN_BYTES 120u
@@ -25,6 +26,7 @@
 struct regex {
     pcre2_code *code;
     bool has_jit;
+    bool has_start;                  /* perhaps a \G, which is where a search began */
     char shown[PATTERN_SHOWN_BYTES]; /* the beginning of the pattern, for errors */
 };
 
@@ -37,6 +39,7 @@ struct regex_scratch {
     size_t stopped_bytes;   /* of the text it was looking through */
 };
 
+static bool walk_to(regex_walk *w, str text, size_t from, size_t to);
 static int match_jit(const regex *r, regex_scratch *scratch, str text, size_t from);
 static void *gate_alloc(size_t n, void *unused);
 static void gate_free(void *p, void *unused);
@@ -63,6 +66,7 @@ weft_status regex_compile(regex **out, str pattern, weft_error *err) {
     if (status != WEFT_OK) {
         goto done;
     }
+    r->has_start = str_find(pattern, STR_LIT("\\G"), 0) != SIZE_MAX;
     (void)snprintf(r->shown, sizeof r->shown, STR_FMT, STR_ARG(pattern));
     int code = 0;
     PCRE2_SIZE at = 0;
@@ -156,6 +160,85 @@ bool regex_find(const regex *r, regex_scratch *scratch, str text, size_t from, s
     }
     *match_from = span[0];
     *match_to = span[1];
+    return true;
+}
+
+regex_found regex_find_growing(const regex *r, regex_scratch *scratch, str text, size_t from,
+                               size_t *match_from, size_t *match_to) {
+    if (scratch->stopped != NULL) {
+        return REGEX_NONE;
+    }
+    const int rc = pcre2_match(r->code, (PCRE2_SPTR)(text.len == 0 ? "" : text.data), text.len,
+                               from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT | PCRE2_PARTIAL_HARD,
+                               scratch->data, scratch->match);
+    if (rc == PCRE2_ERROR_NOMATCH) {
+        return REGEX_NONE;
+    }
+    if (rc < 0 && rc != PCRE2_ERROR_PARTIAL) {
+        scratch->stopped = r;
+        scratch->stopped_bytes = text.len;
+        return REGEX_NONE;
+    }
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(scratch->data);
+    if (span[0] > span[1] || span[0] < from) { /* as in regex_find */
+        return REGEX_NONE;
+    }
+    *match_from = span[0];
+    *match_to = span[1];
+    const bool is_open = span[0] == span[1] && span[1] == text.len;
+    return rc == PCRE2_ERROR_PARTIAL || is_open ? REGEX_UNDECIDED : REGEX_MATCH;
+}
+
+bool regex_walk_next(regex_walk *w, const regex *r, regex_scratch *scratch, str text) {
+    while (w->at <= text.len) {
+        size_t from;
+        size_t to;
+        if (!regex_find(r, scratch, text, w->at, &from, &to)) {
+            return false;
+        }
+        if (walk_to(w, text, from, to)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+regex_found regex_walk_growing(regex_walk *w, const regex *r, regex_scratch *scratch, str text) {
+    while (w->at <= text.len) {
+        size_t from;
+        size_t to;
+        const regex_found found = regex_find_growing(r, scratch, text, w->at, &from, &to);
+        if (found == REGEX_MATCH && !walk_to(w, text, from, to)) {
+            continue;
+        }
+        w->sure = found == REGEX_NONE ? text.len : from;
+        if (found != REGEX_MATCH && !r->has_start) {
+            w->at = w->sure;
+        }
+        return found;
+    }
+    return REGEX_NONE;
+}
+
+bool regex_walk_text(regex_walk *w, str what, str text) {
+    const size_t from = what.len > 0 ? str_find(text, what, w->at) : SIZE_MAX;
+    return from != SIZE_MAX && walk_to(w, text, from, from + what.len);
+}
+
+/* False where the match is none. */
+static bool walk_to(regex_walk *w, str text, size_t from, size_t to) {
+    size_t n = from == to; /* behind an empty match it goes on with the next character */
+    if (from == to && to < text.len) {
+        (void)utf8_decode(str_slice(text, to, text.len), &n);
+    }
+    const bool is_behind = from == to && w->is_begun && to == w->to;
+    w->at = to + n;
+    if (is_behind) {
+        return false;
+    }
+    w->from = from;
+    w->to = to;
+    w->is_begun = true;
     return true;
 }
 

@@ -9,8 +9,9 @@
  * tokjson_normalise the normaliser    tokjson_pretok  the pre-tokeniser
  * tokjson_precompiled  its compiled kind
  * tokjson_scripts   its runs of one script
- * tokjson_added     added tokens      tokjson_decode  what each token stands for
+ * tokjson_added     added tokens      tokjson_decode  the decoder, for each token alone
  * tokjson_encode.c  running all of it: words through the model
+ * tokjson_stream    running the decoder over tokens as they come
  *
  * Each step of a kind that is not known is refused by name. Limits: TOKJSON_* below.
  *
@@ -21,12 +22,14 @@
 
 #include "base/arena.h"
 #include "text/regex.h"
+#include "vocab/tokjson_decode.h"
 #include "vocab/vocab_impl.h"
 
 #define TOKJSON_FILE_BYTES_MAX (512u << 20)
-#define TOKJSON_STEPS_MAX 24u /* of a normaliser, a pre-tokeniser or a decoder, sequences opened */
-#define TOKJSON_DEPTH_MAX 8u  /* of sequences within sequences */
-#define TOKJSON_TEMPLATE_MAX 16u
+#define TOKJSON_STEPS_MAX 24u   /* of a normaliser or a pre-tokeniser, sequences opened */
+#define TOKJSON_DECODES_MAX 64u /* of a decoder, each of its parts taken to pieces */
+#define TOKJSON_DEPTH_MAX 8u    /* of sequences within sequences */
+#define TOKJSON_TEMPLATE_MAX 32u
 #define TOKJSON_TEXT_BYTES_MAX (768u << 20) /* of a normalised text */
 #define TOKJSON_UNSAID INT64_MIN
 #define TOKJSON_NAME_MAX 64u /* of a continuing prefix or a suffix */
@@ -72,16 +75,17 @@ typedef enum tokjson_norm_kind {
     TOKJSON_NORM_NONSPACING, /* BERT: without nonspacing marks */
     TOKJSON_NORM_NMT,
     TOKJSON_NORM_BYTE_LEVEL,
-    TOKJSON_NORM_PRECOMPILED, /* tokjson.charsmap */
+    TOKJSON_NORM_PRECOMPILED,
 } tokjson_norm_kind;
 
 typedef struct tokjson_norm {
     tokjson_norm_kind kind;
-    int form;     /* utf8proc's options */
-    str what;     /* replaced; empty where there is a pattern */
-    str with;     /* instead, before or after */
-    regex *regex; /* replaced; NULL where a text is */
-    bool is_left; /* strips there */
+    int form;                /* utf8proc's options */
+    str what;                /* replaced; empty where there is a pattern */
+    str with;                /* instead, before or after */
+    regex *regex;            /* replaced; NULL where a text is */
+    vocab_charsmap charsmap; /* of a compiled one */
+    bool is_left;            /* strips there */
     bool is_right;
 } tokjson_norm;
 
@@ -117,24 +121,6 @@ typedef struct tokjson_pretok {
     tokjson_prepend prepend;
     uint32_t n_chars;
 } tokjson_pretok;
-
-typedef enum tokjson_decode_kind {
-    TOKJSON_DECODE_BYTE_LEVEL,
-    TOKJSON_DECODE_REPLACE,
-    TOKJSON_DECODE_BYTE_FALLBACK,
-    TOKJSON_DECODE_STRIP,
-    TOKJSON_DECODE_WORDPIECE,
-    TOKJSON_DECODE_CTC,
-} tokjson_decode_kind;
-
-typedef struct tokjson_decode {
-    tokjson_decode_kind kind;
-    str what;
-    str with;
-    uint32_t n_left; /* characters stripped */
-    uint32_t n_right;
-    bool is_cleaned;
-} tokjson_decode;
 
 typedef struct tokjson_added_token {
     str text; /* as it is looked for */
@@ -175,29 +161,29 @@ typedef struct tokjson_model {
     int32_t char_ids[TOKJSON_CHARS]; /* without prefix and suffix */
 } tokjson_model;
 
+/* What an encoding with the special tokens is: VOCAB_NONE stands for the text's tokens. */
+typedef struct tokjson_template {
+    int32_t ids[TOKJSON_TEMPLATE_MAX];
+    uint32_t count;
+} tokjson_template;
+
 typedef struct tokjson {
     arena memory; /* every str below */
     tokjson_norm norms[TOKJSON_STEPS_MAX];
     uint32_t n_norms;
     tokjson_pretok pretoks[TOKJSON_STEPS_MAX];
     uint32_t n_pretoks;
-    tokjson_decode decodes[TOKJSON_STEPS_MAX];
+    tokjson_decode decodes[TOKJSON_DECODES_MAX];
     uint32_t n_decodes;
     bool has_decoder;
-    bool is_fused;           /* a decoder has joined the tokens */
-    bool strips_first_space; /* from the beginning of what is decoded */
-    bool holds_last_space;   /* of each token, until another comes */
-    bool drops_repeated;     /* a token that comes again at once is shown once */
-    bool is_byte_level;      /* broken UTF-8 is encoded as bytes */
-    vocab_charsmap charsmap; /* of the normaliser Precompiled */
+    bool is_fused;      /* while the decoder loads: its steps so far make one token of all */
+    uint32_t *added_at; /* by id: of added, plus 1; 0 for none */
+    bool is_byte_level; /* broken UTF-8 is encoded as bytes */
     tokjson_added_token *added;
     uint32_t n_added;
     tokjson_matcher raw;        /* sought in the text as it comes */
     tokjson_matcher normalized; /* sought behind the normaliser */
-    int32_t before[TOKJSON_TEMPLATE_MAX];
-    int32_t after[TOKJSON_TEMPLATE_MAX];
-    uint32_t n_before;
-    uint32_t n_after;
+    tokjson_template template;
     tokjson_model model;
 } tokjson;
 
@@ -225,7 +211,8 @@ const char *tokjson_type(const struct json_t *step);
 str tokjson_get_str(const struct json_t *object, const char *key);
 bool tokjson_get_bool(const struct json_t *object, const char *key, bool absent);
 weft_status tokjson_nomem(weft_error *err);
-/* {"String": ...} or {"Regex": ...}: fills one of the two. */
+/* {"String": ...} or {"Regex": ...}: fills one of the two. An empty text is a pattern, which is
+ * found between all characters. */
 weft_status tokjson_get_pattern(tokjson *t, const struct json_t *step, str *text, regex **pattern,
                                 weft_error *err) WEFT_NODISCARD;
 
@@ -242,15 +229,15 @@ weft_status tokjson_added_load(tokjson *t, tokjson_file *file, weft_error *err) 
 /* Fills v->table (without pieces), v->merges or v->trie and v->unigram, and t->model. */
 weft_status tokjson_model_load(tokjson *t, vocab *v, tokjson_file *file,
                                weft_error *err) WEFT_NODISCARD;
-/* Fills v->table.pieces; wants the table. */
-weft_status tokjson_decode_fill(const tokjson *t, vocab *v, weft_error *err) WEFT_NODISCARD;
+/* Fills v->table.pieces and t->added_at; wants the table. */
+weft_status tokjson_decode_fill(tokjson *t, vocab *v, weft_error *err) WEFT_NODISCARD;
 /* Builds the matchers; wants the normaliser. */
 weft_status tokjson_added_index(tokjson *t, weft_error *err) WEFT_NODISCARD;
 void tokjson_matcher_deinit(tokjson_matcher *m);
 
 /* tokjson_precompiled.c: SentencePiece's compiled normaliser, given as base64, and run as the
  * tokenizers library does, by grapheme. */
-weft_status tokjson_precompiled_load(tokjson *t, str base64, weft_error *err) WEFT_NODISCARD;
+weft_status tokjson_precompiled_load(vocab_charsmap *c, str base64, weft_error *err) WEFT_NODISCARD;
 bool tokjson_precompiled_run(const vocab_charsmap *c, str text, buf *out);
 
 /* text is UTF-8. *out is text or lies in scratch until the next call. *is_first becomes false where

@@ -15,6 +15,8 @@
 #include "text/utf8.h"
 #include "vocab/tokjson.h"
 
+static bool encode_template(tokjson_run *run, str text);
+static bool encode_text(tokjson_run *run, str text);
 static bool encode_valid(tokjson_run *run, str text, bool is_first);
 static bool encode_normalised(tokjson_run *run, str text, bool is_first);
 static bool encode_broken(tokjson_run *run, str bytes);
@@ -35,10 +37,9 @@ static bool push_unknown(tokjson_run *run);
 
 weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *out,
                            weft_error *err) {
-    const tokjson *t = v->tokjson;
     const size_t count_before = out->count;
     tokjson_run run = {.run = {.vocab = v, .out = out},
-                       .tok = t,
+                       .tok = v->tokjson,
                        .parses_special = (flags & VOCAB_PARSE_SPECIAL) != 0};
     for (size_t i = 0; i < TOKJSON_STEPS_MAX; i++) {
         buf_init(&run.stages[i], MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
@@ -46,26 +47,12 @@ weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *
     buf_init(&run.spelling, MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
     buf_init(&run.scratch.bufs[0], MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
     buf_init(&run.scratch.bufs[1], MEM_VOCAB, TOKJSON_TEXT_BYTES_MAX);
-    const bool adds = (flags & VOCAB_ADD_SPECIAL) != 0;
     bool is_done = true;
     weft_status status = regex_scratch_create(&run.scratch.regex, err);
     if (status == WEFT_OK) {
-        is_done = vocab_cache_init(&run.run.cache, text.len);
-        for (uint32_t i = 0; i < t->n_before && adds && is_done; i++) {
-            is_done = vocab_ids_push(out, t->before[i]);
-        }
-        for (size_t at = 0; at < text.len && is_done;) {
-            const str rest = str_slice(text, at, text.len);
-            const str valid = str_from(rest.data, utf8_valid_prefix(rest));
-            const str broken =
-                str_from(rest.data + valid.len, broken_bytes(str_slice(rest, valid.len, rest.len)));
-            is_done = encode_valid(&run, valid, at == 0) &&
-                      (broken.len == 0 || encode_broken(&run, broken));
-            at += valid.len + broken.len;
-        }
-        for (uint32_t i = 0; i < t->n_after && adds && is_done; i++) {
-            is_done = vocab_ids_push(out, t->after[i]);
-        }
+        is_done = vocab_cache_init(&run.run.cache, text.len) &&
+                  ((flags & VOCAB_ADD_SPECIAL) != 0 ? encode_template(&run, text)
+                                                    : encode_text(&run, text));
     }
     if (!is_done) {
         status = weft_fail(err, WEFT_NOMEM, "no memory to encode a text of %zu bytes", text.len);
@@ -86,6 +73,43 @@ weft_status tokjson_encode(const vocab *v, str text, uint32_t flags, vocab_ids *
     vocab_word_deinit(&run.run.word);
     vocab_best_deinit(&run.run.best);
     return status;
+}
+
+/* A text that the template has twice is encoded once. */
+static bool encode_template(tokjson_run *run, str text) {
+    const tokjson_template *template = &run->tok->template;
+    vocab_ids *out = run->run.out;
+    size_t from = SIZE_MAX;
+    size_t count = 0;
+    bool is_done = true;
+    for (uint32_t i = 0; i < template->count && is_done; i++) {
+        if (template->ids[i] != VOCAB_NONE) {
+            is_done = vocab_ids_push(out, template->ids[i]);
+        } else if (from == SIZE_MAX) {
+            from = out->count;
+            is_done = encode_text(run, text);
+            count = out->count - from;
+        } else {
+            for (size_t k = 0; k < count && is_done; k++) {
+                is_done = vocab_ids_push(out, out->ids[from + k]);
+            }
+        }
+    }
+    return is_done;
+}
+
+static bool encode_text(tokjson_run *run, str text) {
+    bool is_done = true;
+    for (size_t at = 0; at < text.len && is_done;) {
+        const str rest = str_slice(text, at, text.len);
+        const str valid = str_from(rest.data, utf8_valid_prefix(rest));
+        const str broken =
+            str_from(rest.data + valid.len, broken_bytes(str_slice(rest, valid.len, rest.len)));
+        is_done =
+            encode_valid(run, valid, at == 0) && (broken.len == 0 || encode_broken(run, broken));
+        at += valid.len + broken.len;
+    }
+    return is_done;
 }
 
 bool tokjson_encode_word(tokjson_run *run, str word) {

@@ -22,7 +22,7 @@ static weft_status scan_model(tokjson_file *file, json_reader *r, weft_error *er
 static weft_status load(vocab *v, tokjson *t, tokjson_file *file, weft_error *err);
 typedef weft_status load_fn(tokjson *t, const json_t *step, uint32_t depth, weft_error *err);
 static weft_status load_step(tokjson *t, load_fn *fn, str part, weft_error *err);
-static weft_status check_template(const vocab *v, const int32_t *ids, uint32_t count,
+static weft_status check_template(const vocab *v, const tokjson_template *template,
                                   weft_error *err);
 
 weft_status vocab_create_from_json(vocab **out, const char *path, weft_error *err) {
@@ -57,6 +57,7 @@ weft_status vocab_create_from_json_text(vocab **out, str text, const char *name,
         goto done;
     }
     arena_init(&t->memory, MEM_VOCAB, MEMORY_BYTES_MAX);
+    t->template = (tokjson_template){.ids = {VOCAB_NONE}, .count = 1};
     v->tokjson = t;
     status = load(v, t, &file, err);
     if (status == WEFT_OK) {
@@ -75,14 +76,18 @@ void tokjson_destroy(tokjson **t) {
     }
     for (uint32_t i = 0; i < (*t)->n_norms; i++) {
         regex_destroy(&(*t)->norms[i].regex);
+        vocab_charsmap_deinit(&(*t)->norms[i].charsmap);
     }
     for (uint32_t i = 0; i < (*t)->n_pretoks; i++) {
         regex_destroy(&(*t)->pretoks[i].regex);
     }
+    for (uint32_t i = 0; i < (*t)->n_decodes; i++) {
+        regex_destroy(&(*t)->decodes[i].regex);
+    }
     tokjson_matcher_deinit(&(*t)->raw);
     tokjson_matcher_deinit(&(*t)->normalized);
     mem_free((*t)->added);
-    vocab_charsmap_deinit(&(*t)->charsmap);
+    mem_free((*t)->added_at);
     arena_deinit(&(*t)->memory);
     mem_free(*t);
     *t = NULL;
@@ -118,11 +123,11 @@ weft_status tokjson_get_pattern(tokjson *t, const json_t *step, str *text, regex
     const str plain = json_is_string(given)
                           ? str_from(json_string_value(given), json_string_length(given))
                           : tokjson_get_str(given, "String");
-    if (plain.data != NULL) {
+    if (plain.len > 0) {
         *text = tokjson_keep(t, plain);
         return text->data == NULL ? tokjson_nomem(err) : WEFT_OK;
     }
-    const str source = tokjson_get_str(given, "Regex");
+    const str source = plain.data != NULL ? plain : tokjson_get_str(given, "Regex");
     if (source.data == NULL) {
         return weft_fail(err, WEFT_FORMAT, "tokenizer.json: '%s' without a pattern",
                          tokjson_type(step));
@@ -247,15 +252,14 @@ static weft_status load(vocab *v, tokjson *t, tokjson_file *file, weft_error *er
         status = tokjson_decode_fill(t, v, err);
     }
     if (status == WEFT_OK) {
-        status = check_template(v, t->before, t->n_before, err);
+        status = check_template(v, &t->template, err);
     }
-    if (status == WEFT_OK) {
-        status = check_template(v, t->after, t->n_after, err);
+    if (status == WEFT_OK && t->template.count > 0) {
+        v->bos = t->template.ids[0];
+        v->eos = t->template.ids[t->template.count - 1];
     }
-    v->adds_bos = t->n_before > 0;
-    v->adds_eos = t->n_after > 0;
-    v->bos = t->n_before > 0 ? t->before[0] : VOCAB_NONE;
-    v->eos = t->n_after > 0 ? t->after[t->n_after - 1] : VOCAB_NONE;
+    v->adds_bos = v->bos != VOCAB_NONE;
+    v->adds_eos = v->eos != VOCAB_NONE;
     if (status == WEFT_OK && v->eos != VOCAB_NONE) {
         v->table.attrs[v->eos] |= VOCAB_ATTR_END;
     }
@@ -276,12 +280,12 @@ static weft_status load_step(tokjson *t, load_fn *fn, str part, weft_error *err)
     return status;
 }
 
-static weft_status check_template(const vocab *v, const int32_t *ids, uint32_t count,
+static weft_status check_template(const vocab *v, const tokjson_template *template,
                                   weft_error *err) {
-    for (uint32_t i = 0; i < count; i++) {
-        if ((uint32_t)ids[i] >= v->table.count) {
-            return weft_fail(err, WEFT_FORMAT, "tokenizer.json: template token %d is no token",
-                             ids[i]);
+    for (uint32_t i = 0; i < template->count; i++) {
+        const int32_t id = template->ids[i];
+        if (id != VOCAB_NONE && (uint32_t)id >= v->table.count) {
+            return weft_fail(err, WEFT_FORMAT, "tokenizer.json: template token %d is no token", id);
         }
     }
     return WEFT_OK;

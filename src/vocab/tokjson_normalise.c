@@ -57,9 +57,7 @@ bool tokjson_normalise(const tokjson *t, tokjson_scratch *scratch, str text, str
         buf *to = &scratch->bufs[i % 2];
         buf_clear(to);
         if (!buf_reserve(to, text.len) ||
-            !(t->norms[i].kind == TOKJSON_NORM_PRECOMPILED
-                  ? tokjson_precompiled_run(&t->charsmap, text, to)
-                  : run_step(&t->norms[i], scratch->regex, text, to, is_first))) {
+            !run_step(&t->norms[i], scratch->regex, text, to, is_first)) {
             return false;
         }
         text = buf_view(to);
@@ -138,6 +136,7 @@ static weft_status add_bert(tokjson *t, const json_t *step, weft_error *err) {
 static weft_status add(tokjson *t, tokjson_norm norm, weft_error *err) {
     if (t->n_norms == TOKJSON_STEPS_MAX) {
         regex_destroy(&norm.regex);
+        vocab_charsmap_deinit(&norm.charsmap);
         return weft_fail(err, WEFT_LIMIT, "tokenizer.json: normalizer of more than %u steps",
                          TOKJSON_STEPS_MAX);
     }
@@ -191,7 +190,7 @@ static weft_status add_step(tokjson *t, const json_t *step, const char *type, we
         t->is_byte_level = true;
     } else if (norm.kind == TOKJSON_NORM_PRECOMPILED) {
         const str map = tokjson_get_str(step, "precompiled_charsmap");
-        const weft_status status = tokjson_precompiled_load(t, map, err);
+        const weft_status status = tokjson_precompiled_load(&norm.charsmap, map, err);
         if (status != WEFT_OK) {
             return status;
         }
@@ -199,6 +198,7 @@ static weft_status add_step(tokjson *t, const json_t *step, const char *type, we
     norm.with = tokjson_keep(t, with);
     if (norm.with.data == NULL) {
         regex_destroy(&norm.regex);
+        vocab_charsmap_deinit(&norm.charsmap);
         return tokjson_nomem(err);
     }
     return add(t, norm, err);
@@ -219,7 +219,7 @@ static bool run_step(const tokjson_norm *norm, regex_scratch *matching, str text
     case TOKJSON_NORM_CHINESE:
     case TOKJSON_NORM_NONSPACING:
     case TOKJSON_NORM_NMT: return run_characters(norm, text, out, is_first);
-    case TOKJSON_NORM_PRECOMPILED: break; /* not among these: it has no state in the step */
+    case TOKJSON_NORM_PRECOMPILED: return tokjson_precompiled_run(&norm->charsmap, text, out);
     }
     return false;
 }
@@ -254,36 +254,16 @@ static bool run_form(int form, str text, buf *out) {
 
 static bool run_replace(const tokjson_norm *norm, regex_scratch *matching, str text, buf *out,
                         bool *is_first) {
+    regex_walk walk = {0};
     size_t done = 0;
-    size_t from = 0;
-    size_t a;
-    size_t b;
-    while (from <= text.len) {
-        if (norm->regex != NULL) {
-            if (!regex_find(norm->regex, matching, text, from, &a, &b)) {
-                break;
-            }
-        } else {
-            a = norm->what.len == 0 ? SIZE_MAX : str_find(text, norm->what, from);
-            if (a == SIZE_MAX) {
-                break;
-            }
-            b = a + norm->what.len;
-        }
-        if (a == 0 && b > 0 && norm->with.len == 0) {
+    while (norm->regex != NULL ? regex_walk_next(&walk, norm->regex, matching, text)
+                               : regex_walk_text(&walk, norm->what, text)) {
+        if (walk.from == 0 && walk.to > 0 && norm->with.len == 0) {
             *is_first = false;
         }
-        buf_append(out, text.data + done, a - done);
+        buf_append(out, text.data + done, walk.from - done);
         buf_append_str(out, norm->with);
-        done = b;
-        from = b;
-        if (a == b) { /* an empty match: go on behind the next character */
-            size_t n = 1;
-            if (b < text.len) {
-                (void)utf8_decode(str_slice(text, b, text.len), &n);
-            }
-            from = b + n;
-        }
+        done = walk.to;
     }
     buf_append(out, text.data + done, text.len - done);
     return !out->is_failed;

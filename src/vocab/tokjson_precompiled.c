@@ -20,11 +20,7 @@
 static bool decode_base64(str text, buf *out);
 static size_t grapheme_bytes(str text);
 
-weft_status tokjson_precompiled_load(tokjson *t, str base64, weft_error *err) {
-    if (t->charsmap.units != NULL) {
-        return weft_fail(err, WEFT_UNSUPPORTED,
-                         "tokenizer.json: two normalizers 'Precompiled' are not supported");
-    }
+weft_status tokjson_precompiled_load(vocab_charsmap *c, str base64, weft_error *err) {
     buf bytes;
     buf_init(&bytes, MEM_VOCAB, VOCAB_CHARSMAP_BYTES_MAX);
     weft_status status = WEFT_OK;
@@ -35,8 +31,8 @@ weft_status tokjson_precompiled_load(tokjson *t, str base64, weft_error *err) {
                       "of more than %u bytes",
                       base64.len, VOCAB_CHARSMAP_BYTES_MAX);
     } else {
-        status = vocab_charsmap_init_bytes(&t->charsmap, (const uint8_t *)buf_cstr(&bytes),
-                                           bytes.len, "precompiled_charsmap", err);
+        status = vocab_charsmap_init_bytes(c, (const uint8_t *)buf_cstr(&bytes), bytes.len,
+                                           "precompiled_charsmap", err);
     }
     buf_deinit(&bytes);
     return status;

@@ -331,45 +331,21 @@ static bool split_characters(splitter *s, tokjson_class_fn *characters) {
 }
 
 static bool split_matches(splitter *s, const tokjson_pretok *p) {
+    regex_walk walk = {0};
     size_t done = 0;
-    size_t from = 0;
-    size_t a;
-    size_t b;
-    bool is_begun = false;
-    while (from <= s->text.len) {
-        if (p->regex != NULL) {
-            if (!regex_find(p->regex, s->run->scratch.regex, s->text, from, &a, &b)) {
-                break;
-            }
-        } else {
-            a = p->text.len == 0 ? SIZE_MAX : str_find(s->text, p->text, from);
-            if (a == SIZE_MAX) {
-                break;
-            }
-            b = a + p->text.len;
-        }
-        from = b;
-        if (a == b) {
-            size_t n = 1;
-            if (b < s->text.len) {
-                (void)utf8_decode(str_slice(s->text, b, s->text.len), &n);
-            }
-            from = b + n;
-            if (is_begun && a == done) { /* an empty match directly behind a match is none */
-                continue;
-            }
-        }
+    while (p->regex != NULL ? regex_walk_next(&walk, p->regex, s->run->scratch.regex, s->text)
+                            : regex_walk_text(&walk, p->text, s->text)) {
         if (p->threes != NULL) {
-            if (!take_number(s, p->threes, &done, a, b)) {
+            if (!take_number(s, p->threes, &done, walk.from, walk.to)) {
                 return false;
             }
             continue;
         }
-        if ((a > done && !take_span(s, done, a, false)) || !take_span(s, a, b, true)) {
+        if ((walk.from > done && !take_span(s, done, walk.from, false)) ||
+            !take_span(s, walk.from, walk.to, true)) {
             return false;
         }
-        is_begun = true;
-        done = b;
+        done = walk.to;
     }
     return done == s->text.len || take_span(s, done, s->text.len, false);
 }

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
+#include "text/utf8_mender.h"
 #include "weights/weights.h"
 
 #define VOCAB_SIZE_MAX 4000000u
@@ -76,19 +77,23 @@ weft_status vocab_encode(const vocab *v, str text, uint32_t flags, vocab_ids *ou
                          weft_error *err) WEFT_NODISCARD;
 
 /* Streaming decoder: appends to out the text that is certain; incomplete UTF-8 waits for more and
- * becomes U+FFFD only when it can no longer be completed or at flush. */
+ * becomes U+FFFD only when it can no longer be completed or at flush. Behind a decoder of a
+ * tokenizer.json also waits what later tokens may change, and no more than that. */
+struct tokjson_stream;
 typedef struct vocab_decoder {
     const vocab *vocab;
-    uint8_t held[16]; /* bytes of an unfinished character */
-    uint8_t held_len;
+    struct tokjson_stream *stream; /* NULL where the tokens' bytes in a row are the text */
+    utf8_mender mender;
     bool is_started;    /* something was decoded: a leading space rule no longer applies */
     bool shows_special; /* control tokens appear as their text */
-    bool holds_space;   /* written when another token comes */
-    int32_t last_id;    /* of those shown */
+    bool is_failed;     /* no memory: out fails */
 } vocab_decoder;
 
 void vocab_decoder_init(vocab_decoder *d, const vocab *v, bool shows_special);
+void vocab_decoder_deinit(vocab_decoder *d); /* accepts a zeroed one */
 void vocab_decoder_push(vocab_decoder *d, int32_t id, buf *out);
 void vocab_decoder_flush(vocab_decoder *d, buf *out);
+/* An error where a pattern of the decoder took too many steps. */
+weft_status vocab_decoder_status(const vocab_decoder *d, weft_error *err) WEFT_NODISCARD;
 
 #endif /* WEFT_VOCAB_VOCAB_H */

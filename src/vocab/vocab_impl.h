@@ -87,9 +87,7 @@ struct vocab {
     bool adds_bos;
     bool adds_eos;
     bool adds_separator;
-    bool holds_last_space; /* a decoder does, of each token, until another comes */
-    bool drops_repeated;   /* a decoder does, a token that comes again at once */
-    bool adds_space;       /* before the text and after each special token */
+    bool adds_space; /* before the text and after each special token */
 };
 
 /* vocab_load.c: fills everything. On failure what was filled is left for vocab_destroy. */

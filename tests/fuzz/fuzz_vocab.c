@@ -98,6 +98,7 @@ static void decode(const vocab *v, const int32_t *ids, size_t count, buf *out) {
         vocab_decoder_push(&d, ids[i], out);
     }
     vocab_decoder_flush(&d, out);
+    vocab_decoder_deinit(&d);
     WEFT_ASSERT(utf8_is_valid(buf_view(out)));
 }
 

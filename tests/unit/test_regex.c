@@ -165,11 +165,68 @@ static void running_out_of_memory_leaks_nothing(void **state) {
     }
 }
 
+/* Searched again whenever a character has come, the text shows the matches of the whole. */
+static void a_growing_text_has_the_matches_of_the_whole(void **state) {
+    static const char *const patterns[] = {
+        "a+",      "a+b",  "b(?=c)", "b(?!c)", "(?<=a)b",    "\\bb", "^",   "$",       "a|ab",
+        "(?:ab)+", "a.*c", "a.*?c",  "",       "(?<!a)[bc]", "\\Z",  "\\A", "\\G[ab]", "\\w+ ?",
+    };
+    const str text = STR_LIT("aab abc\u00e9ab\nabcabb c");
+    for (size_t i = 0; i < WEFT_LEN(patterns); i++) {
+        fixture f = compile(patterns[i]);
+        regex_walk whole = {0};
+        regex_walk parts = {0};
+        bool is_more = true;
+        for (size_t len = 1; is_more; len += len < text.len) {
+            const bool is_last = len == text.len;
+            const str so_far = str_slice(text, 0, len);
+            while (is_more && utf8_is_valid(so_far) &&
+                   (is_last
+                        ? regex_walk_next(&parts, f.regex, f.scratch, so_far)
+                        : regex_walk_growing(&parts, f.regex, f.scratch, so_far) == REGEX_MATCH)) {
+                is_more = regex_walk_next(&whole, f.regex, f.scratch, text);
+                assert_true(is_more);
+                assert_int_equal(parts.from, whole.from);
+                assert_int_equal(parts.to, whole.to);
+            }
+            is_more = is_more && !is_last;
+        }
+        assert_false(regex_walk_next(&whole, f.regex, f.scratch, text));
+        release(&f);
+    }
+}
+
+static void a_growing_text_keeps_back_what_is_open(void **state) {
+    static const struct {
+        const char *pattern;
+        const char *text;
+        regex_found wanted;
+        size_t from;
+    } finds[] = {
+        {"a+b", "xaa", REGEX_UNDECIDED, 1}, {"a+b", "xaab", REGEX_MATCH, 1},
+        {"a+", "xaa", REGEX_UNDECIDED, 1},  {"a+?", "xaa", REGEX_MATCH, 1},
+        {"ab|abc", "ab", REGEX_MATCH, 0},   {"abc|ab", "ab", REGEX_UNDECIDED, 0},
+        {"$", "x", REGEX_UNDECIDED, 1},     {"c", "ab", REGEX_NONE, 0},
+    };
+    for (size_t i = 0; i < WEFT_LEN(finds); i++) {
+        fixture f = compile(finds[i].pattern);
+        size_t from = 0;
+        size_t to = 0;
+        assert_int_equal(
+            regex_find_growing(f.regex, f.scratch, str_from_cstr(finds[i].text), 0, &from, &to),
+            finds[i].wanted);
+        assert_int_equal(from, finds[i].from);
+        release(&f);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(white_space_is_the_unicode_property),
         cmocka_unit_test(matching_starts_where_asked_and_sees_what_is_before),
         cmocka_unit_test(matches_may_be_empty),
+        cmocka_unit_test(a_growing_text_has_the_matches_of_the_whole),
+        cmocka_unit_test(a_growing_text_keeps_back_what_is_open),
         cmocka_unit_test(classes_and_case_folding_know_unicode),
         cmocka_unit_test(deep_backtracking_over_a_long_text_ends),
         cmocka_unit_test(giving_up_is_an_error_and_no_match),

@@ -38,7 +38,8 @@ static void what_means_the_same_stays(void **state) {
         "\\p{N}{1,3}",
         "(?i:'s)",
         "(?=x)(?<!y)",
-        "\\d\\D\\[\\]{",
+        "\\d\\D\\[\\]",
+        "(?<n>a)\\k<n>(?>b)",
         "[a\\-\\]]",
         "x{2,}",
         "\\",
@@ -75,12 +76,43 @@ static void intervals_repeat_as_often_as_they_can(void **state) {
     becomes("a{1,3}+", "a{1,}");
     becomes("a{,3}", "a{0,3}");
     becomes("a{,3}+", "a{0,}");
-    becomes("(?m)a(?i-m:b)", "(?s)a(?i-s:b)");
+    becomes("(?m)a(?i-m:b)", "(?s:a(?i-s:b))");
+}
+
+static void a_repeat_of_a_repeat_gets_brackets(void **state) {
+    becomes("a{2}+", "(?:a{2})+");
+    becomes("xa{2,3}+y", "x(?:a{2,3})+y");
+    becomes("a{2}?", "(?:a{2})?");
+    becomes("a{2,3}?", "a{2,3}?");
+    becomes("a{1,3}+?", "(?:a{1,3})+?");
+    becomes("a{1,3}++", "a{1,}+");
+    becomes("a{3,1}", "a{1,3}+");
+    becomes("a{3,1}?", "(?:a{1,3}+)?");
+    becomes("a+?{2}*", "(?:(?:a+?){2})*");
+    becomes("\u00e9{2}{3}", "(?:\u00e9{2}){3}");
+    becomes("(a|[bc]){2}+", "(?:(a|[bc]){2})+");
+    becomes("\\x{61}{2}+\\x61{2}+", "(?:\\x{61}{2})+(?:\\x61{2})+");
+    becomes("\\p{L}{2}+\\s{2}+", "(?:\\p{L}{2})+(?:[\\t-\\r\\x{85}\\p{Z}]{2})+");
+    becomes("a{,}{b}{", "a\\{,}\\{b}\\{");
+}
+
+static void options_end_with_the_group_around_them(void **state) {
+    becomes("a(?i)b|c", "a(?i:b|c)");
+    becomes("(a(?i)b|c)d", "(a(?i:b|c))d");
+    becomes("(?x) a b # c [\n d", "(?:abd)");
+    becomes("(?x: a{2} + )[ ]b ", "(?:(?:a{2})+)[ ]b ");
+    becomes("(?#a[b)c", "c");
 }
 
 static void what_has_no_spelling_is_refused(void **state) {
-    is_refused("a{2}+", WEFT_UNSUPPORTED, "repeated interval");
-    is_refused("a{2,3}+", WEFT_UNSUPPORTED, "repeated interval");
+    char deep[600] = "a";
+    memset(deep + 1, '+', 400);
+    buf out;
+    assert_int_equal(translate(&out, deep, NULL), WEFT_LIMIT);
+    buf_deinit(&out);
+    memset(deep, '(', 400);
+    assert_int_equal(translate(&out, deep, NULL), WEFT_LIMIT);
+    buf_deinit(&out);
     is_refused("[a", WEFT_FORMAT, "without its ]");
     is_refused("[[[[[[[[[[[[[[[[[[[[a]]]]]]]]]]]]]]]]]]]]", WEFT_LIMIT, "nested more than");
 }
@@ -92,6 +124,8 @@ int main(void) {
         cmocka_unit_test(complements_in_classes_become_alternatives),
         cmocka_unit_test(scripts_are_scripts_and_not_their_extensions),
         cmocka_unit_test(intervals_repeat_as_often_as_they_can),
+        cmocka_unit_test(a_repeat_of_a_repeat_gets_brackets),
+        cmocka_unit_test(options_end_with_the_group_around_them),
         cmocka_unit_test(what_has_no_spelling_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

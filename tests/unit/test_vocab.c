@@ -60,6 +60,7 @@ static void check_round_trip(const vocab *v, str text) {
         vocab_decoder_push(&d, ids.ids[i], &out);
     }
     vocab_decoder_flush(&d, &out);
+    vocab_decoder_deinit(&d);
     assert_true(str_eq(buf_view(&out), text));
     buf_deinit(&out);
     vocab_ids_deinit(&ids);
@@ -140,7 +141,7 @@ static void every_named_pre_tokenizer_compiles_and_keeps_all_text(void **state) 
                 vocab_decoder d;
                 vocab_decoder_init(&d, v, true);
                 vocab_decoder_push(&d, ids.ids[k], &out);
-                bytes += out.len + d.held_len;
+                bytes += out.len + d.mender.held_len;
                 buf_deinit(&out);
             }
             assert_true(bytes >= texts[i].len);

@@ -34,6 +34,7 @@ static fixture start(bool is_spm, int adds_space, bool shows_special) {
 }
 
 static void stop(fixture *f) {
+    vocab_decoder_deinit(&f->decoder);
     buf_deinit(&f->out);
     vocab_destroy(&f->vocab);
 }

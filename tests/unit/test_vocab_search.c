@@ -64,6 +64,7 @@ static void check_decoded(const vocab *v, str text, const char *want) {
         vocab_decoder_push(&d, ids.ids[i], &out);
     }
     vocab_decoder_flush(&d, &out);
+    vocab_decoder_deinit(&d);
     assert_string_equal(buf_cstr(&out), want);
     buf_deinit(&out);
     vocab_ids_deinit(&ids);

@@ -189,6 +189,7 @@ PRE_TOKENIZERS = {
        for b in BEHAVIORS for i in (False, True)},
     **{f"Metaspace {s} {c}": P.Metaspace(prepend_scheme=s, split=c)
        for s in ("always", "first", "never") for c in (False, True)},
+    "Split nothing": P.Split("", "isolated"),
     "UnicodeScripts": P.UnicodeScripts(), "FixedLength": P.FixedLength(3),
     "Metaspace digits": P.Sequence([P.Metaspace(prepend_scheme="first"), P.Digits(True)]),
 }
@@ -292,7 +293,7 @@ def test_classes_and_borders_are_those_of_oniguruma(run, tmp_path, pattern):
 
 
 @pytest.mark.parametrize("pattern,said", [
-    (r"a{2}+", "a repeated interval is not supported"), (r"\d{2,3}+", "a repeated interval is not"),
+    ("(?<=a+)b", "lookbehind assertion is not fixed length"), ("a" + "+" * 300, "more than 100"),
     (r"[a[b]", "a [ without its ]"), ("[" * 20 + "a" + "]" * 20, "classes nested more than 16 deep"),
     (r"\p{Nothing}", "unknown property"), (r"(a|aa)+[cd]", "too many steps")])
 def test_patterns_that_weft_cannot_follow_are_named(run, tmp_path, pattern, said):
@@ -310,6 +311,11 @@ def test_precompiled_normaliser(run, tmp_path, base):
     tok.add_tokens(ADDED)
     tok.normalizer = normalizers.Precompiled(charsmap())
     check(run, tok, tmp_path / "tokenizer.json", "precompiled", decodes=False)
+    tok.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap()), normalizers.NFD(),
+                                           normalizers.Precompiled(charsmap())])
+    check(run, tok, tmp_path / "tokenizer.json", "twice precompiled", decodes=False)
+    tok.normalizer = normalizers.Precompiled(charsmap())
+    tok.save(str(tmp_path / "tokenizer.json"))
     clusters = ["e\u0301", "\u1100\u1161\u11a8", "A\u030a\u0327", "\u0e33", "\uff76\uff9e",
                 "\r\n", "\u200d", "\u3099", "\ufb01", "\u00bd", "\U0001f468\u200d\U0001f469",
                 "\u0958", "\u1e9b\u0323", "\u2028", "\ufeff", "\u0130"]
@@ -328,6 +334,26 @@ def test_decoders_that_look_beside(run, tmp_path, base, decoder):
     tok = family(base)
     tok.decoder = decoder
     check(run, tok, tmp_path / "tokenizer.json", "decoder")
+
+
+@pytest.mark.parametrize("what", ["", Regex("a*"), Regex("^"), Regex("$"), Regex("(?=b)")])
+def test_empty_matches_are_replaced(run, tmp_path, what):
+    """Of plain letters: on others the package may panic."""
+    tok = Tokenizer(models.BPE({c: i for i, c in enumerate("abcde")}, []))
+    tok.normalizer = normalizers.Replace(what, "e")
+    tok.save(str(tmp_path / "tokenizer.json"))
+    texts = ["aab", "b", "a", "cbc", "ccaabbaac"]
+    found = run("tokenize", "--null", tmp_path / "tokenizer.json",
+                input="".join(t + "\0" for t in texts).encode()).stdout.splitlines()
+    assert [json.loads(line) for line in found] == [tok.encode(t).ids for t in texts]
+
+
+@pytest.mark.parametrize("single", ["[CLS] $A [SEP]", "[CLS] [SEP]", "$A $A", "$A [SEP] $A", ""])
+def test_templates(run, tmp_path, single):
+    tok = family("wordlevel")
+    tok.post_processor = processors.TemplateProcessing(
+        single=single.split(), pair="$A $B", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    check(run, tok, tmp_path / "tokenizer.json", single, decodes=False)
 
 
 def test_files_named_in_the_environment(run, tmp_path):
