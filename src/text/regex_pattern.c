@@ -38,8 +38,7 @@
 #include "base/compiler.h"
 
 #define DEPTH_MAX 16u
-#define GROUPS_MAX 250u /* within each other; PCRE2 takes no more */
-#define WRAPS_MAX 100u  /* repeats of repeats of one atom */
+#define NESTED_MAX 200u /* groups, and repeats of repeats; PCRE2 takes 250 brackets */
 #define PART_BYTES_MAX (1u << 20)
 
 #define WHITE_SPACE "\\t-\\r\\x{85}\\p{Z}"
@@ -62,7 +61,7 @@ typedef struct translator {
     unsigned n_repeats; /* the atom has so far */
     unsigned depth;     /* of classes */
     unsigned n_groups;  /* open ones */
-    group groups[GROUPS_MAX + 1];
+    group groups[NESTED_MAX + 1];
     bool is_truncated; /* a class has no end */
     bool is_excessive; /* a repeat is repeated too often, or groups are nested too deep */
 } translator;
@@ -150,8 +149,8 @@ weft_status regex_pattern_translate(buf *out, str pattern, pcre2_compile_context
     if (t.is_excessive) {
         return weft_fail(err, WEFT_LIMIT,
                          "regular expression '" STR_FMT
-                         "': more than %u groups within each other, or repeats of one repeat",
-                         STR_ARG(pattern), WRAPS_MAX);
+                         "': groups or repeats of repeats nested more than %u deep",
+                         STR_ARG(pattern), NESTED_MAX);
     }
     if (t.is_truncated) {
         return weft_fail(err, WEFT_FORMAT, "regular expression '" STR_FMT "': a [ without its ]",
@@ -257,7 +256,7 @@ static void open_group(translator *t, buf *out) {
     if (open_options(t, out)) {
         return;
     }
-    if (t->n_groups == GROUPS_MAX) {
+    if (t->n_groups == NESTED_MAX) {
         t->is_excessive = true;
         return;
     }
@@ -267,7 +266,8 @@ static void open_group(translator *t, buf *out) {
     buf_append_cstr(out, is_verb ? "(?:" : "(");
     if (take(t, '?')) {
         buf_append_char(out, '?');
-        if (t->at < t->pattern.len) { /* : = ! > and the < of what follows it */
+        /* : = ! > and the < of what follows it; another ( is a condition, and a group */
+        if (t->at < t->pattern.len && t->pattern.data[t->at] != '(') {
             buf_append_char(out, t->pattern.data[t->at++]);
         }
     }
@@ -281,7 +281,7 @@ static bool open_options(translator *t, buf *out) {
     }
     const bool is_closed = to < t->pattern.len && t->pattern.data[to] == ')';
     if (to == t->at + 1 || t->pattern.data[t->at] != '?' || to == t->pattern.len ||
-        (!is_closed && t->pattern.data[to] != ':') || t->n_groups == GROUPS_MAX) {
+        (!is_closed && t->pattern.data[to] != ':') || t->n_groups == NESTED_MAX) {
         return false;
     }
     group inner = {.at = out->len, .is_spaced = t->groups[t->n_groups].is_spaced};
@@ -399,7 +399,7 @@ static bool read_interval(translator *t, interval *out) {
 static void append_repeat(translator *t, buf *out, const char *repeat) {
     static const char opening[] = "(?:";
     const size_t n = sizeof opening - 1;
-    if (t->n_repeats == WRAPS_MAX) {
+    if (t->n_repeats == NESTED_MAX) {
         t->is_excessive = true;
         return;
     }

@@ -39,6 +39,7 @@ static void what_means_the_same_stays(void **state) {
         "(?i:'s)",
         "(?=x)(?<!y)",
         "\\d\\D\\[\\]",
+        "(a)?(?(1)b|c)",
         "(?<n>a)\\k<n>(?>b)",
         "[a\\-\\]]",
         "x{2,}",
@@ -105,8 +106,8 @@ static void options_end_with_the_group_around_them(void **state) {
 }
 
 static void what_has_no_spelling_is_refused(void **state) {
-    char deep[600] = "a";
-    memset(deep + 1, '+', 400);
+    char deep[700] = "a";
+    memset(deep + 1, '+', 600);
     buf out;
     assert_int_equal(translate(&out, deep, NULL), WEFT_LIMIT);
     buf_deinit(&out);
