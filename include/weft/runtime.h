@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weft/dtype.h"
 #include "weft/status.h"
 
 #ifdef __cplusplus
@@ -27,6 +28,9 @@ typedef struct weft_runtime_options {
     uint32_t cpu_mask;  /* limits the instruction sets used; all bits set = no limit */
     uint64_t mem_bytes; /* budget for all engines; 0 = no limit */
     bool is_unpinned;   /* the system may move threads from core to core */
+    /* What BF16 weights multiply: WEFT_DTYPE_F32 (0), or WEFT_DTYPE_BF16: activations rounded,
+     * where the processor multiplies them; refused elsewhere. */
+    weft_dtype act_type;
 } weft_runtime_options;
 
 WEFT_API weft_runtime_options weft_runtime_options_default(void);

@@ -52,6 +52,14 @@ weft_status cli_runtime_options(const cli_model_options *o, weft_runtime_options
                          "option --cpu-mask is '%s', wanted names such as avx2,avx512 or none",
                          o->cpu_mask);
     }
+    return cli_act_type(o->act_type, &out->act_type, err);
+}
+
+weft_status cli_act_type(const char *text, weft_dtype *out, weft_error *err) {
+    *out = text != NULL ? weft_dtype_from_name(text) : WEFT_DTYPE_F32;
+    if (*out != WEFT_DTYPE_F32 && *out != WEFT_DTYPE_BF16) {
+        return weft_fail(err, WEFT_INVALID, "option --act-type is '%s', wanted f32 or bf16", text);
+    }
     return WEFT_OK;
 }
 

@@ -31,6 +31,7 @@ typedef struct cli_model_options {
     uint32_t threads;
     const char *cpu_mask; /* text, NULL = all */
     const char *kv_type;  /* text, "f16" */
+    const char *act_type; /* text, NULL = f32 */
     uint32_t ctx;
     uint64_t mem_bytes;
     bool is_verbose;
@@ -48,6 +49,8 @@ weft_status cli_pack_cache(const char *text, const char **dir, uint64_t *bytes,
                            weft_error *err) WEFT_NODISCARD;
 /* "packed" or "mapped"; NULL is packed. */
 weft_status cli_weights_form(const char *text, bool *maps_weights, weft_error *err) WEFT_NODISCARD;
+/* "f32" or "bf16"; NULL is f32. */
+weft_status cli_act_type(const char *text, weft_dtype *out, weft_error *err) WEFT_NODISCARD;
 weft_status cli_kv_type(const char *text, weft_dtype *out, weft_error *err) WEFT_NODISCARD;
 
 /* "loading model.gguf  43 %": a bar on a terminal, plain lines otherwise, nothing when quick. */

@@ -21,10 +21,22 @@ weft_status cli_model_start(cli_model *m, const cli_model_options *o, bool is_de
     }
     const uint32_t flags = cpu_flags_detect() & runtime.cpu_mask;
     kernels_cpu_init(&m->kernels, flags);
+    if (is_deferred && runtime.act_type != WEFT_DTYPE_F32) {
+        return weft_fail(err, WEFT_UNSUPPORTED,
+                         "--act-type %s needs --device cpu, deferred multiplies float32",
+                         o->act_type);
+    }
     if (is_deferred) {
         return device_deferred_create(&m->dev, m->pool, err);
     }
-    return device_cpu_create(&m->dev, m->pool, flags, err);
+    status = device_cpu_create(&m->dev, m->pool, flags, err);
+    if (status == WEFT_OK) {
+        status = device_cpu_set_acts(m->dev, runtime.act_type, err);
+    }
+    if (status == WEFT_OK && runtime.act_type == WEFT_DTYPE_BF16) {
+        kernels_cpu_use_bf16(&m->kernels);
+    }
+    return status;
 }
 
 weft_status cli_model_load(cli_model *m, const char *path, const cli_model_options *o,

@@ -9,6 +9,7 @@
  * build's product kernels).
  */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ typedef struct bench {
     const bench_options *o;
     cli_model m;
     machine_limits limits;
+    double ops_s;    /* of those, the limit on operations */
     int32_t *tokens; /* enough of them */
     kv_seq seqs[BATCH_MAX];
     executor_item *items;
@@ -73,8 +75,10 @@ static weft_status prefill(bench *b, kv_seq seq, uint32_t from, uint32_t to, wef
     return status;
 }
 
-/* Weights a step reads once, and multiplies of one row: the embedding look-up is neither. */
-static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes, double *ops) {
+/* Weights a step reads once, and multiplies of one row a sequence: the embedding look-up is
+ * neither. The head's multiplies come apart, because only a sequence's last row has any. */
+static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes, double *ops,
+                      double *head_ops) {
     const plan *p = executor_plan(b->m.exec);
     const geometry *g = executor_geometry(b->m.exec);
     double kv_row = 0, attention_ops = 0;
@@ -86,18 +90,20 @@ static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *b
                            dtype_row_bytes(p->kv_type, gg->v_dim));
         attention_ops += seen * gg->n_layers * g->n_heads * 2.0 * (gg->k_dim + gg->v_dim);
     }
-    const double lookup = g->has_tied_head ? 0 : (double)g->n_vocab * g->n_embd;
+    const double head = (double)g->n_vocab * g->n_embd;
+    const double lookup = g->has_tied_head ? 0 : head;
     const double params = (double)p->params_total - lookup;
     *bytes = (double)(p->packed_bytes + p->mapped_bytes) * params / (double)p->params_total +
              kv_row * n_seqs;
-    *ops = (2.0 * params + attention_ops) * n_seqs;
+    *ops = (2.0 * (params - head) + attention_ops) * n_seqs;
+    *head_ops = 2.0 * head * n_seqs;
 }
 
 static void set_limit(bench *b, bench_result *r, double rows_a_step) {
-    double bytes = 0, ops = 0;
-    step_cost(b, r->depth, r->batch, &bytes, &ops);
+    double bytes = 0, ops = 0, head_ops = 0;
+    step_cost(b, r->depth, r->batch, &bytes, &ops, &head_ops);
     const double bytes_s = bytes / b->limits.read_bytes_s;
-    const double ops_s = ops * rows_a_step / r->batch / b->limits.int8_ops_s;
+    const double ops_s = (ops * rows_a_step / r->batch + head_ops) / b->ops_s;
     const double steps_s = r->tok_s / rows_a_step;
     r->is_bytes = bytes_s > ops_s;
     r->fraction = (r->is_bytes ? bytes_s : ops_s) * steps_s;
@@ -240,6 +246,10 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
     }
     if (status == WEFT_OK) {
         limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */
+        b->ops_s = b->limits.int8_ops_s;
+        if (b->m.kernels.act_form[WEFT_DTYPE_BF16] == ACT_BF16) {
+            b->ops_s = fmax(b->ops_s, b->limits.bf16_acts_ops_s);
+        }
         status = cli_model_load(&b->m, path, &o->model, &request, err);
     }
     if (status != WEFT_OK) {
@@ -268,7 +278,9 @@ static weft_status run(const char *path, const bench_options *o, weft_error *err
         status = run_all(b, results, err);
     }
     if (status == WEFT_OK && o->is_json) {
-        json_t *root = json_pack("{s:s, s:O}", "model", path, "results", results);
+        json_t *root =
+            json_pack("{s:s, s:s, s:O}", "model", path, "act_type",
+                      o->model.act_type != NULL ? o->model.act_type : "f32", "results", results);
         json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(8));
         printf("\n");
         json_decref(root);
@@ -300,6 +312,8 @@ int cmd_bench(int argc, char **argv) {
         {"--kv-type", 0, ARGS_STRING, &o.model.kv_type, 0, 0, "T", "f16, f32, q8_0 or q4_0 (f16)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
          "let the system move threads from core to core"},
+        {"--act-type", 0, ARGS_STRING, &o.model.act_type, 0, 0, "T",
+         "what BF16 weights multiply: f32, or bf16: faster, less exact (f32)"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
         {"--json", 0, ARGS_FLAG, &o.is_json, 0, 0, NULL, "one JSON document on stdout"},
     };

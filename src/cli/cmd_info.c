@@ -26,19 +26,21 @@ static json_t *levels_json(pool *p) {
     for (uint32_t i = 0; i < n; i++) {
         char name[32];
         cpu_flags_format(levels[i].flag, name, sizeof name);
-        json_array_append_new(out, json_pack("{s:s, s:f, s:f, s:f}", "instruction_set", name,
+        json_array_append_new(out, json_pack("{s:s, s:f, s:f, s:f, s:f}", "instruction_set", name,
                                              "int8_gop_s", levels[i].int8_ops_s / 1e9,
                                              "bf16_gflop_s", levels[i].bf16_ops_s / 1e9,
+                                             "bf16_acts_gflop_s", levels[i].bf16_acts_ops_s / 1e9,
                                              "f32_gflop_s", levels[i].f32_ops_s / 1e9));
     }
     return out;
 }
 
 static json_t *limits_json(const machine_limits *l) {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_s", l->read_bytes_s / 1e9,
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_s", l->read_bytes_s / 1e9,
                      "read_one_thread_gb_s", l->read_one_bytes_s / 1e9, "int8_gop_s",
-                     l->int8_ops_s / 1e9, "bf16_gflop_s", l->bf16_ops_s / 1e9, "f32_gflop_s",
-                     l->f32_ops_s / 1e9, "parallel_loop_us", l->loop_s * 1e6);
+                     l->int8_ops_s / 1e9, "bf16_gflop_s", l->bf16_ops_s / 1e9, "bf16_acts_gflop_s",
+                     l->bf16_acts_ops_s / 1e9, "f32_gflop_s", l->f32_ops_s / 1e9,
+                     "parallel_loop_us", l->loop_s * 1e6);
 }
 
 static weft_status machine_json(json_t **out, uint32_t threads, weft_error *err) {

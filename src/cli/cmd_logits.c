@@ -153,6 +153,8 @@ int cmd_logits(int argc, char **argv) {
         {"--weights", 0, ARGS_STRING, &o.model.weights, 0, 0, "FORM",
          "packed, or mapped: from the file, slow, for little memory (packed)"},
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
+        {"--act-type", 0, ARGS_STRING, &o.model.act_type, 0, 0, "T",
+         "what BF16 weights multiply: f32, or bf16: faster, less exact (f32)"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
         {"--device", 0, ARGS_STRING, &o.device_name, 0, 0, "NAME",
          "cpu or deferred, its test twin"},

@@ -298,6 +298,8 @@ int cmd_serve(int argc, char **argv) {
         {"--threads", 't', ARGS_U32, &o.model.threads, 1, 1024, "N", "threads (physical cores)"},
         {"--unpinned", 0, ARGS_FLAG, &o.model.is_unpinned, 0, 0, NULL,
          "let the system move threads from core to core"},
+        {"--act-type", 0, ARGS_STRING, &o.model.act_type, 0, 0, "T",
+         "what BF16 weights multiply: f32, or bf16: faster, less exact (f32)"},
         {"--cpu-mask", 0, ARGS_STRING, &o.model.cpu_mask, 0, 0, "SETS", "instruction sets to use"},
     };
     const args_command command = {

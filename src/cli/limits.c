@@ -1,9 +1,9 @@
 /* limits.c - short measurements of what binds inference: reading memory and multiplying numbers.
  *
  * Reading: every thread sums its own part of a buffer far larger than the caches; the best of a few
- * rounds counts. Multiplying: the product kernels themselves on data that stays in the first-level
- * cache, one panel and a full tile of rows, so that the figure is what this build's best
- * instruction mix reaches and not a number from a data sheet.
+ * rounds counts. Multiplying: the product kernels themselves on data that stays in the caches of a
+ * core, one panel and a chunk of rows, so that the figure is what this build's best instruction mix
+ * reaches and not a number from a data sheet.
  */
 #include "cli/limits.h"
 
@@ -17,8 +17,8 @@
 
 #define READ_BYTES (128u << 20)
 #define READ_ROUNDS 4u
-#define PEAK_K 512u
-#define PEAK_ROWS 12u
+#define PEAK_K 256u
+#define PEAK_ROWS ACT_CHUNK_ROWS
 #define PEAK_NS 30000000u
 #define LOOPS 2000u
 #define LOOP_TASKS_PER_THREAD 4u
@@ -123,6 +123,11 @@ static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
     return ops;
 }
 
+static double measure_bf16_acts(const kernels_cpu *k, pool *p) {
+    kernels_cpu pairs = *k;
+    return kernels_cpu_use_bf16(&pairs) ? measure_peak(&pairs, p, WEFT_DTYPE_BF16) : 0.0;
+}
+
 /* ---- a parallel loop ---- */
 
 static void empty_task(void *arg, uint32_t task, uint32_t thread) {
@@ -150,12 +155,14 @@ void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p) {
     out->loop_s = measure_loop(p);
     out->int8_ops_s = measure_peak(k, p, WEFT_DTYPE_Q4_0);
     out->bf16_ops_s = measure_peak(k, p, WEFT_DTYPE_BF16);
+    out->bf16_acts_ops_s = measure_bf16_acts(k, p);
     out->f32_ops_s = measure_peak(k, p, WEFT_DTYPE_F32);
 }
 
 static bool is_same(const kernels_cpu *a, const kernels_cpu *b) {
     return a->linear[WEFT_DTYPE_Q4_0] == b->linear[WEFT_DTYPE_Q4_0] &&
            a->linear[WEFT_DTYPE_BF16] == b->linear[WEFT_DTYPE_BF16] &&
+           a->linear_bf16_pairs == b->linear_bf16_pairs &&
            a->linear[WEFT_DTYPE_F32] == b->linear[WEFT_DTYPE_F32];
 }
 
@@ -174,6 +181,7 @@ uint32_t limits_measure_levels(limits_level out[LIMITS_LEVELS_MAX], uint32_t cpu
         *l = (limits_level){.flag = 1u << bit};
         l->int8_ops_s = measure_peak(&k, p, WEFT_DTYPE_Q4_0);
         l->bf16_ops_s = measure_peak(&k, p, WEFT_DTYPE_BF16);
+        l->bf16_acts_ops_s = measure_bf16_acts(&k, p);
         l->f32_ops_s = measure_peak(&k, p, WEFT_DTYPE_F32);
         before = k;
     }

@@ -12,6 +12,7 @@ typedef struct machine_limits {
     double read_one_bytes_s; /* one thread */
     double int8_ops_s;       /* all threads: multiplies and adds of the best int8 product kernel */
     double bf16_ops_s;       /* the same of the bfloat16 product kernel */
+    double bf16_acts_ops_s;  /* and of that with bfloat16 activations; 0: there is none */
     double f32_ops_s;        /* all threads: the float32 product kernel, a multiply-add is two */
     double loop_s;           /* what an empty parallel loop costs */
 } machine_limits;
@@ -20,7 +21,7 @@ typedef struct machine_limits {
 #define LIMITS_LEVELS_MAX 32u
 typedef struct limits_level {
     uint32_t flag; /* the cpu_flag that makes the difference */
-    double int8_ops_s, bf16_ops_s, f32_ops_s;
+    double int8_ops_s, bf16_ops_s, bf16_acts_ops_s, f32_ops_s;
 } limits_level;
 
 /* k: the kernels whose peak counts. */

@@ -19,6 +19,7 @@
 #include "device/device_cpu.h"
 
 #include "base/check.h"
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "device/device_cpu_impl.h"
@@ -88,8 +89,28 @@ weft_status device_cpu_create(device **out, pool *p, uint32_t cpu_flags, weft_er
     }
     d->base = (device){.ops = &cpu_ops, .name = "cpu", .is_host_memory = true};
     d->pool = p;
+    d->cpu_flags = cpu_flags;
     kernels_cpu_init(&d->kernels, cpu_flags);
     *out = &d->base;
+    return WEFT_OK;
+}
+
+weft_status device_cpu_set_acts(device *dev, weft_dtype act_type, weft_error *err) {
+    device_cpu *d = device_cpu_of(dev);
+    if (act_type == WEFT_DTYPE_F32) {
+        return WEFT_OK;
+    }
+    if (act_type != WEFT_DTYPE_BF16) {
+        return weft_fail(err, WEFT_INVALID, "activations are %s, wanted F32 or BF16",
+                         act_type < WEFT_DTYPE_COUNT ? weft_dtype_info_of(act_type)->name : "?");
+    }
+    if (!kernels_cpu_use_bf16(&d->kernels)) {
+        char flags[128];
+        cpu_flags_format(d->cpu_flags, flags, sizeof flags);
+        return weft_fail(err, WEFT_UNSUPPORTED,
+                         "activations of bf16 need avx512bf16 or amxbf16, this processor has: %s",
+                         flags[0] != '\0' ? flags : "neither");
+    }
     return WEFT_OK;
 }
 

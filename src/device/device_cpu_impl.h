@@ -12,7 +12,8 @@ typedef struct device_cpu {
     device base;
     pool *pool;
     kernels_cpu kernels;
-    char *workspace; /* of the operation being run */
+    uint32_t cpu_flags; /* that chose them */
+    char *workspace;    /* of the operation being run */
     size_t workspace_bytes;
 } device_cpu;
 

@@ -34,6 +34,9 @@ weft_status weft_runtime_create(weft_runtime **out, const weft_runtime_options *
     if (status == WEFT_OK) {
         status = device_cpu_create(&rt->dev, rt->pool, rt->cpu_flags, err);
     }
+    if (status == WEFT_OK) {
+        status = device_cpu_set_acts(rt->dev, o.act_type, err);
+    }
     if (status != WEFT_OK) {
         weft_runtime_destroy(&rt);
         return status;

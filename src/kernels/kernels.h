@@ -156,7 +156,7 @@ typedef struct kernels_cpu {
     unpack_panel_fn *unpack_panel[WEFT_DTYPE_COUNT];
     panel_row_fn *panel_row[WEFT_DTYPE_COUNT];
     linear_fn *linear[WEFT_DTYPE_COUNT];
-    linear_fn *linear_bf16_pairs; /* BF16 weights as linear[] where act_form[] said ACT_BF16 */
+    linear_fn *linear_bf16_pairs; /* BF16 weights, rows in ACT_BF16: kernels_cpu_use_bf16 */
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
     act_residual_fn *act_residual[ACT_FORM_COUNT]; /* set for ACT_Q8, ACT_Q8_256 */
     attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
@@ -181,5 +181,9 @@ typedef struct kernels_cpu {
 
 /* Pure: same flags, same table. Flags are an argument so that a test can build any table. */
 void kernels_cpu_init(kernels_cpu *k, uint32_t cpu_flags);
+
+/* BF16 weights multiply rows of bf16 from now on. False, and nothing is changed, where the table's
+ * flags have no instruction that does. */
+bool kernels_cpu_use_bf16(kernels_cpu *k);
 
 #endif /* WEFT_KERNELS_KERNELS_H */

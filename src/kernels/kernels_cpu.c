@@ -68,6 +68,15 @@ static void init_ref(kernels_cpu *k) {
     k->rope[ROPE_PAIRS] = rope_pairs_f32_ref;
 }
 
+bool kernels_cpu_use_bf16(kernels_cpu *k) {
+    if (k->linear_bf16_pairs == linear_bf16_pairs_ref) {
+        return false;
+    }
+    k->linear[WEFT_DTYPE_BF16] = k->linear_bf16_pairs;
+    k->act_form[WEFT_DTYPE_BF16] = ACT_BF16;
+    return true;
+}
+
 #if defined(__x86_64__)
 static void init_x86(kernels_cpu *k, uint32_t flags) {
     if ((flags & CPU_AVX2) == 0) {

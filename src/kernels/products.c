@@ -142,6 +142,9 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
         return;
     }
     init_avx512vnni(k);
+    if ((flags & CPU_AVX512BF16) != 0) {
+        k->linear_bf16_pairs = linear_bf16_pairs_avx512bf16;
+    }
     if ((flags & CPU_AMX) == 0) {
         return;
     }

@@ -32,8 +32,10 @@
  *   sum = sum + (even + odd)                         four times a block, each addition rounded
  *   y = fma(sum, d, y)
  *
- * which is what TDPBF16PS computes. Numbers below 2^-126 are zeros there; activations have none
- * below 2^-100. A NaN among a block's codes makes d NaN.
+ * which is what TDPBF16PS computes. Where VDPBF16PS computes linear_bf16_pairs (AVX-512 with bf16,
+ * without AMX) there is one chain: y = fma(x[k + 1], w[k + 1], y), y = fma(x[k], w[k], y). Numbers
+ * below 2^-126 are zeros there; activations have none below 2^-100. A NaN among a block's codes
+ * makes d NaN.
  *
  * xs and xsum are the activation block's scale and sum, xsum0 and xsum1 the sums of its halves'
  * codes. The middle (16) is taken out of five-bit codes because a block then fits 16-bit sums; it
@@ -70,6 +72,7 @@ panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref, panel_r
 linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, linear_q4_1_ref;
 linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
 linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
+linear_fn linear_bf16_chain_ref; /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
 linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
@@ -141,9 +144,9 @@ PRODUCTS_BYTES_LIST(X)
 PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 
-/* x86/: pairs of bf16; AMX with bf16 has no need of AVX-512 with bf16. */
+/* x86/: pairs of bf16. */
 linear_fn linear_f8_e4m3_avx2, linear_f8_e4m3_avx512, linear_f8_e4m3_amx;
-linear_fn linear_bf16_pairs_amx;
+linear_fn linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
 
 /* x86/: AVX-512 with VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;

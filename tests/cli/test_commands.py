@@ -20,6 +20,7 @@ def test_wrong_usage_is_exit_2_and_one_line(run):
     for args in ([], ["nonsense"], ["run"], ["run", "m", "p", "extra"], ["bench", "m", "--wibble"],
                  ["run", "m", "p", "--temp", "hot"], ["run", "m", "p", "--ctx", "0"],
                  ["run", "m", "p", "--kv-type", "q9"], ["bench", "m", "--cpu-mask", "sse9"],
+                 ["run", "m", "p", "--act-type", "f16"], ["serve", "m", "--act-type", "q8_0"],
                  ["run", "m", "p", "--top-p", "0"], ["serve", "m", "--api-key", ""],
                  ["logits", "m", "--tokens", "t", "--out", "o", "--device", "abacus"],
                  ["logits", "m"], ["serve", "m", "--port", "70000"], ["info", "--json=1"]):
@@ -30,6 +31,12 @@ def test_wrong_usage_is_exit_2_and_one_line(run):
 
 def test_version(run):
     assert run("--version").stdout.startswith("weft ")
+
+
+def test_activations_that_the_processor_lacks_are_refused_by_name(run, smollm2):
+    result = run("run", smollm2, "hello", "--act-type", "bf16", "--cpu-mask", "avx2", code=1)
+    assert result.stdout == "" and len(result.stderr.splitlines()) == 1
+    assert "avx512bf16 or amxbf16" in result.stderr and "avx2" in result.stderr
 
 
 # ---- run ----
@@ -172,6 +179,7 @@ def test_bench_prints_what_scripts_read(run, smollm2):
     text = run("bench", smollm2, "--prompt", "16", "--gen", "4", "--depth", "8", "--batch", "1,2",
                "--reps", "1", "--json").stdout
     document = json.loads(text)
+    assert document["act_type"] == "f32"
     tests = [(r["test"], r["batch"], r["depth"]) for r in document["results"]]
     assert tests == [("prefill", 1, 8), ("decode", 1, 8), ("decode", 2, 8)]
     for result in document["results"]:
@@ -183,7 +191,7 @@ def test_bench_prints_what_scripts_read(run, smollm2):
 def test_info_of_machine_and_model(run, gemma3):
     machine = json.loads(run("info", "--json").stdout)
     assert machine["cores"] >= 1 and machine["read_gb_s"] > 0 and machine["int8_gop_s"] > 0
-    assert machine["bf16_gflop_s"] > 0 and 0 < machine["parallel_loop_us"] < 1000
+    assert machine["bf16_gflop_s"] > 0 and machine["bf16_acts_gflop_s"] >= 0 and 0 < machine["parallel_loop_us"] < 1000
     assert all(machine[f"cache_l{i}_bytes"] >= 0 for i in (1, 2, 3))
     sets = machine["instruction_sets"].split()
     for level in machine["product_peaks"]:

@@ -134,6 +134,61 @@ static void check_products(bench *b) {
     }
 }
 
+/* BF16 weights times bf16 rows are products of the rounded rows; F32 weights beside them are not. */
+static void check_bf16_acts(bench *b) {
+    uint16_t bf16[50 * COLS];
+    device_weight w[2];
+    void *memory[2];
+    weft_error err = {0};
+    for (size_t i = 0; i < WEFT_LEN(bf16); i++) {
+        host_w[1][i] = random_value();
+        bf16[i] = quant_f32_to_bf16(random_value());
+        host_w[0][i] = quant_bf16_to_f32(bf16[i]);
+    }
+    const tensor files[2] = {tensor_of(bf16, WEFT_DTYPE_BF16, 50, COLS),
+                             tensor_of(host_w[1], WEFT_DTYPE_F32, 50, COLS)};
+    const tensor x = take_random(b, 130, COLS, host_x);
+    op_linear op = {.x = x, .n = 2};
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint64_t bytes = pack_weight_bytes(files[i].dtype, 50, COLS);
+        assert_int_equal(device_alloc(b->dev, &memory[i], bytes, &err), WEFT_OK);
+        w[i] = device_pack(b->dev, memory[i], files[i]);
+        op.w[i] = w[i];
+        op.y[i] = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, 130, 50);
+    }
+    b->dev->ops->linear(b->dev, &op);
+    expect_product(b, op.y[1], host_w[1], NULL);
+    for (size_t i = 0; i < 130 * COLS; i++) {
+        host_x[i] = quant_bf16_to_f32(quant_f32_to_bf16(host_x[i]));
+    }
+    expect_product(b, op.y[0], host_w[0], NULL);
+    for (uint32_t i = 0; i < 2; i++) {
+        device_free(b->dev, memory[i], pack_weight_bytes(files[i].dtype, 50, COLS));
+    }
+}
+
+static void bf16_activations_are_used_where_the_processor_has_them(void **state) {
+    (void)state;
+    weft_error err = {0};
+    bench b = open_bench(false, 2, 0);
+    assert_int_equal(device_cpu_set_acts(b.dev, WEFT_DTYPE_F32, &err), WEFT_OK);
+    assert_int_equal(device_cpu_set_acts(b.dev, WEFT_DTYPE_BF16, &err), WEFT_UNSUPPORTED);
+    assert_string_equal(err.message, "activations of bf16 need avx512bf16 or amxbf16, this "
+                                     "processor has: neither");
+    assert_int_equal(device_cpu_set_acts(b.dev, WEFT_DTYPE_F16, &err), WEFT_INVALID);
+    assert_string_equal(err.message, "activations are F16, wanted F32 or BF16");
+    close_bench(&b);
+    const uint32_t flags = cpu_flags_detect();
+    const bool can = (flags & (CPU_AVX512BF16 | CPU_AMXBF16)) != 0;
+    b = open_bench(false, 2, flags);
+    assert_int_equal(device_cpu_set_acts(b.dev, WEFT_DTYPE_BF16, &err),
+                     can ? WEFT_OK : WEFT_UNSUPPORTED);
+    if (can) {
+        check_bf16_acts(&b);
+    }
+    close_bench(&b);
+}
+
 static void several_products_at_once_are_the_products(void **state) {
     (void)state;
     for_every_device(check_products);
@@ -465,6 +520,7 @@ static void devices_survive_every_failing_allocation(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(several_products_at_once_are_the_products),
+        cmocka_unit_test(bf16_activations_are_used_where_the_processor_has_them),
         cmocka_unit_test(packing_loses_nothing_on_any_device),
         cmocka_unit_test(attention_reads_its_own_pages),
         cmocka_unit_test(a_context_cut_over_threads_keeps_its_bits),

@@ -83,6 +83,24 @@ void linear_f8_e4m3_ref(float *y, size_t y_stride, const void *panel, const void
     linear_pairs(load_f8_e4m3, y, y_stride, panel, x, x_stride_bytes, m, n, k);
 }
 
+/* In the order of VDPBF16PS: one chain, of each pair the second column first. */
+void linear_bf16_chain_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                           size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    const uint16_t *columns = panel;
+    for (size_t r = 0; r < m; r++) {
+        const uint16_t *row = (const uint16_t *)((const uint8_t *)x + r * x_stride_bytes);
+        for (size_t j = 0; j < n; j++) {
+            float sum = 0.0f;
+            for (size_t i = 0; i < k; i++) {
+                const size_t col = i % 2 != 0 ? i - 1 : i + 1 < k ? i + 1 : i;
+                const float w = quant_bf16_to_f32(columns[col * PACK_PANEL_ROWS + j]);
+                sum = flushed(fmaf(quant_bf16_to_f32(row[col]), flushed(w), sum));
+            }
+            y[r * y_stride + j] = sum;
+        }
+    }
+}
+
 void linear_bf16_pairs_ref(float *y, size_t y_stride, const void *panel, const void *x,
                            size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     linear_pairs(load_bf16, y, y_stride, panel, x, x_stride_bytes, m, n, k);

@@ -20,6 +20,8 @@
 
 #define FLOAT_COLS 256u     /* of a panel, for all rows: up to 16 KB in the first-level cache */
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
+#define FETCH_ROWS_MAX 12   /* in a tile: as few as are bound by memory, not by multiplying */
+#define AHEAD_BYTES 8192    /* prefetchers of the processor stop at 4 KB */
 
 VNNI_INLINE size_t column_bytes(weft_dtype dtype) {
     return PACK_PANEL_ROWS * (dtype == WEFT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
@@ -51,6 +53,9 @@ VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, const uint8_t *colum
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t i = 0; i < n; i++) {
+        if (rows <= FETCH_ROWS_MAX) {
+            _mm_prefetch((const char *)columns + AHEAD_BYTES, _MM_HINT_T1);
+        }
         const __m512 w = weights(dtype, columns);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(*(const float *)vnni_row(&x, r));
