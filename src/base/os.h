@@ -35,6 +35,10 @@ void os_mapping_want(const os_mapping *m, size_t offset, size_t len);
 weft_status os_region_alloc(void **out, size_t bytes, weft_error *err) WEFT_NODISCARD;
 void os_region_free(void *p, size_t bytes);
 
+/* Gives a part of a region its memory now instead of at the first use, where the system can. What
+ * it holds stays as it is. */
+void os_region_touch(void *p, size_t bytes);
+
 /* Whole small file into a NUL-terminated buffer freed with mem_free. max_bytes bounds it. */
 weft_status os_read_file(char **out, size_t *out_len, const char *path, size_t max_bytes,
                          weft_error *err) WEFT_NODISCARD;

@@ -157,6 +157,16 @@ void os_region_free(void *p, size_t bytes) {
     WEFT_ASSERT(rc == 0);
 }
 
+void os_region_touch(void *p, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+    const size_t past = (uintptr_t)p % page_bytes();
+    (void)madvise((char *)p - past, bytes + past, MADV_POPULATE_WRITE);
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
 weft_status os_read_file(char **out, size_t *out_len, const char *path, size_t max_bytes,
                          weft_error *err) {
     int fd = -1;

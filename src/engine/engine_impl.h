@@ -52,6 +52,7 @@ struct weft_engine {
     weft_turn_fn *on_turn; /* NULL = nobody asks */
     void *turn_user;
     bool has_told; /* since the last on_turn */
+    bool is_warm;  /* all memory of the plan has been touched */
     keep keep;
     weft_request *recalling; /* their pages come back from disk; oldest first, not yet in sched */
     uint32_t n_recalling;

@@ -36,13 +36,24 @@ static void publish_load(weft_engine *en) {
     }
 }
 
+/* The lock is held. While there is nothing better to do, memory is made ready. */
+static void wait_for_work(weft_engine *en) {
+    while (en->inbox == NULL && en->live == NULL && en->recalling == NULL && !en->is_closing) {
+        if (en->is_warm) {
+            pthread_cond_wait(&en->work, &en->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&en->lock);
+        en->is_warm = !executor_try_warm(en->exec);
+        pthread_mutex_lock(&en->lock);
+    }
+}
+
 /* Waits for something to do; takes the inbox. False when the engine is closing. */
 static bool take_inbox(weft_engine *en, weft_request **inbox) {
     pthread_mutex_lock(&en->lock);
     publish_load(en);
-    while (en->inbox == NULL && en->live == NULL && en->recalling == NULL && !en->is_closing) {
-        pthread_cond_wait(&en->work, &en->lock);
-    }
+    wait_for_work(en);
     *inbox = en->inbox;
     en->inbox = NULL;
     en->n_waiting += en->n_inbox;

@@ -11,7 +11,10 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "plan/shard.h"
+
+#define WARM_BYTES ((uint64_t)2 << 20)
 
 struct executor {
     device *dev;
@@ -33,6 +36,9 @@ struct executor {
     uint32_t *out_row; /* [out_rows] */
     batch_seq *seqs;   /* [seqs] */
     batch batch;
+    uint64_t warm_scratch, warm[GEOMETRY_LAYERS_MAX]; /* bytes of scratch and of each layer's pool
+                                                       * that have been given memory */
+    uint32_t warm_layer;                              /* the next one's turn */
 };
 
 static weft_status alloc_arrays(executor *e, weft_error *err) {
@@ -209,6 +215,40 @@ weft_status executor_run(executor *e, const executor_item *items, uint32_t n_ite
         e->read = device_read(e->dev, e->logits, e->staging, &e->read_stride_bytes);
     }
     return status;
+}
+
+static uint64_t layer_bytes(const executor *e, const device_kv *layer) {
+    return e->plan.groups[layer->group].n_pages * layer->page_stride_bytes;
+}
+
+/* The piece at *from, which moves on. False at the end. */
+static bool try_touch(void *base, uint64_t bytes, uint64_t *from) {
+    if (*from >= bytes) {
+        return false;
+    }
+    const uint64_t left = bytes - *from;
+    os_region_touch((char *)base + *from, left < WARM_BYTES ? left : WARM_BYTES);
+    *from += WARM_BYTES;
+    return true;
+}
+
+/* Scratch, then the pools: of every layer the beginning first, as pages are handed out. */
+bool executor_try_warm(executor *e) {
+    if (!e->dev->is_host_memory) {
+        return false;
+    }
+    if (try_touch(e->scratch.base, e->scratch.bytes, &e->warm_scratch)) {
+        return true;
+    }
+    for (uint32_t n_whole = 0; n_whole < e->cache.n_layers;) {
+        const uint32_t l = e->warm_layer;
+        e->warm_layer = (l + 1) % e->cache.n_layers;
+        if (try_touch(e->cache.layer[l].data, layer_bytes(e, &e->cache.layer[l]), &e->warm[l])) {
+            return true;
+        }
+        n_whole++;
+    }
+    return false;
 }
 
 float *executor_logits(executor *e, uint32_t i) {

@@ -44,6 +44,10 @@ typedef struct executor_item {
 weft_status executor_run(executor *e, const executor_item *items, uint32_t n_items,
                          weft_error *err) WEFT_NODISCARD;
 
+/* Gives the next piece of scratch or cache its memory, some milliseconds' worth, so that no step
+ * has to wait for the system to clear pages. False when nothing is left to do. Between runs. */
+bool executor_try_warm(executor *e);
+
 /* Logits [n_vocab] of the i-th wanted row of the last run, in item order. May be changed. */
 float *executor_logits(executor *e, uint32_t i);
 

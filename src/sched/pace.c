@@ -15,7 +15,8 @@
 
 #define DECODE_WEIGHT 0.2 /* of the newest observation */
 #define ROWS_KEPT 0.7     /* of what was known, at the next observation */
-#define SURPRISE_MAX 4.0
+#define DECODE_SURPRISE 1.25 /* few are measured while prompts run: one bad one must not count */
+#define ROWS_SURPRISE 4.0
 
 void pace_init(pace *p, uint64_t target_ns) { *p = (pace){.target_ns = target_ns}; }
 
@@ -57,7 +58,11 @@ static double decode_ns(const pace *p, uint32_t n_decode) {
 
 /* How long the step may take beyond its decode rows. */
 static double room_ns(const pace *p, double base, uint32_t n_prompts) {
-    return p->target_ns != 0 ? (double)p->target_ns - base : PACE_SHARE * base * n_prompts;
+    if (p->target_ns != 0) {
+        return (double)p->target_ns - base;
+    }
+    const double share = PACE_SHARE * base * n_prompts, ease = PACE_EASE_NS - base;
+    return share > ease ? share : ease;
 }
 
 uint32_t pace_rows(pace *p, uint32_t n_decode, uint32_t n_prompts, uint32_t room) {
@@ -86,7 +91,7 @@ static void observe_decode(pace *p, uint32_t n_decode, double took) {
         *size = (pace_size){n_decode, took};
     } else {
         size->rows += DECODE_WEIGHT * (n_decode - size->rows);
-        size->ns += DECODE_WEIGHT * (at_most(took, SURPRISE_MAX * size->ns) - size->ns);
+        size->ns += DECODE_WEIGHT * (at_most(took, DECODE_SURPRISE * size->ns) - size->ns);
     }
 }
 
@@ -94,7 +99,7 @@ static void observe_rows(pace *p, uint32_t n_prompt, double took) {
     const double expected = row_ns(p) * n_prompt;
     p->rows = ROWS_KEPT * p->rows + n_prompt;
     p->rows_ns =
-        ROWS_KEPT * p->rows_ns + (expected > 0 ? at_most(took, SURPRISE_MAX * expected) : took);
+        ROWS_KEPT * p->rows_ns + (expected > 0 ? at_most(took, ROWS_SURPRISE * expected) : took);
 }
 
 void pace_observe(pace *p, uint32_t n_decode, uint32_t n_prompt, uint64_t ns) {

@@ -8,9 +8,13 @@
  *   three wait       ▓▓▓▓▓▓▓▓░░░░░░░░░░░░░░░░░░░░░   step, so none is slower for the others
  *
  * The rows are chosen so that the step stays within the target: what the operator asked for, or
- * the step without prompt rows and PACE_SHARE of it for every prompt that waits. So a long prompt
- * slows running answers by a known factor and no more, on any machine, and takes the rest of the
- * time for itself; and a crowd of prompts is let in quickly.
+ * the step without prompt rows and PACE_SHARE of it for every prompt that waits, at least
+ * PACE_EASE_NS. So a long prompt slows running answers by a known factor and no more, on any
+ * machine, and takes the rest of the time for itself; and a crowd of prompts is let in quickly.
+ *
+ * Why a floor: a step with prompt rows costs something beyond them, since it takes other kernels
+ * and reads all that the prompt has in the cache. A small model's steps are so short that this would
+ * be most of what a prompt is allowed.
  *
  * Why the crowd may: what its prompts cost is spent once, now or later, and delays the running
  * answers by as much in either case. Spread over many steps it would only keep more waiting for
@@ -24,6 +28,7 @@
 #include <stdint.h>
 
 #define PACE_SHARE 0.85  /* below 1, so that noise stays within twice */
+#define PACE_EASE_NS 50e6 /* a step as short as this disturbs nobody: 20 tokens a second */
 #define PACE_ROWS_MIN 4u /* prompts always move */
 #define PACE_SIZES 13u   /* sizes of decode batches, by powers of two, 1 to 4096 */
 #define PACE_REFRESH 64u /* of so many steps with prompt rows one goes without, to measure */

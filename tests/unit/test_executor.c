@@ -310,6 +310,32 @@ static void a_decode_step_allocates_nothing(void **state) {
     expect_no_allocation(qwen3moe);
 }
 
+/* Before the first run, in the middle of runs and to the end: bits stay, and there is an end. */
+static void warming_changes_no_bits(void **state) {
+    (void)state;
+    static uint64_t cold[TAIL], warm[TAIL];
+    const char *const models[] = {llama, gemma3};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        const bits_config c = config_of(models[i]);
+        bits_rig rig;
+        open_rig(&rig, &c);
+        bits_prefill(&rig, ALL, ALL, TAIL, cold);
+        assert_true(executor_try_warm(rig.exec));
+        bits_prefill(&rig, ALL, 33, TAIL, warm);
+        assert_int_equal(bits_equal(cold, warm, TAIL), TAIL);
+        const executor_usage u = executor_usage_now(rig.exec);
+        const uint64_t pieces_max =
+            (u.scratch_bytes + u.kv_pool_bytes) / (2u << 20) + 1 + GEOMETRY_LAYERS_MAX;
+        for (uint64_t n = 0; executor_try_warm(rig.exec); n++) {
+            assert_true(n < pieces_max);
+        }
+        assert_false(executor_try_warm(rig.exec));
+        bits_prefill(&rig, ALL, 7, TAIL, warm);
+        assert_int_equal(bits_equal(cold, warm, TAIL), TAIL);
+        bits_rig_close(&rig);
+    }
+}
+
 static void a_step_beyond_the_plan_is_refused_with_numbers(void **state) {
     (void)state;
     int32_t tokens[ALL] = {0};
@@ -386,6 +412,7 @@ int main(void) {
         cmocka_unit_test(scratch_peak_is_what_the_plan_says),
         cmocka_unit_test(scratch_formula_holds_for_other_batches),
         cmocka_unit_test(a_decode_step_allocates_nothing),
+        cmocka_unit_test(warming_changes_no_bits),
         cmocka_unit_test(a_step_beyond_the_plan_is_refused_with_numbers),
         cmocka_unit_test(opening_survives_every_failing_allocation),
     };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -225,6 +226,25 @@ static void touched_regions_count_as_resident(void **state) {
     assert_true(os_rss_peak_bytes() >= rss + bytes / 2);
 }
 
+static void a_region_can_be_given_its_memory_in_advance(void **state) {
+    (void)state;
+    const size_t bytes = 32u << 20;
+    void *p = NULL;
+    assert_int_equal(os_region_alloc(&p, bytes, NULL), WEFT_OK);
+    char *at = (char *)p + 12345;
+    *at = 7;
+    const uint64_t rss = os_rss_bytes();
+    os_region_touch(at, bytes - 12345);
+    assert_int_equal(*at, 7);
+    assert_int_equal(at[bytes - 12346], 0);
+#ifdef MADV_POPULATE_WRITE
+    assert_true(os_rss_bytes() >= rss + bytes / 2);
+#else
+    (void)rss;
+#endif
+    os_region_free(p, bytes);
+}
+
 static void paths_are_told_apart(void **state) {
     (void)state;
     assert_int_equal(os_write_file(path, "x", 1, NULL), WEFT_OK);
@@ -276,6 +296,7 @@ int main(void) {
         cmocka_unit_test(regions_are_zeroed_and_page_aligned),
         cmocka_unit_test(impossible_regions_are_refused),
         cmocka_unit_test(touched_regions_count_as_resident),
+        cmocka_unit_test(a_region_can_be_given_its_memory_in_advance),
         cmocka_unit_test(paths_are_told_apart),
         cmocka_unit_test(figures_of_the_machine_are_plausible),
         cmocka_unit_test(random_numbers_differ),

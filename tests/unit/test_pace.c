@@ -183,6 +183,22 @@ static void one_wild_measurement_does_not_stop_prompts(void **state) {
     assert_true(pace_rows(&p, 8, 1, 512) * 3 > before);
 }
 
+static void one_slow_step_without_prompts_hardly_lets_more_in(void **state) {
+    (void)state;
+    pace p;
+    pace_init(&p, 0);
+    for (int i = 0; i < 20; i++) {
+        pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
+    }
+    const uint32_t before = settle(&p, 8, 1);
+    pace_observe(&p, 8, 0, (uint64_t)(3 * step_ns(8, 0, 0)));
+    assert_in_range(settle(&p, 8, 1), before, before * 115 / 100);
+    for (int i = 0; i < 40; i++) { /* what lasts is believed */
+        pace_observe(&p, 8, 0, (uint64_t)(2 * step_ns(8, 0, 0)));
+    }
+    assert_in_range(pace_rows(&p, 8, 1, 512), before * 185 / 100, before * 220 / 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_prompt_stretches_steps_at_most_twice),
@@ -196,6 +212,7 @@ int main(void) {
         cmocka_unit_test(a_short_end_of_a_prompt_does_not_hold_the_next_one_back),
         cmocka_unit_test(more_answers_than_ever_measured_count_as_rows),
         cmocka_unit_test(one_wild_measurement_does_not_stop_prompts),
+        cmocka_unit_test(one_slow_step_without_prompts_hardly_lets_more_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
