@@ -1,8 +1,10 @@
 /* sampler.c - the order of things, and the selections that make it fast.
  *
  * Candidates are (logit, token) pairs under one total order: higher logit first, then lower id.
- * top-k is a quickselect; top-p sorts only as long a prefix as it needs, growing it by four. What
- * is left is drawn in that order, so that equal inputs draw equal tokens whatever the path.
+ * top-k looks only at those blocks of the vocabulary whose maximum is among the k best maxima,
+ * since each of these is as good as anything elsewhere, and quickselects there. top-p sorts only as
+ * long a prefix as it needs, growing it by four. What is left is drawn in that order, so that equal
+ * inputs draw equal tokens whatever the path.
  *
  * Random numbers: Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
  * 3"), counter (position, choice), key (seed).
@@ -16,6 +18,8 @@
 
 #include "base/check.h"
 
+#define BLOCK 64u         /* logits that are looked at or passed over together */
+#define LANES 16u         /* maxima of a block side by side: a vector of any instruction set */
 #define PREFIX_START 128u /* first sorted prefix that top-p tries */
 
 typedef struct candidate {
@@ -250,16 +254,18 @@ static uint32_t keep_top_p(candidate *c, uint32_t n, const sampler_params *p, fl
     }
 }
 
-static int32_t draw(const candidate *c, uint32_t n, float max, const sampler_params *p,
+/* The candidates' logits become weights. */
+static int32_t draw(candidate *c, uint32_t n, float max, const sampler_params *p,
                     uint32_t position) {
     double total = 0;
     for (uint32_t i = 0; i < n; i++) {
-        total += weight(c[i], max, p->temperature);
+        c[i].logit = (float)weight(c[i], max, p->temperature);
+        total += c[i].logit;
     }
     const double target = uniform(p->seed, p->choice, position) * total;
     double sum = 0;
     for (uint32_t i = 0; i < n; i++) {
-        sum += weight(c[i], max, p->temperature);
+        sum += c[i].logit;
         if (sum > target) {
             return c[i].token;
         }
@@ -267,34 +273,97 @@ static int32_t draw(const candidate *c, uint32_t n, float max, const sampler_par
     return c[n - 1].token;
 }
 
-static int32_t pick_best(const float *logits, uint32_t n_vocab) {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n_vocab; i++) {
-        best = logits[i] > logits[best] ? i : best;
+/* The largest; -infinity when there is none. A NaN is not larger than anything. */
+static float max_of(const float *x, uint32_t n) {
+    float most[LANES];
+    uint32_t i = 0;
+    for (uint32_t lane = 0; lane < LANES; lane++) {
+        most[lane] = -INFINITY;
     }
-    return (int32_t)best;
+    for (; i + LANES <= n; i += LANES) {
+        for (uint32_t lane = 0; lane < LANES; lane++) {
+            most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+        }
+    }
+    float max = -INFINITY;
+    for (; i < n; i++) {
+        max = x[i] > max ? x[i] : max;
+    }
+    for (uint32_t lane = 0; lane < LANES; lane++) {
+        max = most[lane] > max ? most[lane] : max;
+    }
+    return max;
+}
+
+static uint32_t block_end(uint32_t from, uint32_t n_vocab) {
+    return n_vocab - from < BLOCK ? n_vocab : from + BLOCK;
+}
+
+/* The first of the largest; 0 when everything is banned. */
+static int32_t pick_best(const float *logits, uint32_t n_vocab) {
+    float best = -INFINITY;
+    uint32_t at = 0;
+    for (uint32_t from = 0; from < n_vocab; from += BLOCK) {
+        const float max = max_of(logits + from, block_end(from, n_vocab) - from);
+        at = max > best ? from : at;
+        best = max > best ? max : best;
+    }
+    while (best > -INFINITY && logits[at] != best) {
+        at++;
+    }
+    return (int32_t)at;
+}
+
+/* Candidates from a block, without what is banned. */
+static uint32_t take_block(candidate *c, uint32_t n, const float *logits, uint32_t from,
+                           uint32_t end) {
+    for (uint32_t i = from; i < end; i++) {
+        if (logits[i] != -INFINITY) {
+            c[n++] = (candidate){logits[i], (int32_t)i};
+        }
+    }
+    return n;
+}
+
+/* The k best, best first; without more than k all, as they stand. blocks: room for one a block. */
+static uint32_t take_top_k(candidate *c, candidate *blocks, const float *logits, uint32_t n_vocab,
+                           uint32_t k) {
+    uint32_t n_blocks = 0, n = 0;
+    for (uint32_t from = 0; from < n_vocab; from += BLOCK) {
+        const float max = max_of(logits + from, block_end(from, n_vocab) - from);
+        blocks[n_blocks++] = (candidate){max, (int32_t)from};
+    }
+    const uint32_t n_taken = k < n_blocks ? k : n_blocks;
+    select_best(blocks, n_blocks, n_taken);
+    for (uint32_t i = 0; i < n_taken; i++) {
+        const uint32_t from = (uint32_t)blocks[i].token;
+        n = take_block(c, n, logits, from, block_end(from, n_vocab));
+    }
+    if (n <= k) { /* perhaps nearly everything is banned */
+        n = take_block(c, 0, logits, 0, n_vocab);
+    }
+    if (n <= k) {
+        return n;
+    }
+    select_best(c, n, k);
+    sort_best(c, k);
+    return k;
 }
 
 static int32_t pick_random(const float *logits, uint32_t n_vocab, const sampler_params *p,
-                           uint32_t position, candidate *c) {
-    uint32_t n = 0;
-    float max = -INFINITY;
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        if (logits[i] != -INFINITY) {
-            c[n++] = (candidate){logits[i], (int32_t)i};
-            max = logits[i] > max ? logits[i] : max;
-        }
-    }
-    if (n == 0) {
+                           uint32_t position, candidate *c, candidate *blocks) {
+    const float max = max_of(logits, n_vocab);
+    if (max == -INFINITY) {
         return 0; /* everything is banned: nothing better to say */
     }
     if (max == INFINITY) {
         return pick_best(logits, n_vocab); /* no distribution to draw from */
     }
-    if (p->top_k > 0 && (uint32_t)p->top_k < n) {
-        select_best(c, n, (uint32_t)p->top_k);
-        n = (uint32_t)p->top_k;
-        sort_best(c, n); /* one order, whatever quickselect left */
+    uint32_t n = 0;
+    if (p->top_k > 0 && (uint32_t)p->top_k < n_vocab) {
+        n = take_top_k(c, blocks, logits, n_vocab, (uint32_t)p->top_k);
+    } else {
+        n = take_block(c, 0, logits, 0, n_vocab);
     }
     if (p->top_p < 1.0f) {
         n = keep_top_p(c, n, p, max);
@@ -346,19 +415,23 @@ static void fill_top(sampler_result *out, const float *logits, uint32_t n_vocab,
 /* ---- all together ---- */
 
 size_t sampler_scratch_bytes(uint32_t n_vocab) {
-    return (size_t)n_vocab * (sizeof(candidate) + sizeof(float));
+    const size_t n_blocks = (n_vocab + BLOCK - 1) / BLOCK;
+    return (n_vocab + n_blocks) * sizeof(candidate) + n_vocab * sizeof(float);
 }
 
 void sampler_pick(sampler_result *out, float *logits, uint32_t n_vocab, const sampler_params *p,
                   const sampler_history *history, uint32_t position, uint32_t n_top,
                   const int32_t *banned, size_t n_banned, void *scratch) {
     candidate *candidates = scratch;
-    float *raw = (float *)(candidates + n_vocab);
+    candidate *blocks = candidates + n_vocab;
+    float *raw = (float *)(blocks + (n_vocab + BLOCK - 1) / BLOCK);
     const bool has_logprobs = n_top != SAMPLER_NO_LOGPROBS;
     double lse = 0;
     *out = (sampler_result){0};
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        logits[i] = isnan(logits[i]) ? -INFINITY : logits[i];
+    if (has_logprobs || p->temperature != 0.0f) { /* the greedy choice passes NaN over by itself */
+        for (uint32_t i = 0; i < n_vocab; i++) {
+            logits[i] = isnan(logits[i]) ? -INFINITY : logits[i];
+        }
     }
     if (has_logprobs) {
         memcpy(raw, logits, n_vocab * sizeof *raw);
@@ -375,8 +448,9 @@ void sampler_pick(sampler_result *out, float *logits, uint32_t n_vocab, const sa
     for (size_t i = 0; i < n_banned; i++) {
         logits[banned[i]] = -INFINITY;
     }
-    out->token = p->temperature == 0.0f ? pick_best(logits, n_vocab)
-                                        : pick_random(logits, n_vocab, p, position, candidates);
+    out->token = p->temperature == 0.0f
+                     ? pick_best(logits, n_vocab)
+                     : pick_random(logits, n_vocab, p, position, candidates, blocks);
     if (has_logprobs) {
         out->logprob = (float)(raw[out->token] - lse);
     }

@@ -13,8 +13,8 @@
  * machine, and takes the rest of the time for itself; and a crowd of prompts is let in quickly.
  *
  * Why a floor: a step with prompt rows costs something beyond them, since it takes other kernels
- * and reads all that the prompt has in the cache. A small model's steps are so short that this would
- * be most of what a prompt is allowed.
+ * and reads all that the prompt has in the cache. A small model's steps are so short that this
+ * would be most of what a prompt is allowed.
  *
  * Why the crowd may: what its prompts cost is spent once, now or later, and delays the running
  * answers by as much in either case. Spread over many steps it would only keep more waiting for
