@@ -13,8 +13,8 @@
 
 #include <stddef.h>
 
-#define DECODE_WEIGHT 0.2 /* of the newest observation */
-#define ROWS_KEPT 0.7     /* of what was known, at the next observation */
+#define DECODE_WEIGHT 0.2    /* of the newest observation */
+#define ROWS_KEPT 0.7        /* of what was known, at the next observation */
 #define DECODE_SURPRISE 1.25 /* few are measured while prompts run: one bad one must not count */
 #define ROWS_SURPRISE 4.0
 

@@ -27,11 +27,11 @@
 
 #include <stdint.h>
 
-#define PACE_SHARE 0.85  /* below 1, so that noise stays within twice */
+#define PACE_SHARE 0.85   /* below 1, so that noise stays within twice */
 #define PACE_EASE_NS 50e6 /* a step as short as this disturbs nobody: 20 tokens a second */
-#define PACE_ROWS_MIN 4u /* prompts always move */
-#define PACE_SIZES 13u   /* sizes of decode batches, by powers of two, 1 to 4096 */
-#define PACE_REFRESH 64u /* of so many steps with prompt rows one goes without, to measure */
+#define PACE_ROWS_MIN 4u  /* prompts always move */
+#define PACE_SIZES 13u    /* sizes of decode batches, by powers of two, 1 to 4096 */
+#define PACE_REFRESH 64u  /* of so many steps with prompt rows one goes without, to measure */
 
 /* Steps of 2^i decode rows and more, on average. */
 typedef struct pace_size {

@@ -223,7 +223,8 @@ static outcome crowd(const machine *m, uint32_t n_users, uint64_t target_ns) {
 static void print_crowd(const char *name, uint32_t n_users, const char *order, const outcome *o) {
     printf("%-6s %2u users, %-13s %6.1f tok/s, first token %7.1f %7.1f ms, between %6.1f %6.1f ms, "
            "batch %4.1f\n",
-           name, n_users, order, o->tok_s, o->first_50, o->first_99, o->gap_50, o->gap_99, o->batch);
+           name, n_users, order, o->tok_s, o->first_50, o->first_99, o->gap_50, o->gap_99,
+           o->batch);
 }
 
 static void check_crowd(const machine *m, uint32_t n_users) {
@@ -349,7 +350,8 @@ int main(int argc, char **argv) {
         check_crowd(m, 16);
         check_crowd(m, 64);
         check_burst(m, 4);
-        check_stall(m, 1, 3.4); /* a step of one row leaves the least room beside what mixing costs */
+        check_stall(m, 1,
+                    3.4); /* a step of one row leaves the least room beside what mixing costs */
         check_stall(m, 8, 3);
         check_stall(m, 32, 3);
         check_queue(m);

@@ -26,7 +26,7 @@
 #include "http/http.h"
 
 #define HELD_MAX 2048
-#define WAIT_MS 3000
+#define WAIT_MS 20000 /* a machine with other things to do; below the idle timeout of 60 s */
 #define BODY_BYTES_MAX 100000
 #define STREAM_BYTES_MAX 200000
 
@@ -410,13 +410,16 @@ static void stream_writes_arrive_one_by_one(void **state) {
     buf_init(&got, MEM_TEST, 65536);
     assert_true(hear(fd, &got, "\r\n\r\n", WAIT_MS)); /* the headers do not wait for bytes */
     assert_non_null(strstr(got.data, "Transfer-Encoding: chunked"));
+    uint64_t fastest_ns = UINT64_MAX;
     for (int i = 0; i < 20; i++) {
         buf_clear(&got);
         const uint64_t begin_ns = clock_now_ns();
         post(do_write, "data: 1\n\n");
         assert_true(hear(fd, &got, "9\r\ndata: 1\n\n\r\n", WAIT_MS));
-        assert_true(clock_now_ns() - begin_ns < UINT64_C(200000000)); /* no 40 ms of delayed ACKs */
+        const uint64_t took_ns = clock_now_ns() - begin_ns;
+        fastest_ns = took_ns < fastest_ns ? took_ns : fastest_ns;
     }
+    assert_true(fastest_ns < UINT64_C(40000000)); /* a delayed ACK would hold every one of them */
     post(do_end, NULL);
     assert_true(hear(fd, &got, "0\r\n\r\n", WAIT_MS));
     assert_true(wait_count(&fix.n_complete, 1, WAIT_MS));
@@ -485,14 +488,14 @@ static void a_client_that_leaves_while_waiting_is_noticed(void **state) {
     assert_true(wait_count(&fix.n_handled, 1, WAIT_MS));
     (void)usleep(10000);
     close(fd);
-    assert_true(wait_count(&fix.n_lost, 1, 500));
+    assert_true(wait_count(&fix.n_lost, 1, WAIT_MS));
 }
 
 static void a_client_that_leaves_a_silent_event_stream_is_noticed(void **state) {
     const int fd = ask("GET /sse HTTP/1.1\r\nHost: h\r\n\r\n");
     expect(fd, "\r\n\r\n");
     close(fd);
-    assert_true(wait_count(&fix.n_lost, 1, 500));
+    assert_true(wait_count(&fix.n_lost, 1, WAIT_MS));
 }
 
 /* No probe can be sent to the first two; the third leaves only after it has been probed. */
@@ -508,7 +511,7 @@ static void other_clients_that_leave_are_noticed(void **state) {
     close(old);
     close(lines);
     close(half);
-    assert_true(wait_count(&fix.n_lost, 3, 1200));
+    assert_true(wait_count(&fix.n_lost, 3, WAIT_MS));
 }
 
 static void a_half_closed_client_gets_its_answer(void **state) {
