@@ -70,6 +70,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_Q16] = act_quantize_q16_ref;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_ref;
     k->act_quantize[ACT_BF16] = act_quantize_bf16_ref;
+    k->act_quantize[ACT_Q12] = act_quantize_q12_ref;
     k->act_residual[ACT_Q8] = act_residual_q8_ref;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
@@ -106,6 +107,7 @@ static void init_avx512(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx512;
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512;
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
+    k->act_quantize[ACT_Q12] = act_quantize_q12_avx512;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
     k->act_residual[ACT_Q8] = act_residual_q8_avx512;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_avx512;
@@ -121,8 +123,12 @@ static void init_avx512vnni(kernels_cpu *k) {
 
 static void init_amx(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
-    PRODUCTS_BYTES_LIST(X)
+    PRODUCTS_TWELVE_LIST(X)
+    PRODUCTS_LONG_LIST(X)
     PRODUCTS_OPENED_TILES_LIST(X)
+#undef X
+#define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12;
+    PRODUCTS_TWELVE_LIST(X)
 #undef X
 #define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;
     PRODUCTS_LONG_LIST(X)

@@ -25,6 +25,16 @@
  *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
  *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
  *
+ * With ACT_Q12, over blocks of 256 columns, or what is left of them:
+ *
+ *   sum from +0 over blocks of 32:  sum = fma(float(dot), d * 16 / 2^s, sum), and then where there
+ *   are minimums  sum = fma(min, xsum, sum)
+ *   y = fma(sum, xs, y)
+ *                                          dot = sum of u * a + v * b, u = w * 2^s, v = u >> 4
+ *
+ * with d, min and w of above. s is 4 for codes of 4 bits, 3 for 5 and MXFP4, 0 for 8 and IQ4: v is
+ * w for the first, so that dot is w * x; else w / 2 or w / 16 rounded down.
+ *
  * With ACT_BF16 (F8_E4M3, and BF16 in linear_bf16_pairs, whose scale d is 1), over blocks of 128,
  * of which every 32 columns have two chains that start at +0:
  *
@@ -76,7 +86,7 @@ linear_fn linear_bf16_chain_ref; /* linear_bf16_pairs where vdpbf16ps multiplies
 linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
-act_quantize_fn act_quantize_q8_256_ref, act_quantize_bf16_ref;
+act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;
 act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
@@ -98,7 +108,7 @@ act_residual_fn act_residual_q8_avx2;
 
 /* x86/: AVX-512 F, BW, DQ, VL. */
 linear_fn linear_f32_avx512, linear_f16_avx512, linear_bf16_avx512;
-act_quantize_fn act_quantize_q8_avx512, act_quantize_q8_256_avx512;
+act_quantize_fn act_quantize_q8_avx512, act_quantize_q12_avx512, act_quantize_q8_256_avx512;
 act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 
 /* Formats whose products multiply bytes of codes by bytes of activations where an instruction sums
@@ -113,6 +123,15 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_K, q5_k)              \
     X(Q6_K, q6_k)
 
+/* Formats whose products may read ACT_Q12, as X(NAME, name). */
+#define PRODUCTS_TWELVE_LIST(X) \
+    X(Q4_0, q4_0)               \
+    X(Q4_1, q4_1)               \
+    X(Q5_0, q5_0)               \
+    X(Q5_1, q5_1)               \
+    X(Q8_0, q8_0)               \
+    PACK_LISTED_LIST(X)
+
 /* Formats whose products may read ACT_Q8_256, as X(NAME, name). */
 #define PRODUCTS_LONG_LIST(X) \
     X(Q4_K, q4_k)             \
@@ -123,6 +142,9 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 #define X(NAME, name) linear_fn linear_##name##_long_ref;
 PRODUCTS_LONG_LIST(X)
 #undef X
+#define X(NAME, name) linear_fn linear_##name##_twelve_ref;
+PRODUCTS_TWELVE_LIST(X)
+#undef X
 
 /* The opened formats whose blocks of 32 columns have one sum. */
 #define PRODUCTS_OPENED_TILES_LIST(X) \
@@ -130,9 +152,6 @@ PRODUCTS_LONG_LIST(X)
     X(Q3_K, q3_k)                     \
     X(TQ1_0, tq1_0)                   \
     X(TQ2_0, tq2_0)                   \
-    X(IQ4_NL, iq4_nl)                 \
-    X(IQ4_XS, iq4_xs)                 \
-    X(MXFP4, mxfp4)                   \
     X(IQ2_XXS, iq2_xxs)               \
     X(IQ3_XXS, iq3_xxs)               \
     X(IQ3_S, iq3_s)                   \
@@ -140,7 +159,8 @@ PRODUCTS_LONG_LIST(X)
 
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
-PRODUCTS_BYTES_LIST(X)
+PRODUCTS_TWELVE_LIST(X)
+PRODUCTS_LONG_LIST(X)
 PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 

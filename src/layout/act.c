@@ -5,7 +5,8 @@
  * activations cost them no speed (the exact 8-bit product needs as many instructions) and are
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
  * time, and the table of kernels says ACT_Q8 instead; and ACT_Q8_256 for K-quants where tiles of a
- * matrix unit add up 256 columns at once.
+ * matrix unit add up 256 columns at once, and ACT_Q12 for other codes, of which such a tile takes
+ * twice as many columns as a block of weights has.
  *
  * F8_E4M3 weights are no integers of 8 bits. They are bf16 numbers, and so activations are bf16
  * too: 8 bits for each value alone, which is several times closer than 8 bits for a block's
@@ -26,7 +27,9 @@ act_form act_form_of(weft_dtype weight_dtype) {
     }
 }
 
-size_t act_block_len(act_form form) { return form == ACT_Q8_256 ? ACT_LONG_LEN : ACT_BLOCK_LEN; }
+size_t act_block_len(act_form form) {
+    return form == ACT_Q8_256 || form == ACT_Q12 ? ACT_LONG_LEN : ACT_BLOCK_LEN;
+}
 
 size_t act_block_bytes(act_form form) {
     static const size_t bytes[ACT_FORM_COUNT] = {
@@ -35,6 +38,7 @@ size_t act_block_bytes(act_form form) {
         [ACT_Q16] = sizeof(act_block_q16),
         [ACT_Q8_256] = sizeof(act_block_q8_256),
         [ACT_BF16] = ACT_BLOCK_LEN * sizeof(uint16_t),
+        [ACT_Q12] = sizeof(act_block_q12),
     };
     return bytes[form];
 }
@@ -54,8 +58,8 @@ size_t act_row_bytes(act_form form, uint64_t k) {
 
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
     const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
-    const uint64_t wide = act_row_bytes(ACT_Q16, k);
+    const uint64_t wide = act_row_bytes(ACT_Q16, k), twelve = act_row_bytes(ACT_Q12, k);
     const uint64_t integers =
-        2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide);
+        2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide) + twelve;
     return n_rows * (integers + act_row_bytes(ACT_BF16, k));
 }

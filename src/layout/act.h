@@ -5,7 +5,7 @@
  * exact in bf16, multiply rows of bf16. One row is one contiguous record of act_row_bytes; rows lie
  * act_row_bytes apart.
  *
- *   scale = max|x| / 127 (or / 32767),  code = round_to_even(x * (127 / max|x|))
+ *   scale = max|x| / 127 (ACT_Q16 32767, ACT_Q12 2039),  code = round_to_even(x * (127 / max|x|))
  *
  * A block whose largest magnitude is below ACT_TINY becomes exact zeros with scale 0. A block
  * with an infinity or a NaN gets zero codes and a NaN scale, so that every product of the row is
@@ -35,6 +35,7 @@ typedef enum act_form {
     ACT_Q16,    /* act_block_q16 for every 32 values */
     ACT_Q8_256, /* act_block_q8_256 for every 256 values */
     ACT_BF16,   /* the row in bf16 */
+    ACT_Q12,    /* act_block_q12 for every 256 values */
     ACT_FORM_COUNT
 } act_form;
 
@@ -64,6 +65,20 @@ typedef struct act_block_q8_256 {
 } act_block_q8_256;
 
 _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256");
+/* 12 bits: a code is 16 * a + b, a of 8 bits, b from -8 to 7, because matrix units multiply bytes
+ * and take 64 columns at once: 32 values as a and b side by side, which a product multiplies by 32
+ * weights and by a sixteenth of these. codes[i]: a of 16 values, b of these, a of 16 more, b of
+ * these. Ten cache lines. The last block of a row may have fewer values: multiples of 32, then
+ * zeros. */
+typedef struct act_block_q12 {
+    int8_t codes[8][64];
+    float sums[8];          /* of 32 codes: whole numbers */
+    int16_t neg_sums[8][2]; /* minus the sums of their a and of their b */
+    float scale;
+    float unused[15]; /* zeros */
+} act_block_q12;
+
+_Static_assert(sizeof(act_block_q12) == 640, "12-bit activation block");
 _Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
 _Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
 

@@ -59,6 +59,25 @@ static void look_at_q8_256(kcheck *kc, const act_block_q8_256 *b, const float *x
     }
 }
 
+/* A block of len values, then zeros. */
+static void look_at_q12(kcheck *kc, const act_block_q12 *block, const float *x, size_t len) {
+    for (size_t b = 0; b < 8; b++) {
+        int sums[2] = {0, 0};
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            const int8_t *code = &block->codes[b][l / 16 * 32 + l % 16];
+            const size_t at = b * ACT_BLOCK_LEN + l;
+            look_at_code(kc, at < len ? x[at] : 0.0f, 16 * code[0] + code[16], block->scale, 2039,
+                         at);
+            sums[0] += code[0];
+            sums[1] += code[16];
+        }
+        if (block->neg_sums[b][0] != -sums[0] || block->neg_sums[b][1] != -sums[1] ||
+            block->sums[b] != (float)(16 * sums[0] + sums[1])) {
+            kc_fail(kc, "neg_sums[%zu] or sums[%zu] is not the sum", b, b);
+        }
+    }
+}
+
 static void look_at_bf16(kcheck *kc, const uint16_t *got, const float *x) {
     for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
         const double error = fabs((double)quant_bf16_to_f32(got[l]) - (double)x[l]);
@@ -86,9 +105,10 @@ static void look_at_special(kcheck *kc, special what, act_form form, const void 
         [ACT_Q8] = offsetof(act_block_q8, scale),
         [ACT_Q16] = offsetof(act_block_q16, scale),
         [ACT_Q8_256] = offsetof(act_block_q8_256, scale),
+        [ACT_Q12] = offsetof(act_block_q12, scale),
     };
     const size_t bytes = act_block_bytes(form), codes_bytes = scale_at[form];
-    static const uint8_t zeros[sizeof(act_block_q8_256)] = {0};
+    static const uint8_t zeros[sizeof(act_block_q12)] = {0};
     float scale;
     memcpy(&scale, (const uint8_t *)block + codes_bytes, sizeof(scale));
     kc_bits(kc, zeros, block, codes_bytes);
@@ -101,15 +121,16 @@ static void look_at_special(kcheck *kc, special what, act_form form, const void 
 
 static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_blocks,
                       kc_values kind, special what) {
-    if (!kc_func(kc, &k->act_quantize[form], "act_quantize_%d_n%zu_%d_%d", form,
-                 n_blocks * act_block_len(form), kind, what)) {
+    const size_t block_len = act_block_len(form), block_bytes = act_block_bytes(form);
+    /* The last block of ACT_Q12 may be shorter. */
+    const size_t cut = form == ACT_Q12 && n_blocks % 2 == 0 ? 5 * ACT_BLOCK_LEN : 0;
+    const size_t n = n_blocks * block_len - cut, bytes = n_blocks * block_bytes;
+    if (!kc_func(kc, &k->act_quantize[form], "act_quantize_%d_n%zu_%d_%d", form, n, kind, what)) {
         return;
     }
-    const size_t block_len = act_block_len(form), block_bytes = act_block_bytes(form);
-    const size_t n = n_blocks * block_len, bytes = n_blocks * block_bytes;
     float *x = kc_floats(kc, n, kind);
     uint8_t *got = kc_out(kc, bytes, 4), *want = kc_scratch(kc, bytes);
-    for (size_t l = 0; what == SPECIAL_TINY && l < block_len; l++) {
+    for (size_t l = 0; what == SPECIAL_TINY && l < block_len - cut; l++) {
         x[n - 1 - l] = 1e-42f * (float)l;
     }
     if (what == SPECIAL_INF || what == SPECIAL_NAN) {
@@ -126,6 +147,9 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
             look_at_q16(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN);
         } else if (form == ACT_Q8_256) {
             look_at_q8_256(kc, (const act_block_q8_256 *)got + b, x + b * ACT_LONG_LEN);
+        } else if (form == ACT_Q12) {
+            const size_t at = b * ACT_LONG_LEN, len = n - at < ACT_LONG_LEN ? n - at : ACT_LONG_LEN;
+            look_at_q12(kc, (const act_block_q12 *)got + b, x + at, len);
         } else if (form == ACT_BF16) {
             look_at_bf16(kc, (const uint16_t *)got + b * ACT_BLOCK_LEN, x + b * ACT_BLOCK_LEN);
         }

@@ -24,6 +24,10 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
         } else if (form == ACT_Q8_256) {
             const act_block_q8_256 *block = (const act_block_q8_256 *)act + i / ACT_LONG_LEN;
             out[i] = (double)block->codes[i % ACT_LONG_LEN] * (double)block->scale;
+        } else if (form == ACT_Q12) {
+            const act_block_q12 *block = (const act_block_q12 *)act + i / ACT_LONG_LEN;
+            const int8_t *code = &block->codes[b % 8][l / 16 * 32 + l % 16];
+            out[i] = (16.0 * code[0] + code[16]) * (double)block->scale;
         } else if (form == ACT_Q16) {
             const act_block_q16 *block = (const act_block_q16 *)act + b;
             out[i] = (double)block->codes[l] * (double)block->scale;
@@ -47,6 +51,22 @@ static void want_dot(double *want, double *terms, const float *w, const double *
         }
         *terms += largest * total;
     }
+}
+
+/* What products with ACT_Q12 leave out: of codes of more than 4 bits a fraction (1/2 of 5 bits, 15/16
+ * of 8) of a sixteenth of the weight, times b. */
+static double lost_low(weft_dtype dtype, const uint8_t *row, const act_block_q12 *x, size_t k) {
+    const bool is_five =
+        dtype == WEFT_DTYPE_Q5_0 || dtype == WEFT_DTYPE_Q5_1 || dtype == WEFT_DTYPE_MXFP4;
+    const bool is_exact = dtype == WEFT_DTYPE_Q4_0 || dtype == WEFT_DTYPE_Q4_1;
+    double lost = 0.0;
+    for (size_t i = 0; i < k && !is_exact; i++) {
+        const act_block_q12 *block = x + i / ACT_LONG_LEN;
+        const int b = block->codes[i / ACT_BLOCK_LEN % 8][i % 32 / 16 * 32 + i % 16 + 16];
+        const double scale = weights_step(dtype, row, i) * (double)block->scale;
+        lost += fabs((double)b) * scale * (is_five ? 2.0 * 0.5 : 16.0 * 15.0 / 16.0);
+    }
+    return lost;
 }
 
 static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, size_t stride,
@@ -100,12 +120,19 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
     if (form == form_of(ref, c)) {
         return *slot_of(ref, c);
     }
+    if (form == ACT_Q8) {
+        return linear_q8_0_bytes_ref;
+    }
     switch (c->dtype) {
+#define X(NAME, name) \
+    case WEFT_DTYPE_##NAME: return linear_##name##_twelve_ref;
+        PRODUCTS_TWELVE_LIST(X)
+#undef X
 #define X(NAME, name) \
     case WEFT_DTYPE_##NAME: return linear_##name##_long_ref;
         PRODUCTS_LONG_LIST(X)
 #undef X
-    default: return linear_q8_0_bytes_ref;
+    default: return NULL;
     }
 }
 
@@ -138,11 +165,17 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
         twin(alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
         kc_bits(kc, alone, y + r * y_stride, c.n * sizeof(float));
         dequantize_act(form, xs, x + r * x_stride, c.cols);
+        /* A block adds with at most 4 roundings of what is at most twice its terms. */
+        const double roundings = 8.0 + 2.0 * n_roundings(&c, form, twin);
         for (size_t j = 0; j < c.n; j++) {
             want_dot(&want[j], &terms[j], w + j * c.cols, xs, c.cols);
+            if (form == ACT_Q12) {
+                const act_block_q12 *row = (const act_block_q12 *)(x + r * x_stride);
+                const double lost = lost_low(c.dtype, rows + j * row_bytes, row, c.cols);
+                terms[j] += lost / (roundings * 0x1p-24);
+            }
         }
-        /* A block adds with at most 4 roundings of what is at most twice its terms. */
-        kc_sum(kc, want, terms, y + r * y_stride, c.n, 8.0 + 2.0 * n_roundings(&c, form, twin));
+        kc_sum(kc, want, terms, y + r * y_stride, c.n, roundings);
     }
 }
 

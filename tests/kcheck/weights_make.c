@@ -5,6 +5,7 @@
  */
 #include "weights_make.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "tensor/blocks.h"
@@ -108,6 +109,16 @@ static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t 
     default: break;
     }
     put_f16(kc, kind, block);
+}
+
+double weights_step(weft_dtype dtype, const uint8_t *row, size_t col) {
+    const weft_dtype_info *f = weft_dtype_info_of(dtype);
+    const uint8_t *block = row + col / f->block_len * f->block_bytes;
+    if (dtype == WEFT_DTYPE_MXFP4) { /* codes are twice the values */
+        return ldexp(1.0, block[0] - 128);
+    }
+    const double d = fabs((double)quant_f16_to_f32(block_load_u16(block)));
+    return dtype == WEFT_DTYPE_IQ4_XS ? 32.0 * d : d; /* times 6-bit scales, -32 to 31 */
 }
 
 void weights_make(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *rows, size_t n_rows,

@@ -20,6 +20,10 @@ extern const weft_dtype weights_formats[WEIGHTS_FORMATS]; /* those that pack_is_
 #define WEIGHTS_COLS 4
 size_t weights_cols(weft_dtype dtype, size_t i);
 
+/* What one more in the code of a column stands for, at most: the scale of its block, for formats
+ * that products with ACT_Q12 know. */
+double weights_step(weft_dtype dtype, const uint8_t *row, size_t col);
+
 /* rows [n_rows][cols] without gaps. */
 void weights_make(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *rows, size_t n_rows,
                   size_t cols);

@@ -17,6 +17,7 @@ static void rows_hold_all_blocks(void **state) {
         assert_true(act_row_bytes(ACT_Q16, k) >= k / 32 * sizeof(act_block_q16));
         assert_true(act_row_bytes(ACT_BF16, k) >= k * sizeof(uint16_t));
         assert_true(act_row_bytes(ACT_Q8_256, k) >= (k + 255) / 256 * sizeof(act_block_q8_256));
+        assert_true(act_row_bytes(ACT_Q12, k) >= (k + 255) / 256 * sizeof(act_block_q12));
     }
     assert_true(act_row_bytes(ACT_F32, 7) >= 28);
 }
@@ -33,7 +34,8 @@ static void rows_are_an_odd_number_of_cache_lines(void **state) {
 static void workspaces_hold_two_forms_their_halves_and_bf16(void **state) {
     (void)state;
     for (uint64_t k = 32; k <= 16384; k += 32) {
-        const uint64_t both = act_workspace_bytes(3, k) - 3 * act_row_bytes(ACT_BF16, k);
+        const uint64_t both = act_workspace_bytes(3, k) - 3 * act_row_bytes(ACT_BF16, k) -
+                              3 * act_row_bytes(ACT_Q12, k);
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));
     }

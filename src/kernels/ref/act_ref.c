@@ -83,6 +83,27 @@ void act_residual_q8_ref(float *r, const float *x, const void *act, size_t k) {
     }
 }
 
+void act_quantize_q12_ref(void *act, const float *x, size_t k) {
+    act_block_q12 *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        const size_t len = k - i < ACT_LONG_LEN ? k - i : ACT_LONG_LEN;
+        float inverse;
+        memset(block, 0, sizeof(*block));
+        block->scale = block_scale(&inverse, x + i, len, 2039.0f);
+        for (size_t l = 0; l < len; l++) {
+            const int code = code_of(x[i + l], inverse), a = (code + 8) >> 4, b = code - 16 * a;
+            const size_t block32 = l / 32, at = l / 16 % 2 * 32 + l % 16;
+            block->codes[block32][at] = (int8_t)a;
+            block->codes[block32][at + 16] = (int8_t)b;
+            block->neg_sums[block32][0] = (int16_t)(block->neg_sums[block32][0] - a);
+            block->neg_sums[block32][1] = (int16_t)(block->neg_sums[block32][1] - b);
+        }
+        for (size_t b = 0; b < 8; b++) {
+            block->sums[b] = (float)-(16 * block->neg_sums[b][0] + block->neg_sums[b][1]);
+        }
+    }
+}
+
 void act_quantize_q8_256_ref(void *act, const float *x, size_t k) {
     act_block_q8_256 *block = act;
     for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {

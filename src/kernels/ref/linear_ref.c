@@ -7,6 +7,7 @@
  */
 #include <math.h>
 
+#include "kernels/opened.h"
 #include "kernels/products.h"
 #include "layout/slab.h"
 #include "tensor/quant.h"
@@ -265,6 +266,84 @@ static void linear_q8(load_block_fn *load, bool has_min, float *y, size_t y_stri
         }
     }
 }
+
+/* ---- 12-bit activations, 256 to a scale (products.h) ---- */
+
+/* Formats that linear products share with all opened ones. */
+static void load_opened(weight_block *w, const opened_kind *kind, opened_open_fn *open,
+                        const uint8_t *panel, size_t b, size_t row) {
+    opened_chunk c = {.n_blocks = b % OPENED_BLOCKS + 1, .middle = opened_middle(kind)};
+    open(&c, panel + b / OPENED_BLOCKS * kind->chunk_bytes);
+    w->scale = c.scale[b % OPENED_BLOCKS][row];
+    w->min = 0.0f;
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] = c.codes[b % OPENED_BLOCKS][l / 4][4 * row + l % 4] - c.middle;
+    }
+}
+
+#define X(NAME, name)                                                                   \
+    static void load_##name(weight_block *w, const void *panel, size_t b, size_t row) { \
+        load_opened(w, &opened_kind_##name, opened_##name##_ref, panel, b, row);        \
+    }
+PACK_LISTED_LIST(X)
+#undef X
+
+typedef struct twelve_form {
+    load_block_fn *load;
+    int log2_step; /* s */
+    bool has_min;
+} twelve_form;
+
+static float sum_twelve(float sum, const twelve_form *form, const weight_block *w,
+                        const act_block_q12 *x, size_t b) {
+    int32_t dot = 0;
+    for (size_t l = 0; l < BLOCK; l++) {
+        const int8_t *codes = &x->codes[b][l / 16 * 32 + l % 16];
+        const int u = w->codes[l] * (1 << form->log2_step);
+        dot += u * codes[0] + (u >> 4) * codes[16];
+    }
+    sum = fmaf((float)dot, w->scale * (float)(16 >> form->log2_step), sum);
+    return form->has_min ? fmaf(w->min, x->sums[b], sum) : sum;
+}
+
+static void linear_twelve(twelve_form form, float *y, size_t y_stride, const void *panel,
+                          const uint8_t *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    const size_t n_blocks = k / BLOCK;
+    weight_block w[8];
+    clear(y, y_stride, m, n);
+    for (size_t j = 0; j < n; j++) {
+        for (size_t from = 0; from < n_blocks; from += 8) {
+            const size_t count = n_blocks - from < 8 ? n_blocks - from : 8;
+            for (size_t b = 0; b < count; b++) {
+                form.load(&w[b], panel, from + b, j);
+            }
+            for (size_t r = 0; r < m; r++) {
+                const act_block_q12 *block = (const act_block_q12 *)(x + r * x_stride_bytes);
+                block += from / 8;
+                float sum = 0.0f;
+                for (size_t b = 0; b < count; b++) {
+                    sum = sum_twelve(sum, &form, &w[b], block, b);
+                }
+                y[r * y_stride + j] = fmaf(sum, block->scale, y[r * y_stride + j]);
+            }
+        }
+    }
+}
+
+#define LINEAR_TWELVE(name, log2_step, has_min)                                                  \
+    void linear_##name##_twelve_ref(float *y, size_t y_stride, const void *panel, const void *x, \
+                                    size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
+        linear_twelve((twelve_form){load_##name, log2_step, has_min}, y, y_stride, panel, x,     \
+                      x_stride_bytes, m, n, k);                                                  \
+    }
+LINEAR_TWELVE(q4_0, 4, false)
+LINEAR_TWELVE(q4_1, 4, true)
+LINEAR_TWELVE(q5_0, 3, false)
+LINEAR_TWELVE(q5_1, 3, true)
+LINEAR_TWELVE(q8_0, 0, false)
+LINEAR_TWELVE(iq4_nl, 0, false)
+LINEAR_TWELVE(iq4_xs, 0, false)
+LINEAR_TWELVE(mxfp4, 3, false)
 
 void linear_q8_0_bytes_ref(float *y, size_t y_stride, const void *panel, const void *x,
                            size_t x_stride_bytes, size_t m, size_t n, size_t k) {

@@ -104,10 +104,11 @@ VNNI_INLINE void sum_codes64(int16_t sums16[4], int16_t sums32[2], const int8_t 
     memcpy(sums32, &two, sizeof(two));
 }
 
-VNNI_INLINE float long_scale(float *inverse, const float *x) {
+/* Of 256 values, or of the len that are left. */
+VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float largest) {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     __m512i max16 = _mm512_setzero_si512();
-    for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {
+    for (size_t l = 0; l < len; l += 16) {
         max16 = _mm512_max_epi32(max16, _mm512_and_si512(vnni_load(x + l), magnitude));
     }
     const int32_t bits = _mm512_reduce_max_epi32(max16);
@@ -120,15 +121,58 @@ VNNI_INLINE float long_scale(float *inverse, const float *x) {
     if (max < ACT_TINY) {
         return 0.0f;
     }
-    *inverse = 127.0f / max;
-    return max / 127.0f;
+    *inverse = largest / max;
+    return max / largest;
+}
+
+/* 32 values as bytes a and b of their codes, and the sums of these. */
+VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, float inverse,
+                             __mmask16 has_codes) {
+    __m128i bytes[4];
+    for (size_t h = 0; h < 2; h++) {
+        const __m512 v = _mm512_maskz_loadu_ps(has_codes, x + 16 * h);
+        const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+        const __m512i a = _mm512_srai_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(8)), 4);
+        bytes[2 * h] = _mm512_cvtepi32_epi8(a);
+        bytes[2 * h + 1] = _mm512_cvtepi32_epi8(_mm512_sub_epi32(code, _mm512_slli_epi32(a, 4)));
+    }
+    const __m256i low = _mm256_set_m128i(bytes[1], bytes[0]);
+    const __m256i high = _mm256_set_m128i(bytes[3], bytes[2]);
+    _mm256_storeu_si256((__m256i *)block->codes[b], low);
+    _mm256_storeu_si256((__m256i *)(block->codes[b] + 32), high);
+    /* Bytes less than 128 from 0, as unsigned: 32 of them are 128 * 32 more. */
+    const __m256i turn = _mm256_set1_epi8((char)0x80), zero = _mm256_setzero_si256();
+    const __m256i sums = _mm256_add_epi64(_mm256_sad_epu8(_mm256_xor_si256(low, turn), zero),
+                                          _mm256_sad_epu8(_mm256_xor_si256(high, turn), zero));
+    const int sum_a = (int)(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1)) - 4096;
+    const int sum_b = (int)(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 4096;
+    block->neg_sums[b][0] = (int16_t)-sum_a;
+    block->neg_sums[b][1] = (int16_t)-sum_b;
+    block->sums[b] = (float)(16 * sum_a + sum_b);
+}
+
+void act_quantize_q12_avx512(void *act, const float *x, size_t k) {
+    act_block_q12 *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        const size_t len = k - i < ACT_LONG_LEN ? k - i : ACT_LONG_LEN;
+        float inverse;
+        if (len < ACT_LONG_LEN) {
+            memset(block, 0, sizeof(*block));
+        }
+        block->scale = long_scale(&inverse, x + i, len, 2039.0f);
+        memset(block->unused, 0, sizeof(block->unused));
+        const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
+        for (size_t b = 0; b < len / ACT_BLOCK_LEN; b++) {
+            split_codes(block, b, x + i + b * ACT_BLOCK_LEN, inverse, has_codes);
+        }
+    }
 }
 
 void act_quantize_q8_256_avx512(void *act, const float *x, size_t k) {
     act_block_q8_256 *block = act;
     for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
         float inverse;
-        block->scale = long_scale(&inverse, x + i);
+        block->scale = long_scale(&inverse, x + i, ACT_LONG_LEN, 127.0f);
         memset(block->unused, 0, sizeof(block->unused));
         const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
         for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {

@@ -73,16 +73,12 @@ VNNI_INLINE __m512 vnni_half_e8m0(const void *bytes) {
         _mm512_mask_sllv_epi32(normal, is_low, _mm512_set1_epi32(0x00200000), e));
 }
 
-VNNI_INLINE void vnni_open_blocks(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs) {
-    for (size_t b = 0; b < c->n_blocks; b++) {
-        const uint8_t *at = slabs + b * kind.block_stride;
-        const __m512 d = kind.scales == VNNI_SCALES_E ? vnni_half_e8m0(at) : vnni_load_f16(at);
-        _mm512_store_ps(c->scale[b], d);
-        if (kind.scales == VNNI_SCALES_DM) {
-            _mm512_store_ps(c->min[b], vnni_centred_min(kind, d, vnni_load_f16(at + 32)));
-        }
-    }
-}
+/* What a block's codes are times of, and what is added: of 16 outputs. Halves of a block have
+ * scales of their own, whole numbers. */
+typedef struct vnni_scale {
+    __m512 scale, min;
+    __m512 half_scale[2];
+} vnni_scale;
 
 VNNI_INLINE __m512 vnni_bytes_to_floats(__m128i bytes) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
@@ -104,65 +100,71 @@ VNNI_INLINE void vnni_fields6(__m128i *sc, __m128i *mn, const void *scales, size
     *mn = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(lows, 4), low4), _mm_and_si128(mn_high, high2));
 }
 
-/* d * sc and -(dmin * mn) from f16 d[16], dmin[16] and the 6-bit fields. */
-VNNI_INLINE void vnni_open_scales6(vnni_kind kind, vnni_chunk *c, const uint8_t *slab) {
-    const __m512 d = vnni_load_f16(slab);
-    const __m512 dmin = vnni_load_f16(slab + 32);
-    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        __m128i sc, mn;
-        vnni_fields6(&sc, &mn, slab + 64, b);
-        const __m512 scale = _mm512_mul_ps(d, vnni_bytes_to_floats(sc));
-        const __m512 min = _mm512_mul_ps(dmin, vnni_bytes_to_floats(mn));
-        const __m512 minus = _mm512_xor_ps(min, _mm512_set1_ps(-0.0f));
-        _mm512_store_ps(c->scale[b], scale);
-        _mm512_store_ps(c->min[b], vnni_centred_min(kind, scale, minus));
-    }
-}
-
 /* Row i of a slab's scales of halves, in the order of rows (slab_q6_k_lane). */
 VNNI_INLINE __m128i vnni_scales16(const uint8_t *slab, size_t i) {
     const __m128i *scales = (const __m128i *)(slab + offsetof(slab_q6_k, scales));
     return _mm_shuffle_epi32(_mm_loadu_si128(scales + i), 0xd8);
 }
 
-VNNI_INLINE void vnni_open_scales16(vnni_chunk *c, const uint8_t *slab) {
-    const __m512 d = vnni_load_f16(slab);
-    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        _mm512_store_ps(c->scale[b], d);
-    }
-    for (size_t i = 0; i < 2 * VNNI_BLOCKS; i++) {
-        const __m512i rows = _mm512_cvtepi8_epi32(vnni_scales16(slab, i));
-        _mm512_store_ps(c->half_scale[i], _mm512_cvtepi32_ps(rows));
-    }
-}
-
-/* d * (sc - 32) of IQ4_XS. */
-VNNI_INLINE void vnni_open_scales_xs(vnni_chunk *c, const slab_iq4_xs *slab) {
-    const __m512 d = vnni_load_f16(slab->d);
+/* sc - 32 of IQ4_XS, block b. */
+VNNI_INLINE __m512 vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
     const __m512i highs =
         _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)slab->scales_high));
-    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)slab->scales_low[b / 2]);
-        __m512i sc = _mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes), b % 2 * 4);
-        sc = _mm512_and_si512(sc, _mm512_set1_epi32(15));
-        const __m512i high = _mm512_srli_epi32(highs, (unsigned)(2 * b));
-        const __m512i high2 = _mm512_and_si512(high, _mm512_set1_epi32(3));
-        sc = _mm512_or_si512(sc, _mm512_slli_epi32(high2, 4));
-        const __m512 f = _mm512_cvtepi32_ps(_mm512_sub_epi32(sc, _mm512_set1_epi32(32)));
-        _mm512_store_ps(c->scale[b], _mm512_mul_ps(d, f));
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)slab->scales_low[b / 2]);
+    __m512i sc = _mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes), (unsigned)(b % 2 * 4));
+    sc = _mm512_and_si512(sc, _mm512_set1_epi32(15));
+    const __m512i high = _mm512_srli_epi32(highs, (unsigned)(2 * b));
+    sc = _mm512_or_si512(sc, _mm512_slli_epi32(_mm512_and_si512(high, _mm512_set1_epi32(3)), 4));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sc, _mm512_set1_epi32(32)));
+}
+
+/* d * sc and -(dmin * mn), block b of slabs of 256 columns with 6-bit fields. */
+VNNI_INLINE vnni_scale vnni_scale6(vnni_kind kind, const uint8_t *slabs, size_t b) {
+    __m128i sc, mn;
+    vnni_fields6(&sc, &mn, slabs + 64, b);
+    const __m512 scale = _mm512_mul_ps(vnni_load_f16(slabs), vnni_bytes_to_floats(sc));
+    const __m512 min = _mm512_mul_ps(vnni_load_f16(slabs + 32), vnni_bytes_to_floats(mn));
+    const __m512 minus = _mm512_xor_ps(min, _mm512_set1_ps(-0.0f));
+    return (vnni_scale){.scale = scale, .min = vnni_centred_min(kind, scale, minus)};
+}
+
+/* Block b of the slabs of 256 columns. */
+VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_t b) {
+    const uint8_t *at = slabs + b * kind.block_stride; /* where blocks have scales before them */
+    vnni_scale s = {.min = _mm512_setzero_ps()};
+    switch (kind.scales) {
+    case VNNI_SCALES_D: s.scale = vnni_load_f16(at); return s;
+    case VNNI_SCALES_E: s.scale = vnni_half_e8m0(at); return s;
+    case VNNI_SCALES_DM:
+        s.scale = vnni_load_f16(at);
+        s.min = vnni_centred_min(kind, s.scale, vnni_load_f16(at + 32));
+        return s;
+    case VNNI_SCALES_6: return vnni_scale6(kind, slabs, b);
+    case VNNI_SCALES_XS:
+        s.scale =
+            _mm512_mul_ps(vnni_load_f16(slabs), vnni_scales_xs((const slab_iq4_xs *)slabs, b));
+        return s;
+    case VNNI_SCALES_16: break;
     }
+    s.scale = vnni_load_f16(slabs);
+    s.half_scale[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b)));
+    s.half_scale[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b + 1)));
+    return s;
 }
 
 VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
     c->n_blocks = n_cols / ACT_BLOCK_LEN;
     c->panel = slabs + kind.codes_at;
-    switch (kind.scales) {
-    case VNNI_SCALES_D:
-    case VNNI_SCALES_E:
-    case VNNI_SCALES_DM: vnni_open_blocks(kind, c, slabs); return;
-    case VNNI_SCALES_6: vnni_open_scales6(kind, c, slabs); return;
-    case VNNI_SCALES_16: vnni_open_scales16(c, slabs); return;
-    case VNNI_SCALES_XS: vnni_open_scales_xs(c, (const slab_iq4_xs *)slabs); return;
+    for (size_t b = 0; b < c->n_blocks; b++) {
+        const vnni_scale s = vnni_scale_of(kind, slabs, b);
+        _mm512_store_ps(c->scale[b], s.scale);
+        if (vnni_has_min(kind)) {
+            _mm512_store_ps(c->min[b], s.min);
+        }
+        if (kind.scales == VNNI_SCALES_16) {
+            _mm512_store_ps(c->half_scale[2 * b], s.half_scale[0]);
+            _mm512_store_ps(c->half_scale[2 * b + 1], s.half_scale[1]);
+        }
     }
 }
 
