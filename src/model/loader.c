@@ -367,6 +367,31 @@ static weft_status read_factors(loader *ld, uint32_t n_freqs, float **out) {
     return status;
 }
 
+/* The frequency that turns n times in the original context, as a fraction of an index. */
+static double yarn_index(const geometry_rope *r, double n) {
+    const double turn = 2.0 * acos(-1.0);
+    return r->n_dims * log(r->yarn.ctx_original / (n * turn)) / (2.0 * log((double)r->base));
+}
+
+/* How much of frequency i is divided by the factor, 0 to 1. The ramp's ends are whole indices, and
+ * bounded as all implementations do, by n_dims - 1. */
+static double yarn_share(const geometry_rope *r, uint32_t i) {
+    const double low = fmax(floor(yarn_index(r, r->yarn.beta_fast)), 0.0);
+    const double high = fmin(ceil(yarn_index(r, r->yarn.beta_slow)), r->n_dims - 1.0);
+    const double width = high > low ? high - low : 0.001;
+    const double along = fmin(fmax((i - low) / width, 0.0), 1.0);
+    return 1.0 - (1.0 - along) * (double)r->yarn.ramp;
+}
+
+static float frequency(const geometry_rope *r, uint32_t i, const float *factors) {
+    const double plain = 1.0 / pow((double)r->base, 2.0 * i / r->n_dims);
+    if (r->scaling == ROPE_SCALING_YARN) {
+        const double share = yarn_share(r, i);
+        return (float)(plain / (double)r->factor * share + plain * (1.0 - share));
+    }
+    return (float)plain / (factors != NULL ? factors[i] * r->factor : r->factor);
+}
+
 weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing, rope_layer *out) {
     const uint32_t n_freqs = r->n_dims / 2;
     float *factors = NULL;
@@ -380,12 +405,11 @@ weft_status loader_rope(loader *ld, const geometry_rope *r, rope_pairing pairing
     }
     if (status == WEFT_OK) {
         for (uint32_t i = 0; i < n_freqs; i++) {
-            const float divisor = factors != NULL ? factors[i] * r->factor : r->factor;
-            freqs[i] = (float)(1.0 / pow(r->base, 2.0 * i / r->n_dims)) / divisor;
+            freqs[i] = frequency(r, i, factors);
         }
         out->inv_freq = tensor_of(take(ld, plan_rope_bytes(r)), WEFT_DTYPE_F32, 1, n_freqs);
         out->pairing = pairing;
-        out->mscale = 1.0f;
+        out->mscale = r->mscale;
         put_vector(ld, out->inv_freq, freqs);
     }
     mem_free(freqs);

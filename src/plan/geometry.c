@@ -184,12 +184,48 @@ static weft_status read_decoder(const reader *r) {
     return status;
 }
 
+static float yarn_mscale(float factor, float of) { return 1.0f + 0.1f * of * logf(factor); }
+
+/* The attention factor is the file's own, or follows from the factor; with a multiplier m it is
+ * that over the same of m, which then belongs to the scores of attention. */
+static weft_status read_yarn(const reader *r, geometry_rope *rope) {
+    geometry_yarn *y = &rope->yarn;
+    float given = 0.0f, times = 1.0f, multiplier = 0.0f;
+    *y = (geometry_yarn){
+        .ctx_original = r->g->ctx_train, .beta_fast = 32.0f, .beta_slow = 1.0f, .ramp = 1.0f};
+    const struct {
+        const char *suffix;
+        float min, max, *out;
+    } keys[] = {
+        {"rope.scaling.factor", 1.0f, 1e6f, &rope->factor},
+        {"rope.scaling.yarn_beta_fast", 1e-3f, 1e6f, &y->beta_fast},
+        {"rope.scaling.yarn_beta_slow", 1e-3f, 1e6f, &y->beta_slow},
+        {"rope.scaling.yarn_ext_factor", 0.0f, 1.0f, &y->ramp},
+        {"rope.scaling.yarn_attn_factor", 0.0f, 1e3f, &given},
+        {"rope.scaling.attn_factor", 1e-3f, 1e3f, &times},
+        {"rope.scaling.yarn_log_multiplier", 0.0f, 1e3f, &multiplier},
+    };
+    weft_status status =
+        get_u32(r, "rope.scaling.original_context_length", 1, CTX_MAX, &y->ctx_original);
+    for (size_t i = 0; i < WEFT_LEN(keys) && status == WEFT_OK; i++) {
+        status = get_f32(r, keys[i].suffix, keys[i].min, keys[i].max, keys[i].out);
+    }
+    rope->scaling = ROPE_SCALING_YARN;
+    rope->mscale = given;
+    if (given == 0.0f) {
+        rope->mscale = yarn_mscale(rope->factor, 1.0f) / yarn_mscale(rope->factor, multiplier);
+    }
+    rope->mscale *= times;
+    return status;
+}
+
 /* rope.dimension_count, rope.freq_base and the scaling keys into one rope. */
 static weft_status read_rope(const reader *r, geometry_rope *rope) {
     const geometry *g = r->g;
     rope->n_dims = g->k_dim;
     rope->base = 10000.0f;
     rope->factor = 1.0f;
+    rope->mscale = 1.0f;
     weft_status status = get_u32(r, "rope.dimension_count", 2, g->k_dim, &rope->n_dims);
     if (status == WEFT_OK) {
         status = get_f32(r, "rope.freq_base", 1.0f, 1e12f, &rope->base);
@@ -216,13 +252,19 @@ static weft_status read_rope(const reader *r, geometry_rope *rope) {
         }
         rope->factor = rope->factor == 0.0f ? 1.0f : rope->factor; /* 0 means none */
         rope->scaling = rope->factor != 1.0f ? ROPE_SCALING_LINEAR : ROPE_SCALING_NONE;
+    } else if (str_eq_cstr(type, "yarn")) {
+        status = read_yarn(r, rope);
     } else if (!str_eq_cstr(type, "none")) {
         status = weft_fail(r->err, WEFT_UNSUPPORTED,
-                           "%s: %s is '" STR_FMT "', supported are 'none', 'linear' and 'llama3' "
-                           "(a rope_freqs tensor)",
+                           "%s: %s is '" STR_FMT "', supported are 'none', 'linear', 'yarn' and "
+                           "'llama3' (a rope_freqs tensor)",
                            path(r), key, STR_ARG(type));
     }
-    if (status == WEFT_OK && weights_find(r->w, "rope_freqs.weight") != NULL) {
+    const bool has_factors = weights_find(r->w, "rope_freqs.weight") != NULL;
+    if (status == WEFT_OK && has_factors && rope->scaling == ROPE_SCALING_YARN) {
+        status = weft_fail(r->err, WEFT_UNSUPPORTED,
+                           "%s: %s is 'yarn', but there is a rope_freqs.weight too", path(r), key);
+    } else if (status == WEFT_OK && has_factors) {
         rope->scaling = ROPE_SCALING_FACTORS;
     }
     return status;
@@ -328,7 +370,8 @@ static weft_status read_gemma3(reader *r) {
         g->attn_scale = 1.0f / sqrtf((float)g->n_embd / (float)g->n_heads);
     }
     g->embed_scale = sqrtf((float)g->n_embd);
-    const geometry_rope local = {.n_dims = full.n_dims, .base = base_local, .factor = 1.0f};
+    const geometry_rope local = {
+        .n_dims = full.n_dims, .base = base_local, .factor = 1.0f, .mscale = 1.0f};
     g->n_groups = 2;
     g->groups[SLIDING] = make_group(g, window, local);
     g->groups[FULL] = make_group(g, 0, full);

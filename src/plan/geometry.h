@@ -19,16 +19,27 @@
 
 typedef enum rope_scaling {
     ROPE_SCALING_NONE,
-    ROPE_SCALING_LINEAR, /* positions divided by factor */
-    ROPE_SCALING_FACTORS /* a rope_freqs tensor divides each frequency ("llama3") */
+    ROPE_SCALING_LINEAR,  /* positions divided by factor */
+    ROPE_SCALING_FACTORS, /* a rope_freqs tensor divides each frequency ("llama3") */
+    ROPE_SCALING_YARN     /* low frequencies divided by factor, high ones kept, a ramp between */
 } rope_scaling;
+
+/* YaRN (arXiv 2309.00071): a frequency that turns more than beta_fast times in ctx_original
+ * positions is kept, one that turns less than beta_slow times is divided by the factor. */
+typedef struct geometry_yarn {
+    uint32_t ctx_original;
+    float beta_fast, beta_slow;
+    float ramp; /* 1: as the paper has it; 0: all frequencies are divided */
+} geometry_yarn;
 
 /* Rotation of one kind of layer. */
 typedef struct geometry_rope {
     uint32_t n_dims; /* rotated values of a head, even */
     float base;
     rope_scaling scaling;
-    float factor; /* of ROPE_SCALING_LINEAR, 1 without */
+    float factor; /* of ROPE_SCALING_LINEAR and YARN, 1 without */
+    float mscale; /* of cosines and sines: 1 but for ROPE_SCALING_YARN */
+    geometry_yarn yarn;
 } geometry_rope;
 
 /* Layers that share a KV group: the same window and head shape. */

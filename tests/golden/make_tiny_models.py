@@ -111,6 +111,9 @@ MODELS = [
     ("gemma3_27b", gemma3(num_hidden_layers=62, hidden_size=24, intermediate_size=8,
                           num_attention_heads=2, head_dim=8, query_pre_attn_scalar=12), F16, {}),
     ("qwen3", qwen3(), F16, dict(key_length=True)),
+    ("qwen3_yarn", qwen3(rope_parameters=dict(
+        rope_type="yarn", rope_theta=5000.0, factor=4.0, beta_fast=3.0, beta_slow=0.5,
+        original_max_position_embeddings=48)), F16, dict(key_length=True)),
     ("qwen3moe", qwen3moe(), F16, dict(key_length=True)),
     ("qwen3moe_q8_0", qwen3moe(moe_intermediate_size=32, num_experts=12, num_experts_per_tok=4),
      Q8_0, dict(key_length=True)),
@@ -274,6 +277,12 @@ def add_llama_keys(w, config, options):
     if options.get("key_length"):
         w.add_key_length(config.head_dim)
         w.add_value_length(config.head_dim)
+    if rope["rope_type"] == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        w.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+        w.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
     if rope["rope_type"] == "llama3":
         w.add_tensor("rope_freqs.weight", llama3_divisors(rope, config.head_dim))
 

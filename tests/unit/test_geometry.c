@@ -131,6 +131,30 @@ static void llama_options_are_read(void **state) {
     assert_int_equal(read_good(&spec).groups[0].rope.scaling, ROPE_SCALING_NONE);
 }
 
+static void yarn_has_its_keys_and_their_defaults(void **state) {
+    (void)state;
+    const model_edit edits[] = {
+        {"llama.rope.scaling.type", META_STRING, 0, "yarn"},
+        {"llama.rope.scaling.factor", META_F32, 4, NULL},
+        {"llama.rope.scaling.original_context_length", META_U32, 128, NULL},
+        {"llama.rope.scaling.yarn_attn_factor", META_F32, 1.5, NULL},
+        {"llama.rope.scaling.yarn_beta_fast", META_F32, 16, NULL},
+    };
+    model_spec spec = model_spec_llama();
+    spec.edits = edits;
+    spec.n_edits = 2;
+    geometry_rope rope = read_good(&spec).groups[0].rope;
+    assert_int_equal(rope.scaling, ROPE_SCALING_YARN);
+    assert_int_equal(rope.yarn.ctx_original, 512);
+    assert_true(rope.factor == 4.0f && rope.yarn.beta_fast == 32.0f);
+    assert_true(rope.yarn.beta_slow == 1.0f && rope.yarn.ramp == 1.0f);
+    assert_true(fabsf(rope.mscale - 1.1386294f) < 1e-6f); /* 1 + ln(4) / 10 */
+    spec.n_edits = 5;
+    rope = read_good(&spec).groups[0].rope;
+    assert_int_equal(rope.yarn.ctx_original, 128);
+    assert_true(rope.mscale == 1.5f && rope.yarn.beta_fast == 16.0f);
+}
+
 /* Writers may leave the type out, use the older key, or write 0 for none. */
 static void a_linear_factor_counts_without_its_type(void **state) {
     (void)state;
@@ -297,10 +321,16 @@ static void features_we_lack_are_refused_by_name(void **state) {
                         WEFT_UNSUPPORTED,
                         "tiny.gguf: llama.expert_count is 8, but experts are not supported");
     expect_edit_refused(model_spec_llama(),
-                        (model_edit){"llama.rope.scaling.type", META_STRING, 0, "yarn"},
+                        (model_edit){"llama.rope.scaling.type", META_STRING, 0, "longrope"},
                         WEFT_UNSUPPORTED,
-                        "tiny.gguf: llama.rope.scaling.type is 'yarn', supported are 'none', "
-                        "'linear' and 'llama3' (a rope_freqs tensor)");
+                        "tiny.gguf: llama.rope.scaling.type is 'longrope', supported are 'none', "
+                        "'linear', 'yarn' and 'llama3' (a rope_freqs tensor)");
+    const model_edit yarn = {"llama.rope.scaling.type", META_STRING, 0, "yarn"};
+    model_spec both = model_spec_llama();
+    both.has_rope_freqs = true;
+    expect_edit_refused(both, yarn, WEFT_UNSUPPORTED,
+                        "tiny.gguf: llama.rope.scaling.type is 'yarn', but there is a "
+                        "rope_freqs.weight too");
     expect_edit_refused(
         model_spec_llama(), (model_edit){"general.architecture", META_STRING, 0, "mamba"},
         WEFT_UNSUPPORTED,
@@ -439,6 +469,7 @@ int main(void) {
         cmocka_unit_test(llama_is_read),
         cmocka_unit_test(absent_keys_have_their_defaults),
         cmocka_unit_test(llama_options_are_read),
+        cmocka_unit_test(yarn_has_its_keys_and_their_defaults),
         cmocka_unit_test(a_linear_factor_counts_without_its_type),
         cmocka_unit_test(gemma3_has_two_kinds_of_layers),
         cmocka_unit_test(gemma3_options_are_read),
