@@ -152,7 +152,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
             if (rows >= EXPAND_ROWS_MIN) {
-                vnni_expand(kind, &c, 0);
+                vnni_expand(kind, &c);
                 tiles(expanded, sums, &c, x_chunk, x_stride, rows);
             } else {
                 tiles(kind, sums, &c, x_chunk, x_stride, rows);

@@ -8,8 +8,7 @@
  *   open      the scales of up to 256 columns, as float32, once for all rows of x
  *   weights   one group from its packed bits: 1 to 5 instructions
  *   ahead     a prefetch that goes with a group, for few rows: they are bound by memory
- *   expand    all groups to bytes, once for many rows; less the middle where asked (tiles of AMX
- *             take signed codes and have no sums to start from)
+ *   expand    all groups to bytes, once for many rows
  *
  * What differs between formats is constants (vnni_kinds.h); all code is inlined into each.
  */
@@ -214,14 +213,11 @@ VNNI_INLINE __m512i vnni_weights(vnni_codes codes, const uint8_t *at, int group)
     return v;
 }
 
-/* Codes of a chunk, less `less`. */
-VNNI_INLINE void vnni_expand(vnni_kind kind, vnni_chunk *c, int less) {
-    const __m512i middle = _mm512_set1_epi8((char)less);
+VNNI_INLINE void vnni_expand(vnni_kind kind, vnni_chunk *c) {
     for (size_t b = 0; b < c->n_blocks; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
         uint8_t *to = c->codes[b][0];
-#define EXPAND(g) \
-    _mm512_store_si512(to + 64 * (g), _mm512_sub_epi8(vnni_weights(kind.codes, at, g), middle))
+#define EXPAND(g) _mm512_store_si512(to + 64 * (g), vnni_weights(kind.codes, at, g))
         EXPAND(0);
         EXPAND(1);
         EXPAND(2);
