@@ -71,6 +71,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_ref;
     k->act_quantize[ACT_BF16] = act_quantize_bf16_ref;
     k->act_quantize[ACT_Q12] = act_quantize_q12_ref;
+    k->act_quantize[ACT_SPLIT] = act_quantize_split_ref;
     k->act_residual[ACT_Q8] = act_residual_q8_ref;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
@@ -160,6 +161,12 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     }
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
     k->linear_bf16_pairs = linear_bf16_pairs_amx;
+#define X(NAME, name)                                   \
+    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;
+    PRODUCTS_SPLIT_LIST(X)
+#undef X
+    k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;
 }
 #endif
 

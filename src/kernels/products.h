@@ -47,6 +47,16 @@
  * below 2^-126 are zeros there; activations have none below 2^-100. A NaN among a block's codes
  * makes d NaN.
  *
+ * With ACT_SPLIT a weight is taken apart like an activation, but by cutting off: w0 its upper 16
+ * bits, w1 those of w - w0, w2 those of the rest. Three sums y0, y1, y2 start at +0, and over
+ * blocks of 32 columns, zeros beyond the last, y becomes y + (even + odd): chains over the 16 even
+ * and the 16 odd columns, each t = fma(x[k], w[k], t) from +0. All of these take and leave zero for
+ * numbers too small to be normal. The output is y0 + (y1 + y2).
+ *
+ *   y0            x0 w0
+ *   y1            x1 w0, then x0 w1 (F16, F32)
+ *   y2            x2 w0, then x1 w1 (F16, F32), then x0 w2 (F32)             block by block
+ *
  * xs and xsum are the activation block's scale and sum, xsum0 and xsum1 the sums of its halves'
  * codes. The middle (16) is taken out of five-bit codes because a block then fits 16-bit sums; it
  * also cancels before rounding, not after.
@@ -87,6 +97,7 @@ linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that mu
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;
+act_quantize_fn act_quantize_split_ref;
 act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
@@ -138,12 +149,21 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_K, q5_k)             \
     X(Q6_K, q6_k)
 
+/* Formats whose products may read ACT_SPLIT, as X(NAME, name). */
+#define PRODUCTS_SPLIT_LIST(X) \
+    X(F32, f32)                \
+    X(F16, f16)                \
+    X(BF16, bf16)
+
 /* Their twins in plain C. */
 #define X(NAME, name) linear_fn linear_##name##_long_ref;
 PRODUCTS_LONG_LIST(X)
 #undef X
 #define X(NAME, name) linear_fn linear_##name##_twelve_ref;
 PRODUCTS_TWELVE_LIST(X)
+#undef X
+#define X(NAME, name) linear_fn linear_##name##_split_ref;
+PRODUCTS_SPLIT_LIST(X)
 #undef X
 
 /* The opened formats whose blocks of 32 columns have one sum. */
@@ -167,6 +187,12 @@ PRODUCTS_OPENED_TILES_LIST(X)
 /* x86/: pairs of bf16. */
 linear_fn linear_f8_e4m3_avx2, linear_f8_e4m3_avx512, linear_f8_e4m3_amx;
 linear_fn linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
+
+/* x86/: AMX with bf16, and AVX-512 with bf16 for activations. */
+#define X(NAME, name) linear_fn linear_##name##_amx;
+PRODUCTS_SPLIT_LIST(X)
+#undef X
+act_quantize_fn act_quantize_split_amx;
 
 /* x86/: AVX-512 with VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;

@@ -1,8 +1,9 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
  * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16, or per
- * 256 values to 8); for F32, F16 and BF16 weights it stays float32; F8_E4M3 weights, which are
- * exact in bf16, multiply rows of bf16. One row is one contiguous record of act_row_bytes; rows lie
+ * 256 values to 8); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16 whose
+ * sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights, which are exact in
+ * bf16, multiply rows of bf16. One row is one contiguous record of act_row_bytes; rows lie
  * act_row_bytes apart.
  *
  *   scale = max|x| / 127 (ACT_Q16 32767, ACT_Q12 2039),  code = round_to_even(x * (127 / max|x|))
@@ -36,6 +37,7 @@ typedef enum act_form {
     ACT_Q8_256, /* act_block_q8_256 for every 256 values */
     ACT_BF16,   /* the row in bf16 */
     ACT_Q12,    /* act_block_q12 for every 256 values */
+    ACT_SPLIT,  /* act_block_split for every 32 values */
     ACT_FORM_COUNT
 } act_form;
 
@@ -64,6 +66,14 @@ typedef struct act_block_q8_256 {
     float unused[3]; /* zeros */
 } act_block_q8_256;
 
+/* piece[0] is the bfloat16 nearest to the value, piece[1] to what that lost, piece[2] to what both
+ * lost: their sum is the value, but for what lies below the smallest normal number. Infinities and
+ * NaN leave a NaN. Values beyond k in the last block are zeros. */
+typedef struct act_block_split {
+    uint16_t piece[3][32];
+} act_block_split;
+
+_Static_assert(sizeof(act_block_split) == 192, "activation block in three pieces");
 _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256");
 /* 12 bits: a code is 16 * a + b, a of 8 bits, b from -8 to 7, because matrix units multiply bytes
  * and take 64 columns at once: 32 values as a and b side by side, which a product multiplies by 32
@@ -91,12 +101,13 @@ size_t act_block_bytes(act_form form);
 act_form act_form_of(weft_dtype weight_dtype);
 
 /* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is
- * ACT_F32 or ACT_BF16, and of 256 for ACT_Q8_256. 0 when k is so large that it would overflow. */
+ * ACT_F32, ACT_BF16 or ACT_SPLIT, and of 256 for ACT_Q8_256. 0 when k is so large that it would
+ * overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
 /* Room for the quantised inputs of one operation over n_rows rows of k values: the integer forms
  * that a level reads side by side (ACT_Q8 and one other), the second half of rows that are given
- * in two, and the rows in bf16. */
+ * in two, and the rows in ACT_BF16 and ACT_SPLIT. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
 
 #endif /* WEFT_LAYOUT_ACT_H */

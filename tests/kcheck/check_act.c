@@ -1,5 +1,6 @@
 /* check_act.c - activations: the bits of plain C, and in plain C what layout/act.h promises.
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -87,6 +88,25 @@ static void look_at_bf16(kcheck *kc, const uint16_t *got, const float *x) {
     }
 }
 
+/* The pieces add up to the value, each far smaller than the one before. */
+static void look_at_split(kcheck *kc, const act_block_split *b, const float *x) {
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        const double p0 = (double)quant_bf16_to_f32(b->piece[0][l]);
+        const double p1 = (double)quant_bf16_to_f32(b->piece[1][l]);
+        const double p2 = (double)quant_bf16_to_f32(b->piece[2][l]);
+        if (!isfinite(x[l])) {
+            if (!isnan(p0 + p1 + p2)) {
+                kc_fail(kc, "value %zu: pieces of %g add up to %g, not NaN", l, (double)x[l],
+                        p0 + p1 + p2);
+            }
+        } else if (!(fabs(p0 + p1 + p2 - (double)x[l]) <= (double)FLT_MIN)) {
+            kc_fail(kc, "value %zu: pieces of %g add up to %g", l, (double)x[l], p0 + p1 + p2);
+        } else if (fabs(p1) > fabs(p0) * 0x1p-8 || fabs(p2) > fabs(p1) * 0x1p-8) {
+            kc_fail(kc, "value %zu: pieces %g %g %g overlap", l, p0, p1, p2);
+        }
+    }
+}
+
 /* The value that is not finite is NaN, those that are tiny 0. */
 static void look_at_special_bf16(kcheck *kc, special what, const uint16_t *block) {
     for (size_t l = 0; what == SPECIAL_TINY && l < ACT_BLOCK_LEN; l++) {
@@ -140,6 +160,9 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     kc_ref(kc)->act_quantize[form](want, x, n);
     kc_bits(kc, want, got, bytes);
     const size_t n_plain = what == SPECIAL_NONE && kind != KC_DENORMAL ? n_blocks : n_blocks - 1;
+    for (size_t b = 0; b < n_blocks && form == ACT_SPLIT; b++) {
+        look_at_split(kc, (const act_block_split *)got + b, x + b * ACT_BLOCK_LEN);
+    }
     for (size_t b = 0; b < n_plain && kind != KC_DENORMAL; b++) {
         if (form == ACT_Q8) {
             look_at_q8(kc, (const act_block_q8 *)got + b, x + b * ACT_BLOCK_LEN);
@@ -156,8 +179,27 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     }
     if (what != SPECIAL_NONE && form == ACT_BF16) {
         look_at_special_bf16(kc, what, (const uint16_t *)(got + bytes - block_bytes));
-    } else if (what != SPECIAL_NONE && form != ACT_F32) {
+    } else if (what != SPECIAL_NONE && form != ACT_F32 && form != ACT_SPLIT) {
         look_at_special(kc, what, form, got + bytes - block_bytes);
+    }
+}
+
+/* A row that ends inside a block: what is beyond it is zeros. */
+static void check_split_end(kcheck *kc, const kernels_cpu *k, size_t n) {
+    if (!kc_func(kc, &k->act_quantize[ACT_SPLIT], "act_quantize_%d_n%zu", ACT_SPLIT, n)) {
+        return;
+    }
+    const size_t bytes = (n + ACT_BLOCK_LEN - 1) / ACT_BLOCK_LEN * sizeof(act_block_split);
+    const float *x = kc_floats(kc, n, KC_GAUSS);
+    uint8_t *got = kc_out(kc, bytes, 4), *want = kc_scratch(kc, bytes);
+    KC_CALL(kc, k->act_quantize[ACT_SPLIT](got, x, n));
+    kc_ref(kc)->act_quantize[ACT_SPLIT](want, x, n);
+    kc_bits(kc, want, got, bytes);
+    const act_block_split *last = (const act_block_split *)(got + bytes) - 1;
+    for (size_t l = n % ACT_BLOCK_LEN; l < ACT_BLOCK_LEN; l++) {
+        if ((last->piece[0][l] | last->piece[1][l] | last->piece[2][l]) != 0) {
+            kc_fail(kc, "value %zu of the last block is beyond the row and not zero", l);
+        }
     }
 }
 
@@ -202,10 +244,13 @@ static void check_short(kcheck *kc, const kernels_cpu *k, size_t n) {
 }
 
 void check_act(kcheck *kc, const kernels_cpu *k) {
+    static const size_t blocks[] = {1, 2, 18, 64}, ends[] = {1, 15, 16, 17, 31, 33, 49, 300};
     for (size_t i = 0; i < KC_LEN(kc_sizes); i++) {
         check_short(kc, k, kc_sizes[i]);
     }
-    static const size_t blocks[] = {1, 2, 18, 64};
+    for (size_t i = 0; i < KC_LEN(ends); i++) {
+        check_split_end(kc, k, ends[i]);
+    }
     for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
         for (size_t i = 0; i < KC_LEN(blocks); i++) {
             check_residual(kc, k, ACT_Q8, blocks[i], (kc_values)kind);

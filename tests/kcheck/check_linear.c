@@ -33,6 +33,12 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
             out[i] = (double)block->codes[l] * (double)block->scale;
         } else if (form == ACT_BF16) {
             out[i] = (double)quant_bf16_to_f32(((const uint16_t *)act)[i]);
+        } else if (form == ACT_SPLIT) {
+            const act_block_split *block = (const act_block_split *)act + b;
+            out[i] = 0.0;
+            for (size_t piece = 0; piece < 3; piece++) {
+                out[i] += (double)quant_bf16_to_f32(block->piece[piece][l]);
+            }
         } else {
             out[i] = (double)((const float *)act)[i];
         }
@@ -100,7 +106,8 @@ static act_form form_of(const kernels_cpu *k, const linear_case *c) {
 /* Roundings that a term goes through. */
 static double n_roundings(const linear_case *c, act_form form, linear_fn *twin) {
     switch (form) {
-    case ACT_F32: return (double)c->cols;
+    case ACT_F32:
+    case ACT_SPLIT: return (double)c->cols;
     case ACT_BF16: /* a chain; or one of 16, its sum with the other, four of those, then blocks */
         return twin == linear_bf16_chain_ref
                    ? (double)c->cols
@@ -131,6 +138,10 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
 #define X(NAME, name) \
     case WEFT_DTYPE_##NAME: return linear_##name##_long_ref;
         PRODUCTS_LONG_LIST(X)
+#undef X
+#define X(NAME, name) \
+    case WEFT_DTYPE_##NAME: return linear_##name##_split_ref;
+        PRODUCTS_SPLIT_LIST(X)
 #undef X
     default: return NULL;
     }

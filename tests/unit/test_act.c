@@ -16,10 +16,12 @@ static void rows_hold_all_blocks(void **state) {
         assert_true(act_row_bytes(ACT_Q8, k) >= k / 32 * sizeof(act_block_q8));
         assert_true(act_row_bytes(ACT_Q16, k) >= k / 32 * sizeof(act_block_q16));
         assert_true(act_row_bytes(ACT_BF16, k) >= k * sizeof(uint16_t));
+        assert_true(act_row_bytes(ACT_SPLIT, k) >= k / 32 * sizeof(act_block_split));
         assert_true(act_row_bytes(ACT_Q8_256, k) >= (k + 255) / 256 * sizeof(act_block_q8_256));
         assert_true(act_row_bytes(ACT_Q12, k) >= (k + 255) / 256 * sizeof(act_block_q12));
     }
     assert_true(act_row_bytes(ACT_F32, 7) >= 28);
+    assert_true(act_row_bytes(ACT_SPLIT, 33) >= 2 * sizeof(act_block_split));
 }
 
 static void rows_are_an_odd_number_of_cache_lines(void **state) {
@@ -31,11 +33,11 @@ static void rows_are_an_odd_number_of_cache_lines(void **state) {
     }
 }
 
-static void workspaces_hold_two_forms_their_halves_and_bf16(void **state) {
+static void workspaces_hold_forms_side_by_side_and_halves(void **state) {
     (void)state;
     for (uint64_t k = 32; k <= 16384; k += 32) {
-        const uint64_t both = act_workspace_bytes(3, k) - 3 * act_row_bytes(ACT_BF16, k) -
-                              3 * act_row_bytes(ACT_Q12, k);
+        const uint64_t floats = act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k);
+        const uint64_t both = act_workspace_bytes(3, k) - 3 * (floats + act_row_bytes(ACT_Q12, k));
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));
     }
@@ -63,7 +65,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_hold_all_blocks),
         cmocka_unit_test(rows_are_an_odd_number_of_cache_lines),
-        cmocka_unit_test(workspaces_hold_two_forms_their_halves_and_bf16),
+        cmocka_unit_test(workspaces_hold_forms_side_by_side_and_halves),
         cmocka_unit_test(rows_too_long_are_zero_bytes),
         cmocka_unit_test(forms_follow_the_weights),
     };
