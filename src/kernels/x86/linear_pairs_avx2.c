@@ -101,7 +101,7 @@ TILE_INLINE void open_x(float (*x)[PAIRS_BLOCK_LEN], const uint8_t *from, size_t
 /* y [rows][16] += x [rows][128] . block */
 TILE_INLINE void tile(int rows, float *y, const float_block *block, const uint8_t *from,
                       size_t stride) {
-    WEFT_ALIGNED(32) float x[ROWS][PAIRS_BLOCK_LEN];
+    WEFT_ALIGNED(32) float x[TILE_ROWS][PAIRS_BLOCK_LEN];
     __m256 sum0[TILE_ROWS], sum1[TILE_ROWS];
     open_x(x, from, stride, (size_t)rows);
     TILE_EACH_ROW(rows, { sum0[r] = sum1[r] = _mm256_setzero_ps(); });

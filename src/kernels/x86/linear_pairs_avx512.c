@@ -14,8 +14,6 @@
 #include "kernels/products.h"
 #include "kernels/x86/f8_avx512.h"
 
-#define TILE_ROWS_MAX 12
-
 typedef struct float_block {
     WEFT_ALIGNED(64) float w[PAIRS_BLOCK_LEN][PACK_PANEL_ROWS];
     float scale[PACK_PANEL_ROWS];
@@ -58,8 +56,8 @@ VNNI_INLINE void open_x(float (*x)[PAIRS_BLOCK_LEN], const uint8_t *from, size_t
 /* y [rows][16] += x [rows][128] . block */
 VNNI_INLINE void tile(int rows, float *y, const float_block *block, const uint8_t *from,
                       size_t stride) {
-    WEFT_ALIGNED(64) float x[TILE_ROWS_MAX][PAIRS_BLOCK_LEN];
-    WEFT_ALIGNED(64) float sums[TILE_ROWS_MAX][PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float x[VNNI_ROWS_MAX][PAIRS_BLOCK_LEN];
+    WEFT_ALIGNED(64) float sums[VNNI_ROWS_MAX][PACK_PANEL_ROWS];
     open_x(x, from, stride, (size_t)rows);
     VNNI_EACH_ROW(rows, { _mm512_store_ps(sums[r], _mm512_setzero_ps()); });
     for (size_t at = 0; at < PAIRS_BLOCK_LEN; at += 32) {
