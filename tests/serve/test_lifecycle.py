@@ -34,6 +34,9 @@ def is_idle(process):
 
 def test_an_idle_server_uses_no_cpu(server, smollm2):
     one = server(smollm2, "--ctx", "256")
+    until = time.monotonic() + 60  # it first makes its memory ready
+    while not is_idle(one.process) and time.monotonic() < until:
+        pass
     time.sleep(0.5)
     before = cpu_seconds(one.process)
     time.sleep(2)
