@@ -105,9 +105,9 @@ act_form act_form_of(weft_dtype weight_dtype);
  * overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
-/* Room for the quantised inputs of one operation over n_rows rows of k values: the integer forms
- * that a level reads side by side (ACT_Q8 and one other), the second half of rows that are given
- * in two, and the rows in ACT_BF16 and ACT_SPLIT. */
+/* Room for the quantised inputs of one operation over n_rows rows of k values: the forms that a
+ * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12, ACT_BF16, ACT_SPLIT), and the
+ * second half of rows that are given in two. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
 
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define AMX_ROWS 16u /* of x in a tile; fewer go through vpdpbusd */
+#define AMX_ROWS 16u /* of x in a tile, at most */
 
 typedef struct amx_shape {
     uint8_t palette, start_row, reserved[14];
