@@ -25,8 +25,8 @@
 typedef struct bench_serve_options {
     const char *url, *compare, *key, *model, *prompt, *answer, *rates, *slo, *extra, *svg;
     args_list users;
-    uint32_t requests, duration_s, rounds, warmup, turns, shared, groups, retries, timeout_s,
-        in_flight_max;
+    uint32_t requests, duration_s, rounds, warmup, pause_s, turns, shared, groups, retries,
+        timeout_s, in_flight_max;
     float shared_share, temperature;
     uint64_t seed;
     bool is_text, is_whole, stops_at_eos, is_json;
@@ -221,7 +221,9 @@ static weft_status warm_up(bench_serve *b, uint32_t side, weft_error *err) {
     return status;
 }
 
-/* One round: every server once, in turn first. */
+/* One round: every server once, in turn first. The pause lets the other come to rest: one that
+ * polls for new work for a while after its last answer would slow down the one whose turn it is.
+ */
 static weft_status run_round(bench_serve *b, uint32_t at, uint32_t round, load_result *results,
                              load_figures figures[LOAD_TARGETS_MAX][LOAD_ROUNDS_MAX],
                              weft_error *err) {
@@ -234,6 +236,7 @@ static weft_status run_round(bench_serve *b, uint32_t at, uint32_t round, load_r
         load_result *r = &results[side];
         snprintf(b->what, sizeof b->what, "%g %s, round %u of %u, %.40s", p->load,
                  b->is_open ? "a second" : "users", round + 1, b->o->rounds, b->targets[side].url);
+        (void)sleep(b->o->pause_s);
         status = load_run(r, &b->targets[side], &s, show_progress, b, err);
         figures[side][round] = load_figures_from(r);
         load_side_add(&p->sides[side], r);
@@ -395,6 +398,7 @@ int cmd_bench_serve(int argc, char **argv) {
         {"--rounds", 0, ARGS_U32, &o.rounds, 1, LOAD_ROUNDS_MAX, "N",
          "medians over so many rounds (1)"},
         {"--warmup", 0, ARGS_U32, &o.warmup, 0, 1024, "N", "requests before, not counted (1)"},
+        {"--pause", 0, ARGS_U32, &o.pause_s, 0, 3600, "S", "seconds of rest before each turn (0)"},
         {"--completions", 0, ARGS_FLAG, &o.is_text, 0, 0, NULL, "/v1/completions, not chats"},
         {"--no-stream", 0, ARGS_FLAG, &o.is_whole, 0, 0, NULL,
          "answers in one piece; no first token then"},

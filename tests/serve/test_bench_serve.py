@@ -2,6 +2,7 @@
 import http.server
 import json
 import threading
+import time
 import xml.etree.ElementTree as xml
 
 import pytest
@@ -73,6 +74,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
     answers = {1: (500, b'{"error": {"message": "broken inside"}}'), 2: (404, b"nowhere"),
                3: (200, CHUNK), 4: (200, b'data: {"error": {"message": "half way"}}\n\n' + LAST)}
     count = 0
+    times = []
 
     def do_GET(self):
         self.reply(200, b'{"data": [{"id": "odd"}]}')
@@ -80,6 +82,7 @@ class Odd(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         Odd.count += 1
+        Odd.times.append(time.monotonic())
         self.reply(*self.answers.get(Odd.count, (200, CHUNK + LAST)))
 
     def reply(self, status, body):
@@ -92,16 +95,30 @@ class Odd(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_errors_are_told_apart(run):
+@pytest.fixture
+def odd_url():
+    Odd.count, Odd.times = 0, []
     odd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd)
     threading.Thread(target=odd.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{odd.server_port}"
-    one = measure(run, url, "-c", "1", "-n", "6", "--warmup", "0")["results"][0]
+    yield f"http://127.0.0.1:{odd.server_port}"
     odd.shutdown()
     odd.server_close()
+
+
+def test_errors_are_told_apart(run, odd_url):
+    one = measure(run, odd_url, "-c", "1", "-n", "6", "--warmup", "0")["results"][0]
     assert one["ok"] == 2 and one["output_tokens_mean"] == 1
     assert one["errors"] == {"refused": 0, "rejected": 1, "server": 1, "connection": 0,
                              "timeout": 0, "broken": 2}
+
+
+def test_a_pause_comes_before_each_turn_and_is_not_counted(run, odd_url):
+    begin = time.monotonic()
+    report = measure(run, odd_url, "-c", "1", "-n", "4", "--rounds", "2", "--warmup", "0", "--pause", "1")
+    whole = time.monotonic() - begin
+    assert len(Odd.times) == 8
+    assert Odd.times[0] - begin >= 1 and Odd.times[4] - Odd.times[3] >= 1
+    assert report["results"][0]["seconds"] <= whole - 2
 
 
 def test_a_server_that_is_not_there_is_one_line(run):
