@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""weft serve beside llama-server, or beside another weft: the same load on both, in turns, on one machine.
+"""weft serve beside llama-server, another weft or any other server: the same load on both, in turns, on one machine.
 
-usage: compare_serve.py (--llama-server PATH | --other-weft PATH) [options] MODEL.gguf
+usage: compare_serve.py (--llama-server PATH | --other-weft PATH | --other-command TEXT) [options] MODEL.gguf
 
 Starts one server after the other for each number of users (llama-server with as many slots, and a context
 that holds them all), lets `weft bench-serve --compare` ask both in turns, and prints medians. See README.md
@@ -10,31 +10,37 @@ in this folder.
 import argparse
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 
-READY_S_MAX = 180
+READY_S_MAX = 600  # some compile the model first
 FIGURES = [("output_tok_s", "output tok/s"), ("total_tok_s", "all tok/s"),
            ("ttft_ms_p50", "first token p50, ms"), ("ttft_ms_p99", "first token p99, ms"),
            ("itl_ms_p50", "between tokens p50, ms"), ("itl_ms_p99", "between tokens p99, ms")]
 
 
 def arguments():
-    p = argparse.ArgumentParser(description="weft serve beside llama-server")
+    p = argparse.ArgumentParser(description="weft serve beside another server")
     p.add_argument("model", metavar="MODEL.gguf")
     p.add_argument("--weft", default=os.path.join("build", "weft"))
     other = p.add_mutually_exclusive_group(required=True)
     other.add_argument("--llama-server", metavar="PATH")
     other.add_argument("--other-weft", metavar="PATH", help="an older one, or the same with other options")
+    other.add_argument("--other-command", metavar="TEXT",
+                       help="starts a server with OpenAI's interface and /health; {port}, {users}, {ctx}, {threads} "
+                            "and {model} are filled in")
+    p.add_argument("--other-name", default="other", help="of that server, in the table (default %(default)s)")
     p.add_argument("--users", default="1,4,16,64")
     p.add_argument("--prompt", default="75-128", help="tokens (default %(default)s)")
     p.add_argument("--gen", default="64", help="tokens (default %(default)s)")
     p.add_argument("--shared-prefix", type=int, default=0)
     p.add_argument("--requests", type=int, default=0, help="of a round (default: 2 a user, at least 8)")
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--pause", type=int, default=0, help="seconds of rest before each turn (default %(default)s)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--completions", action="store_true", help="plain text: no chat template needed")
@@ -80,6 +86,10 @@ def servers(args, users):
 
     if args.other_weft:
         return [weft(args.weft, ours, args.weft_options), weft(args.other_weft, theirs, args.other_options)]
+    if args.other_command:
+        filled = {"port": theirs, "users": users, "ctx": ctx, "threads": args.threads, "model": args.model}
+        command = [word.format_map(filled) for word in shlex.split(args.other_command)]
+        return [weft(args.weft, ours, args.weft_options), (theirs, command)]
     return [weft(args.weft, ours, args.weft_options),
             (theirs, [args.llama_server, "-m", args.model, "--host", "127.0.0.1", "--port",
                       str(theirs), "-t", str(args.threads), "-np", str(users), "-c",
@@ -97,7 +107,7 @@ def compare(args, users):
         command = [args.weft, "bench-serve", "--url", f"http://127.0.0.1:{both[0][0]}", "--compare",
                    f"http://127.0.0.1:{both[1][0]}", "-c", str(users), "-n", str(requests),
                    "--prompt", args.prompt, "--gen", args.gen, "--rounds", str(args.rounds),
-                   "--seed", str(args.seed), "--json"]
+                   "--pause", str(args.pause), "--seed", str(args.seed), "--json"]
         if args.completions:
             command += ["--completions"]
         if args.shared_prefix:
@@ -115,7 +125,7 @@ def compare(args, users):
 def main():
     args = arguments()
     reports = {}
-    other = "other weft" if args.other_weft else "llama-server"
+    other = "other weft" if args.other_weft else args.other_name if args.other_command else "llama-server"
     print(f"| {os.path.basename(args.model)}, prompt {args.prompt}, gen {args.gen} | weft | {other} | ratio |\n"
           "|---|---:|---:|---:|", file=sys.stderr if args.json else sys.stdout)
     for users in (int(u) for u in args.users.split(",")):
