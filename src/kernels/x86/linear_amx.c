@@ -136,27 +136,59 @@ VNNI_INLINE void open_block(vnni_kind kind, amx_tiles *tiles, amx_scales *scales
 
 typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
 
-/* What a tile left to do: its rows from `skip` on, of n, into y. */
+/* What a tile of rows left to do: to scale its sums and add them to y, rows skip .. n - 1. The
+ * last of its sums may still be held in tiles. */
 typedef struct amx_pass {
     tile_sums *sums; /* of each block */
     const amx_scales *scales;
     float *y;
     const uint8_t *x;
     size_t skip, n;
+    int is_whole; /* all rows of a tile, all blocks of a chunk: the last TILES sums are held */
 } amx_pass;
 
-/* Row r's sums into y. */
-VNNI_INLINE void finish_row(vnni_kind kind, const amx_pass *p, size_t x_stride, size_t r,
-                            size_t n_blocks) {
+/* The state of one product. Chunks take turns; the scales of one are still needed when the chunk
+ * after next is opened. */
+typedef struct amx_state {
+    WEFT_ALIGNED(64) amx_tiles tiles[2];
+    amx_scales scales[3];
+    WEFT_ALIGNED(64) tile_sums sums[2][VNNI_BLOCKS + 1]; /* one unused: apart by more than pages */
+    amx_pass before;
+    size_t x_stride;
+} amx_state;
+
+/* A pass's scales, in registers. */
+typedef struct amx_factors {
+    __m512 scale[VNNI_BLOCKS], min[VNNI_BLOCKS];
+} amx_factors;
+
+VNNI_INLINE void load_factors(vnni_kind kind, amx_factors *f, const amx_scales *scales) {
+#define BLOCK(b)                                    \
+    f->scale[b] = _mm512_load_ps(scales->scale[b]); \
+    f->min[b] = vnni_has_min(kind) ? _mm512_load_ps(scales->min[b]) : _mm512_setzero_ps();
+    BLOCK(0)
+    BLOCK(1)
+    BLOCK(2)
+    BLOCK(3)
+    BLOCK(4)
+    BLOCK(5)
+    BLOCK(6)
+    BLOCK(7)
+#undef BLOCK
+}
+
+/* Row r's sums of n_blocks, scaled, into y. */
+VNNI_INLINE void finish_row(vnni_kind kind, const amx_pass *p, const amx_factors *f,
+                            size_t x_stride, size_t r, size_t n_blocks) {
     const x_block *x = (const x_block *)(p->x + r * x_stride);
     __m512 v = _mm512_setzero_ps();
-#define BLOCK(b)                                                                                   \
-    if ((b) < n_blocks) {                                                                          \
-        const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(p->sums[b][r]));                   \
-        v = _mm512_fmadd_ps(dot, _mm512_load_ps(p->scales->scale[b]), v);                          \
-        if (vnni_has_min(kind)) {                                                                  \
-            v = _mm512_fmadd_ps(_mm512_load_ps(p->scales->min[b]), _mm512_set1_ps(x->sums[b]), v); \
-        }                                                                                          \
+#define BLOCK(b)                                                                 \
+    if ((b) < n_blocks) {                                                        \
+        const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(p->sums[b][r])); \
+        v = _mm512_fmadd_ps(dot, f->scale[b], v);                                \
+        if (vnni_has_min(kind)) {                                                \
+            v = _mm512_fmadd_ps(f->min[b], _mm512_set1_ps(x->sums[b]), v);       \
+        }                                                                        \
     }
     BLOCK(0)
     BLOCK(1)
@@ -171,69 +203,108 @@ VNNI_INLINE void finish_row(vnni_kind kind, const amx_pass *p, size_t x_stride, 
     _mm512_store_ps(y, _mm512_fmadd_ps(v, _mm512_set1_ps(x->scale), _mm512_load_ps(y)));
 }
 
-/* Rows from .. end - 1 of a pass. */
-VNNI_INLINE void finish_rows(vnni_kind kind, const amx_pass *p, size_t x_stride, size_t from,
-                             size_t end) {
-    const size_t n_blocks = p->n == 0 ? 0 : p->scales->n_blocks;
-    for (size_t r = from > p->skip ? from : p->skip; r < end && r < p->n; r++) {
-        if (n_blocks == VNNI_BLOCKS) {
-            finish_row(kind, p, x_stride, r, VNNI_BLOCKS);
-        } else {
-            finish_row(kind, p, x_stride, r, n_blocks);
-        }
+VNNI_INLINE void finish_part(vnni_kind kind, const amx_pass *p, size_t x_stride) {
+    if (p->n == 0) {
+        return;
+    }
+    amx_factors f;
+    load_factors(kind, &f, p->scales);
+    for (size_t r = p->skip; r < p->n; r++) {
+        finish_row(kind, p, &f, x_stride, r, p->scales->n_blocks);
     }
 }
 
-/* The state of one product. Chunks take turns; the scales of one are still needed when the chunk
- * after next is opened. */
-typedef struct amx_state {
-    WEFT_ALIGNED(64) amx_tiles tiles[2];
-    amx_scales scales[3];
-    WEFT_ALIGNED(64) tile_sums sums[2][VNNI_BLOCKS];
-    amx_pass before;
-    size_t x_stride;
-} amx_state;
-
-VNNI_INLINE void multiply(vnni_kind kind, tile_sums *sums, const amx_tiles *tiles, size_t b,
-                          const uint8_t *x, size_t x_stride) {
-#define INTO(tile)                \
-    _tile_zero(tile);             \
-    if (kind.log2_middle != 0) {  \
-        _tile_dpbssd(tile, 0, 2); \
-    } else {                      \
-        _tile_dpbsud(tile, 0, 2); \
-    }                             \
-    _tile_stored(tile, *sums, 64)
-    _tile_stream_loadd(0, x + 64 * b, x_stride);
-    _tile_loadd(2, tiles->codes[b], 64);
-    if (b % 2 == 0) {
-        INTO(4);
-    } else {
-        INTO(5);
-    }
-#undef INTO
+VNNI_INLINE void finish_four(vnni_kind kind, const amx_pass *p, const amx_factors *f,
+                             size_t x_stride, size_t r) {
+    finish_row(kind, p, f, x_stride, r, VNNI_BLOCKS);
+    finish_row(kind, p, f, x_stride, r + 1, VNNI_BLOCKS);
+    finish_row(kind, p, f, x_stride, r + 2, VNNI_BLOCKS);
+    finish_row(kind, p, f, x_stride, r + 3, VNNI_BLOCKS);
     amx_fence();
 }
 
-/* sums <- x . chunk number i, by blocks. Between them stand the scaling of the pass before and the
- * opening of the chunk after, whose slabs are at next or NULL. */
-VNNI_INLINE void multiply_chunk(vnni_kind kind, amx_state *s, tile_sums *sums, size_t i,
-                                const uint8_t *x, const uint8_t *next) {
+/* Tile `tile` <- x . block b; `before`, what tile held, leaves for memory first: it has been ready
+ * for long. */
+#define MULTIPLY(kind, sum, xt, wt, before, codes, x, x_stride) \
+    _tile_stream_loadd(xt, x, x_stride);                        \
+    _tile_loadd(wt, codes, 64);                                 \
+    before;                                                     \
+    _tile_zero(sum);                                            \
+    if ((kind).log2_middle != 0) {                              \
+        _tile_dpbssd(sum, xt, wt);                              \
+    } else {                                                    \
+        _tile_dpbsud(sum, xt, wt);                              \
+    }                                                           \
+    amx_fence()
+
+/* A whole pass over 8 blocks after a whole pass. The chunk after is opened on the way, if next is
+ * not NULL. */
+VNNI_INLINE void pass_after_whole(vnni_kind kind, amx_state *s, tile_sums *sums, size_t i,
+                                  const uint8_t *x, const uint8_t *next) {
     const amx_pass before = s->before;
     const amx_tiles *tiles = &s->tiles[i % 2];
-    const size_t n_blocks = s->scales[i % 3].n_blocks;
+    amx_tiles *next_tiles = &s->tiles[(i + 1) % 2];
     amx_scales *next_scales = &s->scales[(i + 1) % 3];
-    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        if (b < n_blocks) {
-            multiply(kind, &sums[b], tiles, b, x, s->x_stride);
-        }
-        finish_rows(kind, &before, s->x_stride, 2 * b, 2 * b + 2);
-        if (next != NULL && b < next_scales->n_blocks) {
-            open_block(kind, &s->tiles[(i + 1) % 2], next_scales, next, b);
-        }
+    amx_factors f;
+    load_factors(kind, &f, before.scales);
+#define LEAVE(tile) _tile_stored(tile, before.sums[tile], 64)
+    MULTIPLY(kind, 4, 0, 2, LEAVE(4), tiles->codes[0], x, s->x_stride);
+    MULTIPLY(kind, 5, 1, 3, LEAVE(5), tiles->codes[1], x + 64, s->x_stride);
+    MULTIPLY(kind, 6, 0, 2, LEAVE(6), tiles->codes[2], x + 128, s->x_stride);
+    MULTIPLY(kind, 7, 1, 3, LEAVE(7), tiles->codes[3], x + 192, s->x_stride);
+#undef LEAVE
+#define LEAVE(tile) _tile_stored(tile, sums[(tile)-4], 64)
+#define STEP(tile, xt, wt, b)                                                              \
+    MULTIPLY(kind, tile, xt, wt, LEAVE(tile), tiles->codes[b], x + 64 * (b), s->x_stride); \
+    finish_four(kind, &before, &f, s->x_stride, 4 * ((b)-4));
+    STEP(4, 0, 2, 4)
+    STEP(5, 1, 3, 5)
+    STEP(6, 0, 2, 6)
+    STEP(7, 1, 3, 7)
+#undef STEP
+#undef LEAVE
+    for (size_t b = 0; next != NULL && b < next_scales->n_blocks; b++) {
+        open_block(kind, next_tiles, next_scales, next, b);
+    }
+    amx_fence();
+}
+
+/* Held sums into memory. */
+VNNI_INLINE void leave_held(const amx_pass *p) {
+    if (p->is_whole) {
+        _tile_stored(4, p->sums[4], 64);
+        _tile_stored(5, p->sums[5], 64);
+        _tile_stored(6, p->sums[6], 64);
+        _tile_stored(7, p->sums[7], 64);
         amx_fence();
     }
 }
+
+/* Any pass, sums held only after a whole one. */
+VNNI_INLINE void pass_any(vnni_kind kind, amx_state *s, tile_sums *sums, size_t i, const uint8_t *x,
+                          int is_whole, const uint8_t *next) {
+    const amx_tiles *tiles = &s->tiles[i % 2];
+    amx_scales *next_scales = &s->scales[(i + 1) % 3];
+    leave_held(&s->before);
+    for (size_t b = 0; b < s->scales[i % 3].n_blocks; b++) {
+        const uint8_t *at = x + 64 * b;
+        MULTIPLY(kind, 4, 0, 2, (void)0, tiles->codes[b], at, s->x_stride);
+        _tile_stored(4, sums[b], 64);
+        amx_fence();
+    }
+    if (is_whole) {
+        _tile_loadd(4, sums[4], 64);
+        _tile_loadd(5, sums[5], 64);
+        _tile_loadd(6, sums[6], 64);
+        _tile_loadd(7, sums[7], 64);
+    }
+    finish_part(kind, &s->before, s->x_stride);
+    for (size_t b = 0; next != NULL && b < next_scales->n_blocks; b++) {
+        open_block(kind, &s->tiles[(i + 1) % 2], next_scales, next, b);
+    }
+    amx_fence();
+}
+#undef MULTIPLY
 
 /* y [m][16] += x [m] . chunk number i, but for what the last pass leaves. */
 VNNI_INLINE void add_chunk(vnni_kind kind, amx_state *s, float *y, size_t i, const uint8_t *x,
@@ -243,13 +314,18 @@ VNNI_INLINE void add_chunk(vnni_kind kind, amx_state *s, float *y, size_t i, con
         const size_t from = row + rows <= m ? row : m - rows;
         const uint8_t *at = x + from * s->x_stride;
         tile_sums *sums = s->before.sums == s->sums[0] ? s->sums[1] : s->sums[0];
-        if (from + rows == m) {
-            multiply_chunk(kind, s, sums, i, at, next);
+        const int is_whole =
+            from == row && rows == AMX_ROWS && s->scales[i % 3].n_blocks == VNNI_BLOCKS;
+        const uint8_t *then = from + rows == m ? next : NULL;
+        if (is_whole && s->before.is_whole && then == NULL) {
+            pass_after_whole(kind, s, sums, i, at, NULL);
+        } else if (is_whole && s->before.is_whole) {
+            pass_after_whole(kind, s, sums, i, at, then);
         } else {
-            multiply_chunk(kind, s, sums, i, at, NULL);
+            pass_any(kind, s, sums, i, at, is_whole, then);
         }
         s->before = (amx_pass){
-            sums, &s->scales[i % 3], y + from * PACK_PANEL_ROWS, at, row - from, rows,
+            sums, &s->scales[i % 3], y + from * PACK_PANEL_ROWS, at, row - from, rows, is_whole,
         };
         row = from + rows;
     }
@@ -279,7 +355,8 @@ VNNI_INLINE void run_many(vnni_kind kind, float *y, const uint8_t *panel, const 
         add_chunk(kind, &s, y, i, x, m, has_next ? panel : NULL);
         x += sizeof(x_block);
     }
-    finish_rows(kind, &s.before, x_stride, 0, AMX_ROWS);
+    leave_held(&s.before);
+    finish_part(kind, &s.before, x_stride);
     amx_end();
 }
 
