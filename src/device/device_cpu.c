@@ -174,19 +174,20 @@ static void pack(device *dev, void *dst, tensor src) {
     pool_run(d->pool, pack_task, &job, (uint32_t)pack_panel_count(src.rows));
 }
 
-/* Panel p of a weight, as a weight of one panel. A mapped one is packed into the thread's own place
- * of place_bytes (the largest panel of the operation) at the end of the workspace, where it stays
- * until the thread asks for another. */
-static device_weight panel_of(const device_cpu *d, const device_weight *w, uint32_t p,
-                              size_t place_bytes, uint32_t thread) {
+/* n panels of a weight from p on, as a weight. One of a mapped weight (no more) is packed into the
+ * thread's own place of place_bytes (the largest panel of the operation) at the end of the
+ * workspace, where it stays until the thread asks for another. */
+static device_weight panels_of(const device_cpu *d, const device_weight *w, uint32_t p, uint32_t n,
+                               size_t place_bytes, uint32_t thread) {
     const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
     device_weight one = *w;
-    one.rows = panel_rows(w->rows, p);
+    one.rows = (n - 1) * PACK_PANEL_ROWS + panel_rows(w->rows, p + n - 1);
     one.is_mapped = false;
     if (!w->is_mapped) {
         one.data = (char *)w->data + p * panel_bytes;
         return one;
     }
+    WEFT_ASSERT(n == 1);
     const size_t row_bytes = dtype_row_bytes(w->dtype, w->cols);
     const size_t end = d->workspace_bytes / PACK_ALIGN_BYTES * PACK_ALIGN_BYTES;
     WEFT_ASSERT(panel_bytes <= place_bytes);
@@ -274,11 +275,35 @@ void device_cpu_run_rows(device_cpu *d, device_cpu_rows_fn *fn, const void *op, 
 
 typedef struct act_job {
     const tensor *x;
+    const device_weight *w;
     act_form form;
     bool is_precise;
     char *out;
     size_t row_bytes;
 } act_job;
+
+/* Where a weight's input stands: by form, and after those the forms of precise 8-bit inputs. */
+enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT = 2 * ACT_FORM_COUNT };
+
+static uint32_t input_of(const device_cpu *d, const device_weight *w) {
+    const act_form form = d->kernels.act_form[w->dtype];
+    const bool has_8_bits = form == ACT_Q8 || form == ACT_Q8_256;
+    return has_8_bits && w->is_precise ? INPUT_PRECISE + form : form;
+}
+
+static act_job job_of(const device_cpu *d, const device_weight *w) {
+    const uint32_t input = input_of(d, w);
+    const bool is_precise = input >= INPUT_PRECISE;
+    const act_form form = (act_form)(is_precise ? input - INPUT_PRECISE : input);
+    return (act_job){.w = w,
+                     .form = form,
+                     .is_precise = is_precise,
+                     .row_bytes = act_row_bytes(form, w->cols) * (is_precise ? 2 : 1)};
+}
+
+size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w) {
+    return job_of(d, w).row_bytes;
+}
 
 /* Two 8-bit records for a row: its codes, and the codes of what those lost. */
 static void quantise_halves(const device_cpu *d, act_form form, char *high, char *low,
@@ -294,20 +319,52 @@ static void quantise_halves(const device_cpu *d, act_form form, char *high, char
     }
 }
 
-static void quantise_row(const device_cpu *d, const act_job *job, char *out, const float *x,
-                         uint32_t n) {
-    if (job->is_precise) {
-        quantise_halves(d, job->form, out, out + job->row_bytes / 2, x, n);
+/* A row of ACT_Q12, block by block to where it belongs. */
+static void quantise_groups(const device_cpu *d, const device_place *to, uint32_t n_places,
+                            const float *x, uint32_t n) {
+    for (uint32_t i = 0; i < n; i += ACT_LONG_LEN) {
+        act_block_q12 block;
+        d->kernels.act_quantize[ACT_Q12](&block, x + i,
+                                         n - i < ACT_LONG_LEN ? n - i : ACT_LONG_LEN);
+        for (uint32_t p = 0; p < n_places; p++) {
+            act_group_put(to[p].group, to[p].n_rows, to[p].row, i / ACT_LONG_LEN, &block);
+        }
+    }
+}
+
+device_place device_cpu_place(const device_cpu *d, const device_weight *w, char *first,
+                              uint32_t row, uint32_t n_rows) {
+    const size_t row_bytes = device_cpu_record_bytes(d, w);
+    if (d->kernels.act_form[w->dtype] != ACT_Q12) {
+        return (device_place){first + row * row_bytes, 1, 0};
+    }
+    const uint32_t group = (uint32_t)act_group_first(row);
+    return (device_place){first + group * row_bytes, (uint32_t)act_group_rows(row, n_rows),
+                          row - group};
+}
+
+void device_cpu_quantise(const device_cpu *d, const device_weight *w, const device_place *to,
+                         uint32_t n_places, const float *x) {
+    const act_job job = job_of(d, w);
+    if (job.form == ACT_Q12) {
+        quantise_groups(d, to, n_places, x, w->cols);
+        return;
+    }
+    if (job.is_precise) {
+        quantise_halves(d, job.form, to->group, to->group + job.row_bytes / 2, x, w->cols);
     } else {
-        d->kernels.act_quantize[job->form](out, x, n);
+        d->kernels.act_quantize[job.form](to->group, x, w->cols);
+    }
+    for (uint32_t p = 1; p < n_places; p++) {
+        memcpy(to[p].group, to->group, job.row_bytes);
     }
 }
 
 static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
     const act_job *job = op;
     for (uint32_t r = from; r < to; r++) {
-        quantise_row(d, job, job->out + r * job->row_bytes, device_cpu_row(job->x, r),
-                     job->x->cols);
+        const device_place place = device_cpu_place(d, job->w, job->out, r, job->x->rows);
+        device_cpu_quantise(d, job->w, &place, 1, device_cpu_row(job->x, r));
     }
 }
 
@@ -316,34 +373,6 @@ typedef struct linear_input {
     const char *data;
     size_t row_bytes;
 } linear_input;
-
-/* Where a weight's input stands: by form, and after those the forms of precise 8-bit inputs. */
-enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT = 2 * ACT_FORM_COUNT };
-
-static uint32_t input_of(const device_cpu *d, const device_weight *w) {
-    const act_form form = d->kernels.act_form[w->dtype];
-    const bool has_8_bits = form == ACT_Q8 || form == ACT_Q8_256;
-    return has_8_bits && w->is_precise ? INPUT_PRECISE + form : form;
-}
-
-static act_job job_of(const device_cpu *d, const device_weight *w) {
-    const uint32_t input = input_of(d, w);
-    const bool is_precise = input >= INPUT_PRECISE;
-    const act_form form = (act_form)(is_precise ? input - INPUT_PRECISE : input);
-    return (act_job){.form = form,
-                     .is_precise = is_precise,
-                     .row_bytes = act_row_bytes(form, w->cols) * (is_precise ? 2 : 1)};
-}
-
-size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w) {
-    return job_of(d, w).row_bytes;
-}
-
-void device_cpu_quantise(const device_cpu *d, const device_weight *w, char *record,
-                         const float *x) {
-    const act_job job = job_of(d, w);
-    quantise_row(d, &job, record, x, w->cols);
-}
 
 /* The input rows in each form that op's weights read. */
 static void quantise_inputs(device_cpu *d, const op_linear *op, linear_input inputs[INPUT_COUNT]) {
@@ -403,11 +432,17 @@ static void multiply_halves(linear_fn *product, const void *panel, const char *x
     }
 }
 
-void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel, const char *x,
-                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride) {
+uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w) {
+    return w->is_mapped || input_of(d, w) >= INPUT_PRECISE ? 1 : d->kernels.linear_panels[w->dtype];
+}
+
+void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel,
+                         uint32_t n_panels, const char *x, size_t x_bytes, uint32_t n_rows,
+                         float *y, size_t y_stride) {
     linear_fn *product = d->kernels.linear[w->dtype];
     const char *data = (const char *)w->data + panel * pack_panel_bytes(w->dtype, w->cols);
-    const uint32_t n = panel_rows(w->rows, panel);
+    const uint32_t left = w->rows - panel * PACK_PANEL_ROWS;
+    const uint32_t n = left < n_panels * PACK_PANEL_ROWS ? left : n_panels * PACK_PANEL_ROWS;
     if (input_of(d, w) >= INPUT_PRECISE) {
         multiply_halves(product, data, x, x_bytes, n_rows, y, y_stride, n, w->cols);
     } else {
@@ -432,13 +467,15 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const uint32_t n_panels = (uint32_t)pack_panel_count(w->rows);
     const uint32_t from = t * job->panels_per_task;
     const uint32_t end = from + job->panels_per_task;
-    for (uint32_t p = from; p < (end < n_panels ? end : n_panels); p++) {
-        const uint32_t col = p * PACK_PANEL_ROWS;
-        const device_weight one = panel_of(job->d, w, p, job->place_bytes, thread);
-        device_cpu_multiply(job->d, &one, 0, in->data + row * in->row_bytes, in->row_bytes, n_rows,
-                            device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
+    const uint32_t stop = end < n_panels ? end : n_panels;
+    const uint32_t step = device_cpu_panels(job->d, w);
+    for (uint32_t p = from; p < stop; p += step) {
+        const uint32_t col = p * PACK_PANEL_ROWS, count = stop - p < step ? stop - p : step;
+        const device_weight some = panels_of(job->d, w, p, count, job->place_bytes, thread);
+        device_cpu_multiply(job->d, &some, 0, count, in->data + row * in->row_bytes, in->row_bytes,
+                            n_rows, device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
         if (op->bias[i].data != NULL) {
-            add_bias(y, &op->bias[i], row, n_rows, col, panel_rows(w->rows, p));
+            add_bias(y, &op->bias[i], row, n_rows, col, some.rows);
         }
     }
 }

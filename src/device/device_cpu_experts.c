@@ -2,7 +2,7 @@
  *
  *   route      logits -> n_used experts and weights of each row
  *   sort       pairs (row, rank) by expert: each has a slot (layout/experts.h)
- *   scatter    a row is quantised once and copied to its slots
+ *   scatter    a row is quantised once, into all its slots
  *   gate, up   tile of slots x panels of its expert, activation applied while they are in cache
  *   quantise   what came out, slot by slot
  *   down       tile x panels again
@@ -48,22 +48,37 @@ static void route_rows(const device_cpu *d, const void *arg, uint32_t from, uint
     }
 }
 
+/* Where the record of an expert's slot lies. */
+static device_place place_of(const experts_job *job, const device_weight *w, size_t record_bytes,
+                             uint32_t expert, uint32_t slot) {
+    const uint32_t first = expert == 0 ? 0 : job->table.next[expert - 1];
+    return device_cpu_place(job->d, w, job->acts + first * record_bytes, slot - first,
+                            job->table.next[expert] - first);
+}
+
 static void scatter_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
     const experts_job *job = arg;
     for (uint32_t r = from; r < to; r++) {
         const uint32_t *slot = job->table.slot + (size_t)r * job->table.n_used;
-        char *first = job->acts + slot[0] * job->x_bytes;
-        device_cpu_quantise(d, &job->op->gate.w, first, device_cpu_row(&job->op->x, r));
-        for (uint32_t i = 1; i < job->table.n_used; i++) {
-            memcpy(job->acts + slot[i] * job->x_bytes, first, job->x_bytes);
+        const uint32_t *expert = job->table.id + (size_t)r * job->table.n_used;
+        device_place places[EXPERTS_USED_MAX];
+        for (uint32_t i = 0; i < job->table.n_used; i++) {
+            places[i] = place_of(job, &job->op->gate.w, job->x_bytes, expert[i], slot[i]);
         }
+        device_cpu_quantise(d, &job->op->gate.w, places, job->table.n_used,
+                            device_cpu_row(&job->op->x, r));
     }
 }
 
 static void quantise_slots(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
     const experts_job *job = arg;
+    const expert_tile *t = job->table.tiles;
     for (uint32_t s = from; s < to; s++) {
-        device_cpu_quantise(d, &job->op->down.w, job->acts + s * job->h_bytes, values_row(job, s));
+        while (s >= t->slot_first + t->n_slots) {
+            t++;
+        }
+        const device_place place = place_of(job, &job->op->down.w, job->h_bytes, t->expert, s);
+        device_cpu_quantise(d, &job->op->down.w, &place, 1, values_row(job, s));
     }
 }
 
@@ -90,6 +105,17 @@ static const expert_tile *find_task(const experts_job *job, uint32_t task, uint3
     return &job->table.tiles[task / job->groups];
 }
 
+/* y[r][0..] <- panels from .. to - 1 */
+static void multiply_panels(const device_cpu *d, const device_weight *w, uint32_t from, uint32_t to,
+                            const char *x, size_t x_bytes, uint32_t n_rows, float *y,
+                            size_t y_stride) {
+    const uint32_t step = device_cpu_panels(d, w);
+    for (uint32_t p = from; p < to; p += step) {
+        device_cpu_multiply(d, w, p, to - p < step ? to - p : step, x, x_bytes, n_rows,
+                            y + (p - from) * PACK_PANEL_ROWS, y_stride);
+    }
+}
+
 static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
     const experts_job *job = arg;
     const op_experts *op = job->op;
@@ -104,13 +130,9 @@ static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
     for (uint32_t p = from; p < to; p += FUSED_PANELS) {
         const uint32_t col = p * PACK_PANEL_ROWS;
         const uint32_t stop = to - p < FUSED_PANELS ? to : p + FUSED_PANELS;
-        for (uint32_t i = p; i < stop; i++) {
-            const uint32_t at = i * PACK_PANEL_ROWS;
-            device_cpu_multiply(job->d, &gate, i, x, job->x_bytes, t->n_slots,
-                                values_row(job, t->slot_first) + at, job->values_stride);
-            device_cpu_multiply(job->d, &up, i, x, job->x_bytes, t->n_slots, other + at - col,
-                                FUSED_COLS);
-        }
+        multiply_panels(job->d, &gate, p, stop, x, job->x_bytes, t->n_slots,
+                        values_row(job, t->slot_first) + col, job->values_stride);
+        multiply_panels(job->d, &up, p, stop, x, job->x_bytes, t->n_slots, other, FUSED_COLS);
         const uint32_t end = stop * PACK_PANEL_ROWS < n_ff ? stop * PACK_PANEL_ROWS : n_ff;
         for (uint32_t s = 0; s < t->n_slots; s++) {
             float *h = values_row(job, t->slot_first + s) + col;
@@ -126,11 +148,9 @@ static void down_task(void *arg, uint32_t task, uint32_t thread) {
     const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->down.w.rows);
     const expert_tile *t = find_task(job, task, n_panels, &from, &to);
     const device_weight down = device_stack_at(&job->op->down, t->expert);
-    for (uint32_t p = from; p < to; p++) {
-        device_cpu_multiply(
-            job->d, &down, p, job->acts + t->slot_first * job->h_bytes, job->h_bytes, t->n_slots,
-            values_row(job, t->slot_first) + p * PACK_PANEL_ROWS, job->values_stride);
-    }
+    multiply_panels(job->d, &down, from, to, job->acts + t->slot_first * job->h_bytes, job->h_bytes,
+                    t->n_slots, values_row(job, t->slot_first) + from * PACK_PANEL_ROWS,
+                    job->values_stride);
 }
 
 /* Enough tasks to even out, each of at least one panel. */

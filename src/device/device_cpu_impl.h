@@ -29,14 +29,30 @@ typedef void device_cpu_rows_fn(const device_cpu *d, const void *op, uint32_t fr
 void device_cpu_run_rows(device_cpu *d, device_cpu_rows_fn *fn, const void *op, uint32_t n_rows,
                          uint32_t n_cols);
 
-/* A record is one row of x as products with w read it; a precise weight's is two in a row. */
-size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w);
-void device_cpu_quantise(const device_cpu *d, const device_weight *w, char *record, const float *x);
+/* A record is one row of x as products with w read it; a precise weight's is two in a row. Records
+ * of ACT_Q12 lie in groups (layout/act.h): a place is a row of a group of n_rows. */
+typedef struct device_place {
+    char *group;
+    uint32_t n_rows, row;
+} device_place;
 
-/* y[r][0..15] <- panel `panel` of w times records x, x_bytes apart; y rows are y_stride floats
- * apart, and columns beyond the weight's rows are not written. At most ACT_CHUNK_ROWS rows. */
-void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel, const char *x,
-                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride);
+size_t device_cpu_record_bytes(const device_cpu *d, const device_weight *w);
+/* Of row `row` among n_rows whose records begin at first. */
+device_place device_cpu_place(const device_cpu *d, const device_weight *w, char *first,
+                              uint32_t row, uint32_t n_rows);
+/* x into n_places, at least one. */
+void device_cpu_quantise(const device_cpu *d, const device_weight *w, const device_place *to,
+                         uint32_t n_places, const float *x);
+
+/* How many panels of w are best multiplied at once. */
+uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w);
+
+/* y[r][0..] <- n_panels panels of w, from panel on, times records x, x_bytes apart, the first of a
+ * group; y rows are y_stride floats apart, and columns beyond the weight's rows are not written.
+ * n_panels is at most device_cpu_panels, n_rows at most ACT_CHUNK_ROWS. */
+void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel,
+                         uint32_t n_panels, const char *x, size_t x_bytes, uint32_t n_rows,
+                         float *y, size_t y_stride);
 
 void device_cpu_experts(device *dev, const op_experts *op);
 void device_cpu_kv_store(device *dev, const op_kv_store *op);

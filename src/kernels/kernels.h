@@ -41,8 +41,10 @@ typedef void act_quantize_fn(void *act, const float *x, size_t k);
 /* r [k] <- x - what the row's record of 8-bit codes stands for: the part that they lost. */
 typedef void act_residual_fn(float *r, const float *x, const void *act, size_t k);
 
-/* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written).
- * y rows are y_stride floats apart; x rows are records of act_row_bytes, x_stride_bytes apart.
+/* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written), or
+ * up to 16 * linear_panels[dtype], of panels that follow each other. y rows are y_stride floats
+ * apart; x rows are records of act_row_bytes, x_stride_bytes apart; those of ACT_Q12 are whole
+ * groups of such rows (layout/act.h), of which ACT_GROUP_SLACK bytes after the last are read.
  * Integer parts are exact; floats are added in ascending k, one chain an output
  * (docs/numerics.md). */
 typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void *x,
@@ -177,6 +179,8 @@ typedef struct kernels_cpu {
 
     /* After the functions: the form of x that linear[dtype] reads. */
     act_form act_form[WEFT_DTYPE_COUNT];
+    /* How many panels linear[dtype] takes at once, 1 or more. */
+    uint32_t linear_panels[WEFT_DTYPE_COUNT];
 } kernels_cpu;
 
 /* Pure: same flags, same table. Flags are an argument so that a test can build any table. */

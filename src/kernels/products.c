@@ -76,6 +76,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
         k->act_form[dtype] = act_form_of((weft_dtype)dtype);
+        k->linear_panels[dtype] = 1;
     }
 }
 
@@ -128,7 +129,9 @@ static void init_amx(kernels_cpu *k) {
     PRODUCTS_LONG_LIST(X)
     PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
-#define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12;
+#define X(NAME, name)                         \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12; \
+    k->linear_panels[WEFT_DTYPE_##NAME] = PRODUCTS_TWELVE_PANELS;
     PRODUCTS_TWELVE_LIST(X)
 #undef X
 #define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;

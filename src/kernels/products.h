@@ -25,7 +25,7 @@
  *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
  *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
  *
- * With ACT_Q12, over blocks of 256 columns, or what is left of them:
+ * With ACT_Q12, over blocks of 128 columns, or what is left of them:
  *
  *   sum from +0 over blocks of 32:  sum = fma(float(dot), d * 16 / 2^s, sum), and then where there
  *   are minimums  sum = fma(min, xsum, sum)
@@ -134,7 +134,8 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_K, q5_k)              \
     X(Q6_K, q6_k)
 
-/* Formats whose products may read ACT_Q12, as X(NAME, name). */
+/* Formats whose products may read ACT_Q12, as X(NAME, name), and the panels that these take. */
+#define PRODUCTS_TWELVE_PANELS 2u
 #define PRODUCTS_TWELVE_LIST(X) \
     X(Q4_0, q4_0)               \
     X(Q4_1, q4_1)               \

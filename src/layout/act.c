@@ -16,6 +16,8 @@
  */
 #include "layout/act.h"
 
+#include <string.h>
+
 #define ACT_ROW_ALIGN 64u /* a cache line */
 
 act_form act_form_of(weft_dtype weight_dtype) {
@@ -59,10 +61,32 @@ size_t act_row_bytes(act_form form, uint64_t k) {
     return lines * ACT_ROW_ALIGN;
 }
 
+void act_group_put(void *group, size_t n_rows, size_t row, size_t i, const act_block_q12 *block) {
+    char *to = (char *)group + i * n_rows * sizeof(*block);
+    for (size_t b = 0; b < 8; b++) {
+        memcpy(to + act_group_codes(n_rows, b, row), block->codes[b], sizeof(block->codes[b]));
+    }
+    memcpy(to + act_group_sums(n_rows, row), block->sums, sizeof(block->sums));
+    memcpy(to + act_group_neg_sums(n_rows, row), block->neg_sums, sizeof(block->neg_sums));
+    memcpy(to + act_group_scale(n_rows, row), &block->scale, sizeof(block->scale));
+}
+
+void act_group_get(act_block_q12 *block, const void *group, size_t n_rows, size_t row, size_t i) {
+    const char *from = (const char *)group + i * n_rows * sizeof(*block);
+    memset(block, 0, sizeof(*block));
+    for (size_t b = 0; b < 8; b++) {
+        memcpy(block->codes[b], from + act_group_codes(n_rows, b, row), sizeof(block->codes[b]));
+    }
+    memcpy(block->sums, from + act_group_sums(n_rows, row), sizeof(block->sums));
+    memcpy(block->neg_sums, from + act_group_neg_sums(n_rows, row), sizeof(block->neg_sums));
+    memcpy(&block->scale, from + act_group_scale(n_rows, row), sizeof(block->scale));
+}
+
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
     const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
     const uint64_t wide = act_row_bytes(ACT_Q16, k), twelve = act_row_bytes(ACT_Q12, k);
     const uint64_t integers =
         2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide) + twelve;
-    return n_rows * (integers + act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k));
+    const uint64_t floats = (uint64_t)act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k);
+    return n_rows * (integers + floats) + (n_rows > 1 ? ACT_GROUP_SLACK : 0);
 }

@@ -79,7 +79,12 @@ _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256")
  * and take 64 columns at once: 32 values as a and b side by side, which a product multiplies by 32
  * weights and by a sixteenth of these. codes[i]: a of 16 values, b of these, a of 16 more, b of
  * these. Ten cache lines. The last block of a row may have fewer values: multiples of 32, then
- * zeros. */
+ * zeros.
+ *
+ * Rows lie in groups of ACT_GROUP_ROWS, the last of what is left, because a tile takes lines of 16
+ * rows at a time and caches bring lines in a row best: in a group of g rows, each field of a block
+ * holds that of row 0, then of row 1, and so on, lines of codes for each i apart. So a block of a
+ * group is 640 * g bytes, and a group of one row is this struct. */
 typedef struct act_block_q12 {
     int8_t codes[8][64];
     float sums[8];          /* of 32 codes: whole numbers */
@@ -91,6 +96,38 @@ typedef struct act_block_q12 {
 _Static_assert(sizeof(act_block_q12) == 640, "12-bit activation block");
 _Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
 _Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
+
+#define ACT_GROUP_ROWS 16u
+#define ACT_GROUP_SLACK 1024u /* bytes after the last group of several that a tile may read */
+
+/* Of row `row` among n_rows: the first of its group, and how many that has. */
+static inline size_t act_group_first(size_t row) { return row / ACT_GROUP_ROWS * ACT_GROUP_ROWS; }
+
+static inline size_t act_group_rows(size_t row, size_t n_rows) {
+    const size_t left = n_rows - act_group_first(row);
+    return left < ACT_GROUP_ROWS ? left : ACT_GROUP_ROWS;
+}
+
+/* From the start of a block of a group of n_rows to row `row`'s codes[i], sums, neg_sums, scale. */
+static inline size_t act_group_codes(size_t n_rows, size_t i, size_t row) {
+    return (i * n_rows + row) * 64;
+}
+
+static inline size_t act_group_sums(size_t n_rows, size_t row) {
+    return n_rows * offsetof(act_block_q12, sums) + row * 8 * sizeof(float);
+}
+
+static inline size_t act_group_neg_sums(size_t n_rows, size_t row) {
+    return n_rows * offsetof(act_block_q12, neg_sums) + row * 16 * sizeof(int16_t);
+}
+
+static inline size_t act_group_scale(size_t n_rows, size_t row) {
+    return n_rows * offsetof(act_block_q12, scale) + row * sizeof(float);
+}
+
+/* Block number i of row `row` into its group of n_rows, and out of it. */
+void act_group_put(void *group, size_t n_rows, size_t row, size_t i, const act_block_q12 *block);
+void act_group_get(act_block_q12 *block, const void *group, size_t n_rows, size_t row, size_t i);
 
 /* Values of a block, and its bytes. */
 size_t act_block_len(act_form form);

@@ -75,6 +75,15 @@ static double lost_low(weft_dtype dtype, const uint8_t *row, const act_block_q12
     return lost;
 }
 
+static void fill_group_row(const kernels_cpu *k, uint8_t *group, size_t n_rows, size_t row,
+                           const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += ACT_LONG_LEN) {
+        act_block_q12 block;
+        k->act_quantize[ACT_Q12](&block, x + i, n - i < ACT_LONG_LEN ? n - i : ACT_LONG_LEN);
+        act_group_put(group, n_rows, row, i / ACT_LONG_LEN, &block);
+    }
+}
+
 static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, size_t stride,
                    size_t m, size_t cols, kc_values kind) {
     float *values = kc_scratch(kc, cols * sizeof(float));
@@ -83,8 +92,27 @@ static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, 
         for (size_t i = 0; kind == KC_CONSTANT && i < cols; i++) {
             values[i] = r % 2 == 0 ? 1.0f : -1.0f; /* every code +-127 */
         }
-        k->act_quantize[form](x + r * stride, values, cols);
+        if (form == ACT_Q12) {
+            fill_group_row(k, x + act_group_first(r) * stride, act_group_rows(r, m),
+                           r % ACT_GROUP_ROWS, values, cols);
+        } else {
+            k->act_quantize[form](x + r * stride, values, cols);
+        }
     }
+}
+
+/* record <- row r of m, as a group of its own. */
+static const uint8_t *row_alone(act_form form, uint8_t *record, const uint8_t *x, size_t stride,
+                                size_t r, size_t m) {
+    if (form != ACT_Q12) {
+        return x + r * stride;
+    }
+    act_block_q12 *block = (act_block_q12 *)record;
+    for (size_t i = 0; i < stride / sizeof(*block); i++) {
+        act_group_get(&block[i], x + act_group_first(r) * stride, act_group_rows(r, m),
+                      r % ACT_GROUP_ROWS, i);
+    }
+    return record;
 }
 
 typedef struct linear_case {
@@ -159,30 +187,41 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
     const size_t row_bytes = dtype_row_bytes(c.dtype, c.cols);
     const size_t x_stride = act_row_bytes(form, c.cols), y_stride = c.n + 3;
     uint8_t *rows = kc_scratch(kc, c.n * row_bytes);
-    uint8_t *panel = kc_in(kc, pack_panel_bytes(c.dtype, c.cols), PACK_ALIGN_BYTES);
-    uint8_t *x = kc_in(kc, c.m * x_stride, 4);
+    const size_t n_panels = pack_panel_count(c.n), panel_bytes = pack_panel_bytes(c.dtype, c.cols);
+    uint8_t *panel = kc_in(kc, n_panels * panel_bytes, PACK_ALIGN_BYTES);
+    uint8_t *x = kc_in(kc, c.m * x_stride + (form == ACT_Q12 ? ACT_GROUP_SLACK : 0), 4);
+    uint8_t *record = kc_scratch(kc, x_stride);
     float *y = kc_out_rows(kc, c.m, c.n * sizeof(float), y_stride * sizeof(float), 4);
-    float *alone = kc_scratch(kc, 16 * sizeof(float));
+    float *alone = kc_scratch(kc, c.n * sizeof(float));
     float *w = kc_scratch(kc, c.n * c.cols * sizeof(float));
     double *xs = kc_scratch(kc, c.cols * sizeof(double));
-    double *want = kc_scratch(kc, 16 * sizeof(double)),
-           *terms = kc_scratch(kc, 16 * sizeof(double));
+    double *want = kc_scratch(kc, c.n * sizeof(double)),
+           *terms = kc_scratch(kc, c.n * sizeof(double));
     weights_make(kc, c.dtype, c.weights, rows, c.n, c.cols);
-    ref->pack_panel[c.dtype](panel, rows, row_bytes, c.n, c.cols);
+    for (size_t j = 0; j < c.n; j += PACK_PANEL_ROWS) {
+        const size_t left = c.n - j < PACK_PANEL_ROWS ? c.n - j : PACK_PANEL_ROWS;
+        ref->pack_panel[c.dtype](panel + j / PACK_PANEL_ROWS * panel_bytes, rows + j * row_bytes,
+                                 row_bytes, left, c.cols);
+    }
     fill_x(kc, ref, form, x, x_stride, c.m, c.cols, c.values);
     quant_dequantize(c.dtype, w, rows, c.n * c.cols);
     KC_CALL(kc, (*slot_of(k, &c))(y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
     for (size_t r = 0; r < c.m; r++) {
-        twin(alone, 16, panel, x + r * x_stride, x_stride, 1, c.n, c.cols);
+        const uint8_t *row = row_alone(form, record, x, x_stride, r, c.m);
+        for (size_t j = 0; j < c.n; j += PACK_PANEL_ROWS) {
+            const size_t left = c.n - j < PACK_PANEL_ROWS ? c.n - j : PACK_PANEL_ROWS;
+            twin(alone + j, left, panel + j / PACK_PANEL_ROWS * panel_bytes, row, x_stride, 1, left,
+                 c.cols);
+        }
         kc_bits(kc, alone, y + r * y_stride, c.n * sizeof(float));
-        dequantize_act(form, xs, x + r * x_stride, c.cols);
+        dequantize_act(form, xs, row, c.cols);
         /* A block adds with at most 4 roundings of what is at most twice its terms. */
         const double roundings = 8.0 + 2.0 * n_roundings(&c, form, twin);
         for (size_t j = 0; j < c.n; j++) {
             want_dot(&want[j], &terms[j], w + j * c.cols, xs, c.cols);
             if (form == ACT_Q12) {
-                const act_block_q12 *row = (const act_block_q12 *)(x + r * x_stride);
-                const double lost = lost_low(c.dtype, rows + j * row_bytes, row, c.cols);
+                const double lost =
+                    lost_low(c.dtype, rows + j * row_bytes, (const act_block_q12 *)row, c.cols);
                 terms[j] += lost / (roundings * 0x1p-24);
             }
         }
@@ -226,7 +265,7 @@ typedef struct linear_bench {
     size_t panel_bytes, n_panels, at;
     const uint8_t *x;
     float *y;
-    size_t x_stride, m;
+    size_t x_stride, m, step;
 } linear_bench;
 
 #define BENCH_PANELS 32u
@@ -236,9 +275,10 @@ static void bench_step(linear_bench *b) {
     b->at = b->at + BENCH_PANELS <= b->n_panels ? b->at : 0;
     for (size_t r = 0; r < b->m; r += ACT_CHUNK_ROWS) {
         const size_t rows = b->m - r < ACT_CHUNK_ROWS ? b->m - r : ACT_CHUNK_ROWS;
-        for (size_t p = 0; p < BENCH_PANELS; p++) {
-            b->linear(b->y + r * 16, 16, b->weights + (b->at + p) * b->panel_bytes,
-                      b->x + r * b->x_stride, b->x_stride, rows, 16, BENCH_COLS);
+        for (size_t p = 0; p < BENCH_PANELS; p += b->step) {
+            b->linear(b->y + r * 16 * b->step, 16 * b->step,
+                      b->weights + (b->at + p) * b->panel_bytes, b->x + r * b->x_stride,
+                      b->x_stride, rows, 16 * b->step, BENCH_COLS);
         }
     }
     b->at += BENCH_PANELS;
@@ -252,12 +292,12 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     }
     const act_form form = form_of(k, &c);
     const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
-    linear_bench b = {.linear = *slot_of(k, &c), .m = m};
+    linear_bench b = {.linear = *slot_of(k, &c), .m = m, .step = k->linear_panels[dtype]};
     b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);
     b.n_panels = BENCH_BYTES / b.panel_bytes;
     b.weights = kc_in(kc, BENCH_BYTES, PACK_ALIGN_BYTES);
     b.x_stride = act_row_bytes(form, BENCH_COLS);
-    uint8_t *x = kc_in(kc, m * b.x_stride, 64);
+    uint8_t *x = kc_in(kc, m * b.x_stride + ACT_GROUP_SLACK, 64);
     uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
     weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, BENCH_COLS);
     for (size_t p = 0; p < b.n_panels; p++) {
@@ -266,7 +306,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     }
     fill_x(kc, k, form, x, b.x_stride, m, BENCH_COLS, KC_GAUSS);
     b.x = x;
-    b.y = kc_scratch(kc, m * 16 * sizeof(float));
+    b.y = kc_scratch(kc, m * 16 * b.step * sizeof(float));
     KC_BENCH(kc, 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m, "op", bench_step(&b));
 }
 
@@ -276,7 +316,7 @@ static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
         c.m = counts[i / WEIGHTS_COLS];
-        c.n = i % 3 == 0 ? 16 : 1 + i % 16;
+        c.n = (i % 3 == 0 ? 16 : 1 + i % 16) + 16 * (i % k->linear_panels[c.dtype]);
         c.cols = weights_cols(c.dtype, i % WEIGHTS_COLS);
         c.weights = WEIGHTS_RANDOM;
         c.values = KC_GAUSS;

@@ -306,6 +306,16 @@ static float sum_twelve(float sum, const twelve_form *form, const weight_block *
     return form->has_min ? fmaf(w->min, x->sums[b], sum) : sum;
 }
 
+/* y += 128 columns of a row: the blocks from w on. */
+static float add_twelve(float y, const twelve_form *form, const weight_block *w, size_t n_blocks,
+                        const act_block_q12 *x, size_t from) {
+    float sum = 0.0f;
+    for (size_t b = from; b < n_blocks && b < from + 4; b++) {
+        sum = sum_twelve(sum, form, &w[b], x, b);
+    }
+    return fmaf(sum, x->scale, y);
+}
+
 static void linear_twelve(twelve_form form, float *y, size_t y_stride, const void *panel,
                           const uint8_t *x, size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     const size_t n_blocks = k / BLOCK;
@@ -318,13 +328,12 @@ static void linear_twelve(twelve_form form, float *y, size_t y_stride, const voi
                 form.load(&w[b], panel, from + b, j);
             }
             for (size_t r = 0; r < m; r++) {
-                const act_block_q12 *block = (const act_block_q12 *)(x + r * x_stride_bytes);
-                block += from / 8;
-                float sum = 0.0f;
-                for (size_t b = 0; b < count; b++) {
-                    sum = sum_twelve(sum, &form, &w[b], block, b);
-                }
-                y[r * y_stride + j] = fmaf(sum, block->scale, y[r * y_stride + j]);
+                float *out = &y[r * y_stride + j];
+                act_block_q12 block;
+                act_group_get(&block, x + act_group_first(r) * x_stride_bytes, act_group_rows(r, m),
+                              r % ACT_GROUP_ROWS, from / 8);
+                *out = add_twelve(*out, &form, w, count, &block, 0);
+                *out = count > 4 ? add_twelve(*out, &form, w, count, &block, 4) : *out;
             }
         }
     }
