@@ -143,9 +143,9 @@ typedef struct amx_pass {
 } amx_pass;
 
 typedef struct amx_state {
-    amx_codes codes[2][PANELS];   /* units take turns; */
-    amx_scales scales[3][PANELS]; /* scales are needed two passes longer */
-    WEFT_ALIGNED(64) tile_sums sums[3][UNIT_BLOCKS];
+    amx_codes codes[PANELS];   
+    amx_scales scales[2][PANELS]; /* scales are needed two passes longer */
+    WEFT_ALIGNED(64) tile_sums sums[2][UNIT_BLOCKS];
     amx_pass held;   /* its sums are in tiles 4 to 7 */
     amx_pass stored; /* its sums are in memory */
 } amx_state;
@@ -265,6 +265,13 @@ VNNI_INLINE void pass(vnni_kind kind, amx_state *s, const amx_pass *now, const a
     const amx_pass done = s->stored;
     const amx_factors f = load_factors(kind, done.scales);
     tile_sums *held = s->held.sums;
+    if (next != NULL) {
+        open_block(kind, next, 0);
+        open_block(kind, next, 1);
+        open_block(kind, next, 2);
+        open_block(kind, next, 3);
+        amx_fence();
+    }
     const int is_whole = done.n_rows == AMX_ROWS;
     for (size_t r = 0; !is_whole && r < done.n_rows; r++) {
         finish_row(kind, &done, &f, r);
@@ -274,9 +281,6 @@ VNNI_INLINE void pass(vnni_kind kind, amx_state *s, const amx_pass *now, const a
              codes->block[b]);                                                     \
     if (is_whole) {                                                                \
         finish_four(kind, &done, &f, 4 * (b));                                     \
-    }                                                                              \
-    if (next != NULL) {                                                            \
-        open_block(kind, next, b);                                                 \
     }                                                                              \
     amx_fence();
     STEP(0, 4, 0, 2)
@@ -304,8 +308,8 @@ VNNI_INLINE size_t unit_blocks(const amx_product *p, size_t unit) {
 VNNI_INLINE amx_next next_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t unit,
                              size_t i) {
     return (amx_next){
-        .codes = &s->codes[unit % 2][i],
-        .scales = &s->scales[unit % 3][i],
+        .codes = &s->codes[i],
+        .scales = &s->scales[unit % 2][i],
         .slabs = p->panel + i * p->panel_bytes + unit / 2 * kind.chunk_bytes,
         .from = unit % 2 * UNIT_BLOCKS,
         .n_blocks = unit_blocks(p, unit),
@@ -314,23 +318,23 @@ VNNI_INLINE amx_next next_of(vnni_kind kind, amx_state *s, const amx_product *p,
 
 /* The group of rows from row on times unit `unit` of all panels; number n of all such. */
 VNNI_INLINE void add_group_of_rows(vnni_kind kind, amx_state *s, const amx_product *p, size_t row,
-                                   size_t unit, size_t n, int is_last) {
+                                   size_t unit, size_t n, int is_first) {
     const size_t g = act_group_rows(row, p->rows), from = unit % 2 * UNIT_BLOCKS;
     const uint8_t *x = p->x + row * p->x_stride + unit / 2 * g * sizeof(act_block_q12);
     for (size_t i = 0; i < p->n_panels; i++) {
         const amx_pass now = {
-            .sums = s->sums[(n * p->n_panels + i) % 3],
-            .scales = &s->scales[unit % 3][i],
+            .sums = s->sums[(n * p->n_panels + i) % 2],
+            .scales = &s->scales[unit % 2][i],
             .y = p->y + (i * ACT_CHUNK_ROWS + row) * PACK_PANEL_ROWS,
             .x_sums = x + act_group_sums(g, 0) + from * sizeof(float),
             .x_scales = (const float *)(const void *)(x + act_group_scale(g, 0)),
             .n_rows = g,
         };
         const uint8_t *lines = x + act_group_codes(g, from, 0);
-        const amx_codes *codes = &s->codes[unit % 2][i];
+        const amx_codes *codes = &s->codes[i];
         const size_t n_blocks = unit_blocks(p, unit);
-        if (is_last && (unit + 1) * UNIT_COLS < p->k) {
-            const amx_next next = next_of(kind, s, p, unit + 1, i);
+        if (is_first) {
+            const amx_next next = next_of(kind, s, p, unit, i);
             pass(kind, s, &now, codes, n_blocks, lines, 64 * g, &next);
         } else {
             pass(kind, s, &now, codes, n_blocks, lines, 64 * g, NULL);
@@ -341,19 +345,13 @@ VNNI_INLINE void add_group_of_rows(vnni_kind kind, amx_state *s, const amx_produ
 VNNI_INLINE void run_many(vnni_kind kind, const amx_product *p) {
     amx_state s;
     amx_begin_rows((uint8_t)(p->rows < AMX_ROWS ? p->rows : AMX_ROWS), 16, 64);
-    for (size_t i = 0; i < p->n_panels; i++) {
-        const amx_next first = next_of(kind, &s, p, 0, i);
-        for (size_t b = 0; b < UNIT_BLOCKS; b++) {
-            open_block(kind, &first, b);
-        }
-    }
     amx_fence();
     s.held = (amx_pass){.sums = s.sums[1], .scales = s.scales[0]};
-    s.stored = (amx_pass){.sums = s.sums[2], .scales = s.scales[0]};
+    s.stored = (amx_pass){.sums = s.sums[0], .scales = s.scales[0]};
     for (size_t unit = 0, n = 0; unit * UNIT_COLS < p->k; unit++) {
         for (size_t row = 0; row < p->rows; row += ACT_GROUP_ROWS, n++) {
-            const int is_last = row + ACT_GROUP_ROWS >= p->rows;
-            add_group_of_rows(kind, &s, p, row, unit, n, is_last);
+            const int is_first = row == 0;
+            add_group_of_rows(kind, &s, p, row, unit, n, is_first);
         }
     }
     _tile_stored(4, s.held.sums[0], 64);
