@@ -192,33 +192,47 @@ VNNI_INLINE void split_signed(__m512i *high, __m512i *low, __m512i q, __m512i sc
     *low = _mm512_mask_blend_epi8(odds, low_even, _mm512_slli_epi16(low_odd, 8));
 }
 
-VNNI_INLINE void make_group(vnni_kind kind, k_chunk *c, size_t b, const uint8_t *at, int group) {
+/* What the codes of half a block are multiplied by, in each 16 bits: for Q6_K their scale, else its
+ * upper bits and its lower ones. */
+typedef struct k_split {
+    __m512i high, low;
+} k_split;
+
+VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t half) {
+    const __m512i one = _mm512_load_si512(c->scale[is_q6(kind) ? 2 * b + half : b]);
+    const __m512i both = pair_of(one, one);
+    return is_q6(kind) ? (k_split){both, both}
+                       : (k_split){_mm512_srli_epi16(both, 3),
+                                   _mm512_and_si512(both, _mm512_set1_epi16(7))};
+}
+
+VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, const uint8_t *at,
+                            int group, k_split by) {
     const __m512i q = vnni_weights(kind.codes, at, group);
     __m512i high, low;
     if (is_q6(kind)) {
-        const __m512i scale = _mm512_load_si512(c->scale[2 * b + (size_t)group / 4]);
-        split_signed(&high, &low, q, pair_of(scale, scale));
+        split_signed(&high, &low, q, by.high);
     } else { /* two bytes at once: neither product reaches the next byte */
-        const __m512i scale = _mm512_load_si512(c->scale[b]);
-        const __m512i both = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));
-        high = _mm512_mullo_epi16(q, _mm512_srli_epi16(both, 3));
-        low = _mm512_mullo_epi16(q, _mm512_and_si512(both, _mm512_set1_epi16(7)));
+        high = _mm512_mullo_epi16(q, by.high);
+        low = _mm512_mullo_epi16(q, by.low);
     }
-    _mm512_store_si512(c->planes[0][8 * b + (size_t)group], high);
-    _mm512_store_si512(c->planes[1][8 * b + (size_t)group], low);
+    _mm512_store_si512(high_to + 64 * group, high);
+    _mm512_store_si512(low_to + 64 * group, low);
 }
 
 VNNI_INLINE void make_planes(vnni_kind kind, k_chunk *c) {
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
-        make_group(kind, c, b, at, 0);
-        make_group(kind, c, b, at, 1);
-        make_group(kind, c, b, at, 2);
-        make_group(kind, c, b, at, 3);
-        make_group(kind, c, b, at, 4);
-        make_group(kind, c, b, at, 5);
-        make_group(kind, c, b, at, 6);
-        make_group(kind, c, b, at, 7);
+        uint8_t *high = c->planes[0][8 * b], *low = c->planes[1][8 * b];
+        const k_split first = split_of(kind, c, b, 0), second = split_of(kind, c, b, 1);
+        make_group(kind, high, low, at, 0, first);
+        make_group(kind, high, low, at, 1, first);
+        make_group(kind, high, low, at, 2, first);
+        make_group(kind, high, low, at, 3, first);
+        make_group(kind, high, low, at, 4, second);
+        make_group(kind, high, low, at, 5, second);
+        make_group(kind, high, low, at, 6, second);
+        make_group(kind, high, low, at, 7, second);
     }
 }
 
