@@ -143,7 +143,7 @@ typedef struct amx_pass {
 } amx_pass;
 
 typedef struct amx_state {
-    amx_codes codes[PANELS];   
+    amx_codes codes[PANELS];
     amx_scales scales[2][PANELS]; /* scales are needed two passes longer */
     WEFT_ALIGNED(64) tile_sums sums[2][UNIT_BLOCKS];
     amx_pass held;   /* its sums are in tiles 4 to 7 */
