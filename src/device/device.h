@@ -46,7 +46,9 @@ typedef struct device_stack {
 /* Keys and values of one layer in the page pool of its group.
  *
  *   page p:  k  [n_kv_heads][16][k_dim] then v [n_kv_heads][16][v_dim], in dtype,
- *            at data + p * page_stride_bytes                                              */
+ *            at data + p * page_stride_bytes
+ *
+ * or k [n_kv_heads][k_dim][16], as the device's kernels want it.                            */
 typedef struct device_kv {
     void *data;
     size_t page_stride_bytes;

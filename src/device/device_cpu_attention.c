@@ -19,13 +19,15 @@ typedef struct kv_place {
     size_t k_row_bytes, v_row_bytes;
 } kv_place;
 
-static kv_place place_of(const device_kv *kv, const uint32_t *pages, uint32_t pos) {
+static kv_place place_of(const device_kv *kv, bool k_in_columns, const uint32_t *pages,
+                         uint32_t pos) {
     kv_place p;
     p.k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
     p.v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
     char *page = (char *)kv->data + pages[pos / PAGE_TOKENS] * kv->page_stride_bytes;
     const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * p.k_row_bytes;
-    p.k = page + pos % PAGE_TOKENS * p.k_row_bytes;
+    const size_t k_step = k_in_columns ? dtype_row_bytes(kv->dtype, 1) : p.k_row_bytes;
+    p.k = page + pos % PAGE_TOKENS * k_step;
     p.v = page + k_bytes + pos % PAGE_TOKENS * p.v_row_bytes;
     return p;
 }
@@ -71,12 +73,14 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
     uint32_t row, n_rows, head;
     const batch_seq *s = find_tile(job, task, &row, &n_rows, &head);
     kv_store_fn *store = job->d->kernels.kv_store[kv->dtype];
+    kv_store_fn *store_column = job->d->kernels.kv_store_column[kv->dtype];
+    kv_store_fn *store_key = store_column != NULL ? store_column : store;
     for (uint32_t r = row; r < row + n_rows; r++) {
-        const kv_place p = place_of(kv, s->pages[kv->group], s->n_past + r);
+        const kv_place p = place_of(kv, store_column != NULL, s->pages[kv->group], s->n_past + r);
         const float *k = device_cpu_row(&job->store->k, s->row_first + r);
         const float *v = device_cpu_row(&job->store->v, s->row_first + r);
-        store(p.k + (size_t)head * PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
-              kv->k_dim);
+        store_key(p.k + (size_t)head * PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
+                  kv->k_dim);
         store(p.v + (size_t)head * PAGE_TOKENS * p.v_row_bytes, v + (size_t)head * kv->v_dim,
               kv->v_dim);
     }
@@ -131,6 +135,7 @@ static attention_args make_args(const attention_job *job, const batch_seq *s, ui
         .page_stride_bytes = kv->page_stride_bytes,
         .k_row_bytes = k_row_bytes,
         .v_row_bytes = v_row_bytes,
+        .k_in_columns = job->d->kernels.kv_store_column[kv->dtype] != NULL,
         .pages = s->pages[kv->group],
         .sinks =
             op->sinks.data != NULL ? (const float *)op->sinks.data + (size_t)head * group : NULL,

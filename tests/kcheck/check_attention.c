@@ -24,22 +24,34 @@ typedef struct shape {
     uint32_t window; /* 0: everything before */
     float softcap;
     bool has_sinks;
-    bool is_latent; /* a value is the first v_dim of its key */
+    bool is_latent;  /* a value is the first v_dim of its key */
+    bool in_columns; /* keys are; set where a level wants that */
 } shape;
 
 static const shape shapes[] = {
-    {1, 1, 64, 64, 1, 0, 0.0f, false, false},        {1, 3, 64, 64, 63, 0, 0.0f, false, false},
-    {1, 3, 64, 64, 64, 0, 0.0f, true, false},        {1, 4, 64, 64, 65, 0, 0.0f, false, false},
-    {1, 8, 128, 128, 700, 0, 0.0f, false, false},    {2, 1, 128, 128, 130, 0, 50.0f, false, false},
-    {5, 3, 64, 64, 77, 0, 0.0f, true, false},        {7, 4, 256, 256, 200, 0, 0.0f, false, false},
-    {16, 1, 64, 64, 16, 0, 0.0f, false, false},      {23, 8, 64, 64, 301, 0, 0.0f, false, false},
-    {64, 3, 64, 64, 64, 0, 0.0f, false, false},      {70, 3, 64, 64, 583, 0, 0.0f, false, false},
-    {70, 1, 128, 128, 190, 100, 0.0f, false, false}, {33, 4, 256, 256, 600, 67, 0.0f, true, false},
-    {9, 8, 80, 80, 1100, 0, 0.0f, false, false},     {3, 2, 96, 64, 555, 513, 30.0f, true, false},
-    {40, 3, 64, 64, 1500, 5, 0.0f, false, false},    {4, 16, 576, 512, 530, 0, 0.0f, false, true},
-    {2, 20, 1024, 1024, 90, 0, 0.0f, false, false},  {3, 2, 76, 52, 140, 90, 0.0f, true, false},
-    {2, 3, 7, 5, 600, 0, 0.0f, false, false},        {1, 128, 576, 512, 75, 0, 0.0f, false, true},
-    {2, 4, 72, 40, 90, 0, 0.0f, false, false},
+    {1, 1, 64, 64, 1, 0, 0.0f, false, false, false},
+    {1, 3, 64, 64, 63, 0, 0.0f, false, false, false},
+    {1, 3, 64, 64, 64, 0, 0.0f, true, false, false},
+    {1, 4, 64, 64, 65, 0, 0.0f, false, false, false},
+    {1, 8, 128, 128, 700, 0, 0.0f, false, false, false},
+    {2, 1, 128, 128, 130, 0, 50.0f, false, false, false},
+    {5, 3, 64, 64, 77, 0, 0.0f, true, false, false},
+    {7, 4, 256, 256, 200, 0, 0.0f, false, false, false},
+    {16, 1, 64, 64, 16, 0, 0.0f, false, false, false},
+    {23, 8, 64, 64, 301, 0, 0.0f, false, false, false},
+    {64, 3, 64, 64, 64, 0, 0.0f, false, false, false},
+    {70, 3, 64, 64, 583, 0, 0.0f, false, false, false},
+    {70, 1, 128, 128, 190, 100, 0.0f, false, false, false},
+    {33, 4, 256, 256, 600, 67, 0.0f, true, false, false},
+    {9, 8, 80, 80, 1100, 0, 0.0f, false, false, false},
+    {3, 2, 96, 64, 555, 513, 30.0f, true, false, false},
+    {40, 3, 64, 64, 1500, 5, 0.0f, false, false, false},
+    {4, 16, 576, 512, 530, 0, 0.0f, false, true, false},
+    {2, 20, 1024, 1024, 90, 0, 0.0f, false, false, false},
+    {3, 2, 76, 52, 140, 90, 0.0f, true, false, false},
+    {2, 3, 7, 5, 600, 0, 0.0f, false, false, false},
+    {1, 128, 576, 512, 75, 0, 0.0f, false, true, false},
+    {2, 4, 72, 40, 90, 0, 0.0f, false, false, false},
 };
 
 /* A cache and queries for one shape. */
@@ -68,10 +80,16 @@ static uint8_t *row_at(const context *c, const uint8_t *pool, bool is_value, uin
 static void fill_row(kcheck *kc, const context *c, bool is_value, uint32_t position) {
     float row[KERNEL_HEAD_DIM_MAX];
     const uint32_t dim = is_value ? c->args.v_dim : c->args.k_dim;
-    uint8_t *stored = row_at(c, c->pool, is_value, position);
+    uint8_t key[KERNEL_HEAD_DIM_MAX * sizeof(float)];
+    const bool is_column = !is_value && c->args.k_in_columns;
+    uint8_t *stored = is_column ? key : row_at(c, c->pool, is_value, position);
     if (!is_value || c->args.v != c->args.k) {
         kc_fill(kc, row, dim, position % 7 == 3 ? KC_OUTLIER : KC_GAUSS);
         quant_quantize(c->dtype, stored, row, dim);
+    }
+    for (uint32_t i = 0; is_column && i < dim; i++) {
+        const size_t at = c->args.pages[position / PAGE] * c->page_bytes;
+        memcpy(c->pool + at + 2 * (i * PAGE + position % PAGE), key + 2 * i, 2);
     }
     quant_dequantize(c->dtype, row, stored, dim);
     double *want = (is_value ? c->v : c->k) + (size_t)position * dim;
@@ -126,6 +144,7 @@ static void make_context(kcheck *kc, context *c, weft_dtype dtype, const shape *
         .page_stride_bytes = c->page_bytes,
         .k_row_bytes = k_row,
         .v_row_bytes = v_row,
+        .k_in_columns = s->in_columns,
         .n_rows = s->n_rows,
         .n_heads = s->n_heads,
         .k_dim = s->k_dim,
@@ -230,15 +249,19 @@ static void compare_in_order(kcheck *kc, attention_fn *attention, const context 
     }
 }
 
-static void check_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t i) {
-    const shape *s = &shapes[i];
+static void check_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t i,
+                        bool in_columns) {
+    shape with = shapes[i];
+    with.in_columns = in_columns;
+    const shape *s = &with;
     const weft_dtype_info *info = weft_dtype_info_of(dtype);
     if (s->k_dim % info->block_len != 0 || s->v_dim % info->block_len != 0) {
         return;
     }
-    if (!kc_func(kc, &k->attention[dtype], "attention_%s_r%u_h%u_k%u_v%u_end%u_w%u%s%s", info->name,
-                 s->n_rows, s->n_heads, s->k_dim, s->v_dim, s->kv_end, s->window,
-                 s->softcap != 0.0f ? "_cap" : "", s->has_sinks ? "_sinks" : "")) {
+    if (!kc_func(kc, &k->attention[dtype], "attention_%s%s_r%u_h%u_k%u_v%u_end%u_w%u%s%s",
+                 info->name, in_columns ? "_columns" : "", s->n_rows, s->n_heads, s->k_dim,
+                 s->v_dim, s->kv_end, s->window, s->softcap != 0.0f ? "_cap" : "",
+                 s->has_sinks ? "_sinks" : "")) {
         return;
     }
     context c;
@@ -309,7 +332,15 @@ static void bench_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, uint
         return;
     }
     const bool is_latent = dim > 512; /* of MLA: values are the first 512 of a key */
-    const shape s = {n_rows, n_heads, dim, is_latent ? 512 : dim, depth, 0, 0.0f, false, is_latent};
+    const shape s = {
+        .n_rows = n_rows,
+        .n_heads = n_heads,
+        .k_dim = dim,
+        .v_dim = is_latent ? 512 : dim,
+        .kv_end = depth,
+        .is_latent = is_latent,
+        .in_columns = k->kv_store_column[dtype] != NULL && !is_latent,
+    };
     context c;
     make_context(kc, &c, dtype, &s);
     /* Long decode reads memory, the rest what the caches hold; huge pages as in the engine. */
@@ -344,7 +375,10 @@ void check_attention(kcheck *kc, const kernels_cpu *k) {
                                         WEFT_DTYPE_Q4_0};
     for (size_t d = 0; d < KC_LEN(dtypes); d++) {
         for (size_t i = 0; i < KC_LEN(shapes); i++) {
-            check_shape(kc, k, dtypes[d], i);
+            check_shape(kc, k, dtypes[d], i, false);
+            if (k->kv_store_column[dtypes[d]] != NULL && !shapes[i].is_latent) {
+                check_shape(kc, k, dtypes[d], i, true);
+            }
             check_merge(kc, k, dtypes[d], i);
         }
         for (uint32_t dim = 64; dim <= 256; dim *= 2) {

@@ -48,10 +48,35 @@ static void check_store(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size
     kc_bits(kc, want, got, bytes);
 }
 
+/* A key's values go 16 apart, and nothing between them is touched. */
+static void check_column(kcheck *kc, const kernels_cpu *k, size_t n, kc_values kind) {
+    if (!kc_func(kc, &k->kv_store_column[WEFT_DTYPE_F16], "kv_store_column_F16_n%zu_%d", n,
+                 (int)kind)) {
+        return;
+    }
+    float *src = kc_floats(kc, n, kind);
+    if (kind == KC_WIDE) {
+        put_specials(src, n);
+    }
+    const size_t stride = PAGE_TOKENS * sizeof(uint16_t);
+    uint16_t *got = kc_out_rows(kc, n, sizeof(uint16_t), stride, sizeof(uint16_t));
+    uint16_t *want = kc_scratch(kc, n * sizeof(uint16_t));
+    quant_quantize(WEFT_DTYPE_F16, want, src, n);
+    KC_CALL(kc, k->kv_store_column[WEFT_DTYPE_F16](got, src, n));
+    for (size_t i = 0; i < n; i++) {
+        kc_bits(kc, &want[i], &got[i * PAGE_TOKENS], sizeof(uint16_t));
+    }
+}
+
 void check_kv_store(kcheck *kc, const kernels_cpu *k) {
     static const weft_dtype dtypes[] = {WEFT_DTYPE_F32, WEFT_DTYPE_F16, WEFT_DTYPE_Q8_0,
                                         WEFT_DTYPE_Q4_0};
     static const size_t blocks[] = {1, 2, 4, 8, 18, 32};
+    for (size_t i = 0; i < KC_LEN(kc_sizes) * KC_VALUES_COUNT; i++) {
+        if (k->kv_store_column[WEFT_DTYPE_F16] != NULL) {
+            check_column(kc, k, kc_sizes[i / KC_VALUES_COUNT], (kc_values)(i % KC_VALUES_COUNT));
+        }
+    }
     for (size_t d = 0; d < KC_LEN(dtypes); d++) {
         const size_t block_len = weft_dtype_info_of(dtypes[d])->block_len;
         for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {

@@ -65,12 +65,29 @@ typedef struct member {
             sizeof(((kernels_cpu *)0)->field) / sizeof(void (*)(void)) \
     }
 static const member members[] = {
-    MEMBER(pack_panel),   MEMBER(unpack_panel),      MEMBER(panel_row),  MEMBER(linear),
-    MEMBER(act_quantize), MEMBER(act_residual),      MEMBER(attention),  MEMBER(attention_merge),
-    MEMBER(kv_store),     MEMBER(rmsnorm),           MEMBER(add),        MEMBER(scale),
-    MEMBER(act_mul),      MEMBER(softcap),           MEMBER(rope_table), MEMBER(rope),
-    MEMBER(add_rmsnorm),  MEMBER(layernorm),         MEMBER(softmax),    MEMBER(topk),
-    MEMBER(mul_add),      MEMBER(linear_bf16_pairs),
+    MEMBER(pack_panel),
+    MEMBER(unpack_panel),
+    MEMBER(panel_row),
+    MEMBER(linear),
+    MEMBER(act_quantize),
+    MEMBER(act_residual),
+    MEMBER(attention),
+    MEMBER(attention_merge),
+    MEMBER(kv_store),
+    MEMBER(rmsnorm),
+    MEMBER(add),
+    MEMBER(scale),
+    MEMBER(act_mul),
+    MEMBER(softcap),
+    MEMBER(rope_table),
+    MEMBER(rope),
+    MEMBER(add_rmsnorm),
+    MEMBER(layernorm),
+    MEMBER(softmax),
+    MEMBER(topk),
+    MEMBER(mul_add),
+    MEMBER(linear_bf16_pairs),
+    MEMBER(kv_store_column),
 };
 
 static bool parse_options(kcheck *kc, int argc, char **argv);

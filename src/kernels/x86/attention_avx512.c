@@ -9,14 +9,15 @@
  *   values   6 queries x 64 columns in 24 accumulators, positions in ascending order, one chain
  *            a column
  *
- * so that a query's bits do not depend on its neighbours. The transpose costs a quarter of a cycle
- * an element, which decode hides behind memory (one page is one vector of positions, and the next
- * block is fetched meanwhile) and prefill shares among up to 96 queries.
+ * so that a query's bits do not depend on its neighbours. A page of F16 keys in columns needs no
+ * transpose: a column is a vector of its 16 positions. Up to 6 queries (decode) read such keys, and
+ * F16 values, from the pages themselves; more share a block that is converted once.
  *
  * A query touches only the values of positions that it sees. Scores of unseen positions of a seen
  * page may be computed and are then masked. Any head size goes: tails are masked loads, and the
  * accumulators are padded.
  */
+#include "base/compiler.h"
 #include "kernels/x86/attention_tile_avx512.h"
 #include "kernels/x86/kernels_avx512.h"
 
@@ -32,19 +33,40 @@ void attention_merge_f32_avx512(const attention_args *a, const float *partials, 
     merge_parts(a, partials, n_parts);
 }
 
-static void tile_scores(tile *t, uint32_t block) {
-    find_pages(t, block, t->a->k, t->a->k_row_bytes);
+static void load_key_rows(tile *t) {
     switch (t->dtype) {
     case WEFT_DTYPE_F32: load_keys(t, WEFT_DTYPE_F32); break;
     case WEFT_DTYPE_F16: load_keys(t, WEFT_DTYPE_F16); break;
     case WEFT_DTYPE_Q8_0: load_keys(t, WEFT_DTYPE_Q8_0); break;
     default: load_keys(t, WEFT_DTYPE_Q4_0); break;
     }
+}
+
+static void tile_scores(tile *t, uint32_t block) {
+    find_pages(t, block, t->a->k, t->a->k_row_bytes);
+    t->is_direct = t->a->k_in_columns && t->n_active <= DIRECT_MAX;
+    if (t->is_direct) {
+        for (uint32_t page = t->lo / 16; page * 16 < t->hi; page++) {
+            fetch(t->ahead[page], 16 * t->ahead_bytes);
+        }
+    } else if (t->a->k_in_columns) {
+        load_key_columns(t);
+    } else {
+        load_key_rows(t);
+    }
     score_block(t);
 }
 
 static void tile_values(tile *t, uint32_t block) {
     find_pages(t, block, t->a->v, t->a->v_row_bytes);
+    t->is_direct = t->dtype == WEFT_DTYPE_F16 && t->a->v_dim % 16 == 0 && t->n_active <= DIRECT_MAX;
+    if (t->is_direct) {
+        for (uint32_t p = t->lo; p < t->hi; p++) {
+            fetch(row_in(t->ahead, p, t->ahead_bytes), t->ahead_bytes);
+        }
+        value_block(t);
+        return;
+    }
     switch (t->dtype) {
     case WEFT_DTYPE_F32: load_values(t, WEFT_DTYPE_F32); break;
     case WEFT_DTYPE_F16: load_values(t, WEFT_DTYPE_F16); break;
@@ -52,6 +74,20 @@ static void tile_values(tile *t, uint32_t block) {
     default: load_values(t, WEFT_DTYPE_Q4_0); break;
     }
     value_block(t);
+}
+
+void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {
+    uint16_t *out = dst;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = lanes_mask_avx512(n - i);
+        WEFT_ALIGNED(32) uint16_t h[16];
+        _mm256_store_si256(
+            (__m256i *)(void *)h,
+            _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, src + i), _MM_FROUND_TO_NEAREST_INT));
+        for (size_t j = 0; j < 16 && i + j < n; j++) {
+            out[(i + j) * PAGE_TOKENS] = h[j];
+        }
+    }
 }
 
 /* The seen scores, soft-capped, and minus infinity elsewhere. */

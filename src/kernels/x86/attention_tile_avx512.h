@@ -13,8 +13,9 @@
 #include "kernels/x86/attention_walk.inc"
 
 #define GROUP ATTENTION_GROUP
-#define WIDTH (BLOCK / 16u) /* vectors of 16 positions, each a page */
-#define CHAIN 128u          /* columns of a head that are one sum; sums are added */
+#define WIDTH (BLOCK / 16u)    /* vectors of 16 positions, each a page */
+#define CHAIN 128u             /* columns of a head that are one sum; sums are added */
+#define DIRECT_MAX (2 * GROUP) /* queries that rather convert keys and values themselves */
 
 INLINE_AVX512 float load_f16(const uint8_t *p) {
     uint16_t h;
@@ -99,6 +100,24 @@ INLINE_AVX512 void fetch(const uint8_t *data, size_t bytes) {
     }
 }
 
+INLINE_AVX512 __m512 load_column(const uint8_t *page, size_t i) {
+    return _mm512_cvtph_ps(
+        _mm256_loadu_si256((const __m256i *)(const void *)(page + i * PAGE_TOKENS * 2)));
+}
+
+/* block [k_dim][BLOCK] <- the seen pages' columns. */
+static void load_key_columns(tile *t) {
+    for (uint32_t page = t->lo / 16; page * 16 < t->hi; page++) {
+        float *keys = t->block + page * 16;
+        for (size_t i = 0; i < t->a->k_dim; i++) {
+            if (i % 2 == 0) {
+                _mm_prefetch((const char *)t->ahead[page] + 32 * i, _MM_HINT_T1);
+            }
+            _mm512_store_ps(keys + i * BLOCK, load_column(t->pages[page], i));
+        }
+    }
+}
+
 /* block [k_dim][BLOCK] <- the seen pages' keys. A page's rows are one stretch of memory, of which a
  * share is asked for at each step. */
 INLINE_AVX512 void load_keys(tile *t, const weft_dtype dtype) {
@@ -135,9 +154,10 @@ INLINE_AVX512 void load_values(tile *t, const weft_dtype dtype) {
 }
 
 /* Scores of n queries with `width` vectors of keys, from position `at`: columns [i, to) of the head
- * added to what is there, or in its place when i is 0. */
+ * added to what is there, or in its place when i is 0. Keys are in the block, or where is_direct in
+ * the pages. */
 INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at, size_t i,
-                               size_t to, const int n, const int width) {
+                               size_t to, const bool is_direct, const int n, const int width) {
     __m512 acc[GROUP][WIDTH];
     const float *q[GROUP];
     for (int r = 0; r < n; r++) {
@@ -148,10 +168,11 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
     }
     const bool is_first = i == 0;
     const float *keys = t->block + i * BLOCK + at;
+    const uint8_t *const *pages = t->pages + at / PAGE_TOKENS;
     for (; i < to; i++, keys += BLOCK) {
         __m512 key[WIDTH];
         for (int j = 0; j < width; j++) {
-            key[j] = _mm512_load_ps(keys + 16 * j);
+            key[j] = is_direct ? load_column(pages[j], i) : _mm512_load_ps(keys + 16 * j);
         }
         for (int r = 0; r < n; r++) {
             const __m512 x = _mm512_set1_ps(q[r][i]);
@@ -170,9 +191,10 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
     }
 }
 
-/* acc of n queries, columns [col, col + 16 * width) += weights x values of [from, to). */
+/* acc of n queries, columns [col, col + 16 * width) += weights x values of [from, to), which are in
+ * the block or, where is_direct, rows of whole vectors of F16 in the pages. */
 INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t from, uint32_t to,
-                               size_t col, const int n, const int width) {
+                               size_t col, const bool is_direct, const int n, const int width) {
     __m512 acc[GROUP][WIDTH];
     const float *weights[GROUP];
     for (int r = 0; r < n; r++) {
@@ -185,8 +207,11 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
     const float *values = t->block + from * stride + col;
     for (; from < to; from++, values += stride) {
         __m512 value[WIDTH];
+        const uint8_t *row = is_direct ? row_in(t->pages, from, t->row_bytes) + 2 * col : NULL;
         for (int j = 0; j < width; j++) {
-            value[j] = _mm512_load_ps(values + 16 * j);
+            value[j] = is_direct ? _mm512_cvtph_ps(_mm256_loadu_si256(
+                                       (const __m256i *)(const void *)(row + 32 * j)))
+                                 : _mm512_load_ps(values + 16 * j);
         }
         for (int r = 0; r < n; r++) {
             const __m512 weight = _mm512_set1_ps(weights[r][from]);
@@ -237,7 +262,11 @@ static void score_columns(query *const *q, uint32_t n, const tile *t, uint32_t a
     const size_t dim = t->a->k_dim;
     for (size_t i = 0; i < dim; i += CHAIN) {
         const size_t to = dim - i < CHAIN ? dim : i + CHAIN;
-        WITH_SHAPE(score_group, n, width, q, t, at, i, to);
+        if (t->is_direct) {
+            WITH_SHAPE(score_group, n, width, q, t, at, i, to, true);
+        } else {
+            WITH_SHAPE(score_group, n, width, q, t, at, i, to, false);
+        }
     }
 }
 
@@ -260,7 +289,11 @@ static void score_block(tile *t) {
 static void value_rows(query *const *q, uint32_t n, const tile *t, uint32_t from, uint32_t to,
                        size_t col, uint32_t width) {
     if (from < to) {
-        WITH_SHAPE(value_group, n, width, q, t, from, to, col);
+        if (t->is_direct) {
+            WITH_SHAPE(value_group, n, width, q, t, from, to, col, true);
+        } else {
+            WITH_SHAPE(value_group, n, width, q, t, from, to, col, false);
+        }
     }
 }
 
