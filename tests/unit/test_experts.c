@@ -20,6 +20,7 @@
 #define USED 3u
 #define EMBD 64u
 #define FF 40u /* neither a multiple of a panel nor of a vector */
+#define FF_MAX 96u
 #define ROWS 300u
 
 static uint64_t random_state;
@@ -169,32 +170,43 @@ typedef struct rig {
     device *dev;
     void *memory[3];
     uint64_t bytes[3];
+    weft_dtype dtype; /* of the weights */
+    uint32_t ff;
     op_experts op;
 } rig;
 
-static float w_file[3][EXPERTS * FF * EMBD], host_x[ROWS * EMBD], host_logits[ROWS * EXPERTS];
+static float w_file[3][EXPERTS * FF_MAX * EMBD], w_value[3][EXPERTS * FF_MAX * EMBD];
+static uint8_t w_stored[3]
+                       [sizeof w_file[0]]; /* w_file in the rig's format; w_value is what it says */
+static float host_x[ROWS * EMBD], host_logits[ROWS * EXPERTS];
 static const expert_routing routing = {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, true, 1.0f, 0, 0, 0};
 
 static device_stack stack_of(rig *g, uint32_t i, uint32_t rows, uint32_t cols) {
     weft_error err = {0};
-    const tensor first = tensor_of(w_file[i], WEFT_DTYPE_F32, rows, cols);
-    g->bytes[i] = EXPERTS * pack_weight_bytes(WEFT_DTYPE_F32, rows, cols);
+    const size_t n = (size_t)EXPERTS * rows * cols;
+    quant_quantize(g->dtype, w_stored[i], w_file[i], n);
+    quant_dequantize(g->dtype, w_value[i], w_stored[i], n);
+    const tensor first = tensor_of(w_stored[i], g->dtype, rows, cols);
+    g->bytes[i] = EXPERTS * pack_weight_bytes(g->dtype, rows, cols);
     assert_int_equal(device_alloc(g->dev, &g->memory[i], g->bytes[i], &err), WEFT_OK);
     return device_pack_stack(g->dev, g->memory[i], &first, EXPERTS);
 }
 
-static void open_rig(rig *g, bool is_deferred, uint32_t n_threads, uint32_t flags) {
+static void open_rig(rig *g, weft_dtype dtype, bool is_deferred, uint32_t n_threads,
+                     uint32_t flags) {
     weft_error err = {0};
-    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, EMBD, FF);
+    g->dtype = dtype;
+    g->ff = dtype == WEFT_DTYPE_F32 ? FF : FF_MAX;
+    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, EMBD, g->ff);
     assert_int_equal(pool_create(&g->pool, n_threads, &err), WEFT_OK);
     assert_int_equal(is_deferred ? device_deferred_create(&g->dev, g->pool, &err)
                                  : device_cpu_create(&g->dev, g->pool, flags, &err),
                      WEFT_OK);
     assert_int_equal(device_reserve(g->dev, workspace, &err), WEFT_OK);
     g->op = (op_experts){.routing = routing, .kind = ACT_KIND_SILU};
-    g->op.gate = stack_of(g, 0, FF, EMBD);
-    g->op.up = stack_of(g, 1, FF, EMBD);
-    g->op.down = stack_of(g, 2, EMBD, FF);
+    g->op.gate = stack_of(g, 0, g->ff, EMBD);
+    g->op.up = stack_of(g, 1, g->ff, EMBD);
+    g->op.down = stack_of(g, 2, EMBD, g->ff);
 }
 
 static void close_rig(rig *g) {
@@ -229,25 +241,25 @@ static void fill_inputs(void) {
     }
 }
 
-static void want_row(uint32_t row, double *y) {
+static void want_row(const rig *g, uint32_t row, double *y) {
     uint32_t id[USED];
     double weight[USED];
     want_route(&routing, host_logits + row * EXPERTS, NULL, id, weight);
     memset(y, 0, EMBD * sizeof *y);
     for (uint32_t i = 0; i < USED; i++) {
-        double h[FF];
-        for (uint32_t f = 0; f < FF; f++) {
+        double h[FF_MAX];
+        for (uint32_t f = 0; f < g->ff; f++) {
             double gate = 0, up = 0;
             for (uint32_t j = 0; j < EMBD; j++) {
                 const double x = (double)host_x[row * EMBD + j];
-                gate += x * (double)w_file[0][(id[i] * FF + f) * EMBD + j];
-                up += x * (double)w_file[1][(id[i] * FF + f) * EMBD + j];
+                gate += x * (double)w_value[0][(id[i] * g->ff + f) * EMBD + j];
+                up += x * (double)w_value[1][(id[i] * g->ff + f) * EMBD + j];
             }
             h[f] = gate / (1.0 + exp(-gate)) * up;
         }
         for (uint32_t j = 0; j < EMBD; j++) {
-            for (uint32_t f = 0; f < FF; f++) {
-                y[j] += weight[i] * h[f] * (double)w_file[2][(id[i] * EMBD + j) * FF + f];
+            for (uint32_t f = 0; f < g->ff; f++) {
+                y[j] += weight[i] * h[f] * (double)w_value[2][(id[i] * EMBD + j) * g->ff + f];
             }
         }
     }
@@ -258,11 +270,11 @@ static void experts_compute_their_formula_on_every_device(void **state) {
     static float y[ROWS * EMBD];
     for (uint32_t i = 0; i < 3; i++) {
         rig g = {0};
-        open_rig(&g, i == 2, i + 1, i == 0 ? cpu_flags_detect() : 0);
+        open_rig(&g, WEFT_DTYPE_F32, i == 2, i + 1, i == 0 ? cpu_flags_detect() : 0);
         run(&g, 0, ROWS, y);
         for (uint32_t r = 0; r < ROWS; r += 7) {
             double want[EMBD];
-            want_row(r, want);
+            want_row(&g, r, want);
             for (uint32_t j = 0; j < EMBD; j++) {
                 assert_true(fabs((double)y[r * EMBD + j] - want[j]) < 1e-4);
             }
@@ -271,12 +283,34 @@ static void experts_compute_their_formula_on_every_device(void **state) {
     }
 }
 
-static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
+/* What 8 bits of the inputs lose is allowed; a row in a wrong place is not. */
+static void quantised_experts_compute_their_formula(void **state) {
     (void)state;
+    static const weft_dtype dtypes[] = {WEFT_DTYPE_Q4_0, WEFT_DTYPE_Q8_0};
+    static float y[ROWS * EMBD];
+    for (uint32_t i = 0; i < 4; i++) {
+        rig g = {0};
+        open_rig(&g, dtypes[i / 2], false, 2, i % 2 == 0 ? cpu_flags_detect() : 0);
+        run(&g, 0, ROWS, y);
+        for (uint32_t r = 0; r < ROWS; r += 7) {
+            double want[EMBD], error = 0.0, all = 0.0;
+            want_row(&g, r, want);
+            for (uint32_t j = 0; j < EMBD; j++) {
+                const double lost = (double)y[r * EMBD + j] - want[j];
+                error += lost * lost;
+                all += want[j] * want[j];
+            }
+            assert_true(error < 1e-3 * all);
+        }
+        close_rig(&g);
+    }
+}
+
+static void check_bits(weft_dtype dtype) {
     static float all[ROWS * EMBD], some[ROWS * EMBD];
     for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
         rig g = {0};
-        open_rig(&g, false, n_threads, cpu_flags_detect());
+        open_rig(&g, dtype, false, n_threads, cpu_flags_detect());
         run(&g, 0, ROWS, n_threads == 1 ? all : some);
         if (n_threads > 1) {
             assert_memory_equal(all, some, sizeof all);
@@ -290,6 +324,13 @@ static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
     }
 }
 
+static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
+    (void)state;
+    check_bits(WEFT_DTYPE_F32);
+    check_bits(WEFT_DTYPE_Q4_0);
+    check_bits(WEFT_DTYPE_Q8_0);
+}
+
 int main(void) {
     fill_inputs();
     const struct CMUnitTest tests[] = {
@@ -297,6 +338,7 @@ int main(void) {
         cmocka_unit_test(logits_that_are_no_numbers_still_name_experts),
         cmocka_unit_test(slots_are_ordered_by_expert_then_row),
         cmocka_unit_test(experts_compute_their_formula_on_every_device),
+        cmocka_unit_test(quantised_experts_compute_their_formula),
         cmocka_unit_test(a_row_has_the_same_bits_alone_and_among_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
