@@ -10,8 +10,9 @@
  * outputs: 2 tiles of x, 2 planes of weights, 4 of sums. Making the planes costs as much as 16
  * rows' multiplications, and is shared by all rows of a chunk.
  *
- * Fewer than 16 rows (and what is left of more) go through vpdpbusd, a block's sum times its scale
- * by vpmulld: the same integers. One row is bound by reading the panel.
+ * When rows are no multiple of 16 the last tile begins earlier, and scales only what is new. A few
+ * rows go through vpdpbusd, a block's sum times its scale by vpmulld: the same integers. One row is
+ * bound by reading the panel.
  */
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "kernels/x86/vnni_avx512.h"
 
 #define K_AHEAD_BYTES 3072
+#define FEW_ROWS_MAX 11u /* from 12 on, making planes costs less than what it saves */
 
 typedef act_block_q8_256 x_block;
 
@@ -247,44 +249,61 @@ VNNI_INLINE void make_planes(vnni_kind kind, k_chunk *c) {
 
 typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
 
-/* What a pass left to do: its rows' sums into y. */
-typedef struct k_pass {
-    tile_sums *sums; /* high and low of each 16 rows */
+/* Rows of x that a tile holds. Of the last, which begins earlier than the one before ends when rows
+ * are no multiple of a tile's, the first `skip` are done already. */
+typedef struct k_tile {
     float *y;
     const uint8_t *x;
+    size_t skip, end;
+} k_tile;
+
+/* Tile number i of m rows. */
+VNNI_INLINE k_tile tile_of(float *y, const uint8_t *x, size_t x_stride, size_t m, size_t i) {
+    const size_t n = m < AMX_ROWS ? m : AMX_ROWS;
+    const size_t first = i * AMX_ROWS, from = first + n <= m ? first : m - n;
+    return (k_tile){y + from * PACK_PANEL_ROWS, x + from * x_stride, first - from, n};
+}
+
+/* What a pass left to do: its rows' sums into y. */
+typedef struct k_pass {
+    tile_sums *sums; /* high and low of each tile */
+    k_tile tiles[2];
     size_t x_stride;
 } k_pass;
 
-/* Rows from .. from + 7 of a pass. */
-VNNI_INLINE void finish_rows(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t from) {
-    tile_sums *sums = pass->sums + from / AMX_ROWS * 2;
+/* Half of a tile's rows, from row `from` on. */
+VNNI_INLINE void finish_rows(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t t,
+                             size_t from) {
+    tile_sums *sums = pass->sums + 2 * t;
+    const k_tile *tile = &pass->tiles[t];
     const k_factors f = factors_of(c);
-    for (size_t r = from; r < from + 8; r++) {
-        const __m512i high = _mm512_load_si512(sums[0][r % AMX_ROWS]);
-        const __m512i low = _mm512_load_si512(sums[1][r % AMX_ROWS]);
+    const size_t first = from > tile->skip ? from : tile->skip;
+    for (size_t r = first; r < from + AMX_ROWS / 2 && r < tile->end; r++) {
+        const __m512i high = _mm512_load_si512(sums[0][r]);
+        const __m512i low = _mm512_load_si512(sums[1][r]);
         const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(high, is_q6(kind) ? 7 : 3), low);
-        add_row(kind, pass->y + 16 * r, f, (const x_block *)(pass->x + r * pass->x_stride), sum);
+        add_row(kind, tile->y + 16 * r, f, (const x_block *)(tile->x + r * pass->x_stride), sum);
     }
 }
 
-/* sums [4] <- x [32] . planes, finishing the pass before it on the way. */
-VNNI_INLINE void pass32(vnni_kind kind, tile_sums sums[4], const k_chunk *c, const uint8_t *x,
+/* sums [4] <- x of two tiles . planes, finishing the pass before it on the way. */
+VNNI_INLINE void pass32(vnni_kind kind, tile_sums sums[4], const k_chunk *c, const k_tile tiles[2],
                         size_t x_stride, const k_pass *before) {
     _tile_zero(4);
     _tile_zero(5);
     _tile_zero(6);
     _tile_zero(7);
     for (size_t step = 0; step < 4; step++) {
-        _tile_loadd(0, x + 64 * step, x_stride);
+        _tile_loadd(0, tiles[0].x + 64 * step, x_stride);
         _tile_loadd(2, c->planes[0][16 * step], 64);
         MULTIPLY(is_q6(kind), 4, 0, 2);
         _tile_loadd(3, c->planes[1][16 * step], 64);
         MULTIPLY(is_q6(kind), 5, 0, 3);
-        _tile_loadd(1, x + 16 * x_stride + 64 * step, x_stride);
+        _tile_loadd(1, tiles[1].x + 64 * step, x_stride);
         MULTIPLY(is_q6(kind), 6, 1, 2);
         MULTIPLY(is_q6(kind), 7, 1, 3);
-        if (before->y != NULL) {
-            finish_rows(kind, before, c, 8 * step);
+        if (before->sums != NULL) {
+            finish_rows(kind, before, c, step / 2, step % 2 * 8);
         }
     }
     _tile_stored(4, sums[0], 64);
@@ -308,28 +327,36 @@ VNNI_INLINE void pass16(vnni_kind kind, tile_sums sums[2], const k_chunk *c, con
     _tile_stored(5, sums[1], 64);
 }
 
-/* m is a multiple of 16. */
+VNNI_INLINE void finish_pass(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t n_tiles) {
+    for (size_t t = 0; t < n_tiles; t++) {
+        finish_rows(kind, pass, c, t, 0);
+        finish_rows(kind, pass, c, t, AMX_ROWS / 2);
+    }
+}
+
 VNNI_INLINE void many_rows(vnni_kind kind, float *y, const k_chunk *c, const uint8_t *x,
                            size_t x_stride, size_t m) {
     WEFT_ALIGNED(64) tile_sums sums[2][4];
-    k_pass before = {.y = NULL};
+    const size_t n_tiles = (m + AMX_ROWS - 1) / AMX_ROWS;
+    k_pass before = {.sums = NULL};
     unsigned turn = 0;
-    for (; m >= 2 * AMX_ROWS; m -= 2 * AMX_ROWS, turn ^= 1) {
-        pass32(kind, sums[turn], c, x, x_stride, &before);
-        before = (k_pass){sums[turn], y, x, x_stride};
-        y += 2 * AMX_ROWS * PACK_PANEL_ROWS;
-        x += 2 * AMX_ROWS * x_stride;
+    for (size_t i = 0; i + 2 <= n_tiles; i += 2, turn ^= 1) {
+        const k_pass pass = {
+            sums[turn],
+            {tile_of(y, x, x_stride, m, i), tile_of(y, x, x_stride, m, i + 1)},
+            x_stride,
+        };
+        pass32(kind, sums[turn], c, pass.tiles, x_stride, &before);
+        before = pass;
     }
-    if (m > 0) {
-        pass16(kind, sums[turn], c, x, x_stride);
-    }
-    for (size_t r = 0; before.y != NULL && r < 2 * AMX_ROWS; r += 8) {
-        finish_rows(kind, &before, c, r);
-    }
-    if (m > 0) {
-        const k_pass last = {sums[turn], y, x, x_stride};
-        finish_rows(kind, &last, c, 0);
-        finish_rows(kind, &last, c, 8);
+    if (n_tiles % 2 != 0) {
+        const k_tile last = tile_of(y, x, x_stride, m, n_tiles - 1);
+        pass16(kind, sums[turn], c, last.x, x_stride);
+        finish_pass(kind, &before, c, before.sums != NULL ? 2 : 0);
+        const k_pass pass = {sums[turn], {last, last}, x_stride};
+        finish_pass(kind, &pass, c, 1);
+    } else {
+        finish_pass(kind, &before, c, 2);
     }
 }
 
@@ -337,12 +364,13 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
                      const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     k_chunk c;
-    if (m >= AMX_ROWS) {
-        amx_begin(16, 64);
+    const size_t tile_rows = m < AMX_ROWS ? m : AMX_ROWS;
+    if (m > FEW_ROWS_MAX) {
+        amx_begin_rows((uint8_t)tile_rows, 16, 64);
     }
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        const size_t whole = rows / AMX_ROWS * AMX_ROWS;
+        const int has_tiles = rows > FEW_ROWS_MAX && rows >= tile_rows;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = x + from * x_stride;
         vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
@@ -350,18 +378,18 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             k_open(kind, &c, slabs);
             slabs += kind.chunk_bytes;
-            if (whole > 0) {
+            if (has_tiles) {
                 make_planes(kind, &c);
                 amx_fetch(slabs, kind.chunk_bytes);
-                many_rows(kind, sums, &c, x_chunk, x_stride, whole);
+                many_rows(kind, sums, &c, x_chunk, x_stride, rows);
+            } else {
+                few_rows(kind, sums, &c, x_chunk, x_stride, rows);
             }
-            few_rows(kind, sums + whole * PACK_PANEL_ROWS, &c, x_chunk + whole * x_stride, x_stride,
-                     rows - whole);
             x_chunk += sizeof(x_block);
         }
         vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
-    if (m >= AMX_ROWS) {
+    if (m > FEW_ROWS_MAX) {
         amx_end();
     }
 }
