@@ -21,6 +21,7 @@
 #include "kernels/x86/vnni_avx512.h"
 
 #define K_AHEAD_BYTES 3072
+#define PLANES_AHEAD_BYTES 4096
 #define FEW_ROWS_MAX 11u /* from 12 on, making planes costs less than what it saves */
 
 typedef act_block_q8_256 x_block;
@@ -211,6 +212,7 @@ VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t 
 VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, const uint8_t *at,
                             int group, k_split by) {
     const __m512i q = vnni_weights(kind.codes, at, group);
+    vnni_fetch_ahead(kind.block_stride, at, (size_t)group, PLANES_AHEAD_BYTES);
     __m512i high, low;
     if (is_q6(kind)) {
         split_signed(&high, &low, q, by.high);
@@ -380,7 +382,6 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
             slabs += kind.chunk_bytes;
             if (has_tiles) {
                 make_planes(kind, &c);
-                amx_fetch(slabs, kind.chunk_bytes);
                 many_rows(kind, sums, &c, x_chunk, x_stride, rows);
             } else {
                 few_rows(kind, sums, &c, x_chunk, x_stride, rows);
