@@ -10,8 +10,8 @@
  *            a column
  *
  * so that a query's bits do not depend on its neighbours. A page of F16 keys in columns needs no
- * transpose: a column is a vector of its 16 positions. Up to 6 queries (decode) read such keys, and
- * F16 values, from the pages themselves; more share a block that is converted once.
+ * transpose: a column is a vector of its 16 positions. Up to DIRECT_MAX queries (decode) read such
+ * keys, and F16 values, from the pages themselves; more share a block that is converted once.
  *
  * A query touches only the values of positions that it sees. Scores of unseen positions of a seen
  * page may be computed and are then masked. Any head size goes: tails are masked loads, and the

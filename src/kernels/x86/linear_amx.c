@@ -12,8 +12,8 @@
  *
  * so that both panels use the rows that one of them brought from the second-level cache. A tile of
  * sums is ready long after it was asked for, and its store blocks what comes behind: so the sums of
- * a pass stay in tiles until the next pass needs these, and are scaled in the pass after that. With
- * a unit's last group of rows the codes of the next unit are opened.
+ * a pass stay in tiles until the next pass needs these, and are scaled in the pass after that. A
+ * unit is opened when its first rows come: one that waits would take the cache from the rest.
  *
  * A few rows go through vpdpbusd: the same integers. One row is bound by reading the panel.
  */
@@ -137,7 +137,7 @@ typedef struct amx_pass {
     tile_sums *sums; /* of each block */
     const amx_scales *scales;
     float *y;
-    const uint8_t *x_sums; /* of the first row; act_group_sums apart */
+    const uint8_t *x_sums; /* of the first row, 8 floats a row */
     const float *x_scales; /* of each row */
     size_t n_rows;
 } amx_pass;
@@ -150,33 +150,33 @@ typedef struct amx_state {
     amx_pass stored; /* its sums are in memory */
 } amx_state;
 
-/* The unit to be opened next. */
-typedef struct amx_next {
+/* A unit that is to be opened. */
+typedef struct amx_opening {
     amx_codes *codes;
     amx_scales *scales;
     const uint8_t *slabs; /* of the 256 columns that it lies in */
     size_t from, n_blocks;
-} amx_next;
+} amx_opening;
 
-VNNI_INLINE void open_block(vnni_kind kind, const amx_next *next, size_t b) {
-    if (b >= next->n_blocks) {
-        _mm512_store_ps(next->scales->scale[b], _mm512_setzero_ps());
-        _mm512_store_ps(next->scales->min[b], _mm512_setzero_ps());
+VNNI_INLINE void open_block(vnni_kind kind, const amx_opening *opening, size_t b) {
+    if (b >= opening->n_blocks) {
+        _mm512_store_ps(opening->scales->scale[b], _mm512_setzero_ps());
+        _mm512_store_ps(opening->scales->min[b], _mm512_setzero_ps());
         return;
     }
-    const size_t at_block = next->from + b;
-    const uint8_t *at = next->slabs + kind.codes_at + at_block * kind.block_stride;
-    const vnni_scale s = vnni_scale_of(kind, next->slabs, at_block);
-    _mm512_store_ps(next->scales->scale[b], unit_scale(kind, &s));
+    const size_t at_block = opening->from + b;
+    const uint8_t *at = opening->slabs + kind.codes_at + at_block * kind.block_stride;
+    const vnni_scale s = vnni_scale_of(kind, opening->slabs, at_block);
+    _mm512_store_ps(opening->scales->scale[b], unit_scale(kind, &s));
     if (vnni_has_min(kind)) {
-        _mm512_store_ps(next->scales->min[b], s.min);
+        _mm512_store_ps(opening->scales->min[b], s.min);
     }
-#define GROUP(g)                                                                     \
-    {                                                                                \
-        const twelve_bytes w = twelve_centred(kind, at, g);                          \
-        vnni_fetch_ahead(kind.block_stride, at, g, VNNI_AHEAD_BYTES);                \
-        _mm512_store_si512(next->codes->block[b][8 * ((g) / 4) + (g) % 4], w.u);     \
-        _mm512_store_si512(next->codes->block[b][8 * ((g) / 4) + (g) % 4 + 4], w.v); \
+#define GROUP(g)                                                                        \
+    {                                                                                   \
+        const twelve_bytes w = twelve_centred(kind, at, g);                             \
+        vnni_fetch_ahead(kind.block_stride, at, g, VNNI_AHEAD_BYTES);                   \
+        _mm512_store_si512(opening->codes->block[b][8 * ((g) / 4) + (g) % 4], w.u);     \
+        _mm512_store_si512(opening->codes->block[b][8 * ((g) / 4) + (g) % 4 + 4], w.v); \
     }
     GROUP(0)
     GROUP(1)
@@ -259,17 +259,18 @@ VNNI_INLINE void finish(vnni_kind kind, const amx_pass *p) {
     amx_fence()
 
 /* The blocks at x, x_block apart, times n_blocks of codes; what the pass before last left is
- * finished on the way, and next opened, if there is one. */
+ * finished on the way. Before that `opening` is opened, if there is one: these codes. */
 VNNI_INLINE void pass(vnni_kind kind, amx_state *s, const amx_pass *now, const amx_codes *codes,
-                      size_t n_blocks, const uint8_t *x, size_t x_block, const amx_next *next) {
+                      size_t n_blocks, const uint8_t *x, size_t x_block,
+                      const amx_opening *opening) {
     const amx_pass done = s->stored;
     const amx_factors f = load_factors(kind, done.scales);
     tile_sums *held = s->held.sums;
-    if (next != NULL) {
-        open_block(kind, next, 0);
-        open_block(kind, next, 1);
-        open_block(kind, next, 2);
-        open_block(kind, next, 3);
+    if (opening != NULL) {
+        open_block(kind, opening, 0);
+        open_block(kind, opening, 1);
+        open_block(kind, opening, 2);
+        open_block(kind, opening, 3);
         amx_fence();
     }
     const int is_whole = done.n_rows == AMX_ROWS;
@@ -305,9 +306,9 @@ VNNI_INLINE size_t unit_blocks(const amx_product *p, size_t unit) {
     return left < UNIT_BLOCKS ? left : UNIT_BLOCKS;
 }
 
-VNNI_INLINE amx_next next_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t unit,
-                             size_t i) {
-    return (amx_next){
+VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t unit,
+                                   size_t i) {
+    return (amx_opening){
         .codes = &s->codes[i],
         .scales = &s->scales[unit % 2][i],
         .slabs = p->panel + i * p->panel_bytes + unit / 2 * kind.chunk_bytes,
@@ -318,7 +319,7 @@ VNNI_INLINE amx_next next_of(vnni_kind kind, amx_state *s, const amx_product *p,
 
 /* The group of rows from row on times unit `unit` of all panels; number n of all such. */
 VNNI_INLINE void add_group_of_rows(vnni_kind kind, amx_state *s, const amx_product *p, size_t row,
-                                   size_t unit, size_t n, int is_first) {
+                                   size_t unit, size_t n) {
     const size_t g = act_group_rows(row, p->rows), from = unit % 2 * UNIT_BLOCKS;
     const uint8_t *x = p->x + row * p->x_stride + unit / 2 * g * sizeof(act_block_q12);
     for (size_t i = 0; i < p->n_panels; i++) {
@@ -333,9 +334,9 @@ VNNI_INLINE void add_group_of_rows(vnni_kind kind, amx_state *s, const amx_produ
         const uint8_t *lines = x + act_group_codes(g, from, 0);
         const amx_codes *codes = &s->codes[i];
         const size_t n_blocks = unit_blocks(p, unit);
-        if (is_first) {
-            const amx_next next = next_of(kind, s, p, unit, i);
-            pass(kind, s, &now, codes, n_blocks, lines, 64 * g, &next);
+        if (row == 0) {
+            const amx_opening opening = opening_of(kind, s, p, unit, i);
+            pass(kind, s, &now, codes, n_blocks, lines, 64 * g, &opening);
         } else {
             pass(kind, s, &now, codes, n_blocks, lines, 64 * g, NULL);
         }
@@ -350,8 +351,7 @@ VNNI_INLINE void run_many(vnni_kind kind, const amx_product *p) {
     s.stored = (amx_pass){.sums = s.sums[0], .scales = s.scales[0]};
     for (size_t unit = 0, n = 0; unit * UNIT_COLS < p->k; unit++) {
         for (size_t row = 0; row < p->rows; row += ACT_GROUP_ROWS, n++) {
-            const int is_first = row == 0;
-            add_group_of_rows(kind, &s, p, row, unit, n, is_first);
+            add_group_of_rows(kind, &s, p, row, unit, n);
         }
     }
     _tile_stored(4, s.held.sums[0], 64);
