@@ -415,16 +415,17 @@ static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t
     }
 }
 
-/* One panel times precise rows: both halves of a row go through the kernel as two rows, which share
+/* Panels times precise rows: both halves of a row go through the kernel as two rows, which share
  * the weights it loads, and are added. */
 static void multiply_halves(linear_fn *product, const void *panel, const char *x, size_t x_bytes,
                             uint32_t n_rows, float *y, size_t y_stride, uint32_t n_cols,
                             uint32_t k) {
-    float halves[2 * ROWS_CHUNK * PACK_PANEL_ROWS];
-    product(halves, PACK_PANEL_ROWS, panel, x, x_bytes / 2, 2 * (size_t)n_rows, n_cols, k);
+    enum { STRIDE = KERNEL_PANELS_MAX * PACK_PANEL_ROWS };
+    float halves[2 * ROWS_CHUNK * STRIDE];
+    product(halves, STRIDE, panel, x, x_bytes / 2, 2 * (size_t)n_rows, n_cols, k);
     for (uint32_t r = 0; r < n_rows; r++) {
-        const float *high = halves + (size_t)2 * r * PACK_PANEL_ROWS;
-        const float *low = high + PACK_PANEL_ROWS;
+        const float *high = halves + (size_t)2 * r * STRIDE;
+        const float *low = high + STRIDE;
         float *out = y + r * y_stride;
         for (uint32_t j = 0; j < n_cols; j++) {
             out[j] = high[j] + low[j];
@@ -433,7 +434,7 @@ static void multiply_halves(linear_fn *product, const void *panel, const char *x
 }
 
 uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w) {
-    return w->is_mapped || input_of(d, w) >= INPUT_PRECISE ? 1 : d->kernels.linear_panels[w->dtype];
+    return w->is_mapped ? 1 : d->kernels.linear_panels[w->dtype];
 }
 
 void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel,
@@ -511,6 +512,7 @@ static void linear(device *dev, const op_linear *op) {
     }
     const uint32_t n_tasks_wanted = pool_threads(d->pool) * TASKS_PER_THREAD;
     job.panels_per_task = (n_panels + n_tasks_wanted - 1) / n_tasks_wanted;
+    job.panels_per_task += job.panels_per_task % KERNEL_PANELS_MAX;
     for (uint32_t i = 0; i < op->n; i++) {
         const uint32_t n = (uint32_t)pack_panel_count(op->w[i].rows);
         job.tasks_of[i] = (n + job.panels_per_task - 1) / job.panels_per_task;

@@ -41,6 +41,8 @@ typedef void act_quantize_fn(void *act, const float *x, size_t k);
 /* r [k] <- x - what the row's record of 8-bit codes stands for: the part that they lost. */
 typedef void act_residual_fn(float *r, const float *x, const void *act, size_t k);
 
+#define KERNEL_PANELS_MAX 2u /* that a product takes at once */
+
 /* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written), or
  * up to 16 * linear_panels[dtype], of panels that follow each other. y rows are y_stride floats
  * apart; x rows are records of act_row_bytes, x_stride_bytes apart; those of ACT_Q12 are whole
@@ -183,7 +185,7 @@ typedef struct kernels_cpu {
 
     /* After the functions: the form of x that linear[dtype] reads. */
     act_form act_form[WEFT_DTYPE_COUNT];
-    /* How many panels linear[dtype] takes at once, 1 or more. */
+    /* How many panels linear[dtype] takes at once, 1 to KERNEL_PANELS_MAX. */
     uint32_t linear_panels[WEFT_DTYPE_COUNT];
 } kernels_cpu;
 

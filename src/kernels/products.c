@@ -131,10 +131,12 @@ static void init_amx(kernels_cpu *k) {
 #undef X
 #define X(NAME, name)                         \
     k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12; \
-    k->linear_panels[WEFT_DTYPE_##NAME] = PRODUCTS_TWELVE_PANELS;
+    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
     PRODUCTS_TWELVE_LIST(X)
 #undef X
-#define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256;
+#define X(NAME, name)                            \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256; \
+    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
     PRODUCTS_LONG_LIST(X)
 #undef X
 }

@@ -134,8 +134,7 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_K, q5_k)              \
     X(Q6_K, q6_k)
 
-/* Formats whose products may read ACT_Q12, as X(NAME, name), and the panels that these take. */
-#define PRODUCTS_TWELVE_PANELS 2u
+/* Formats whose products may read ACT_Q12, as X(NAME, name). They take KERNEL_PANELS_MAX panels. */
 #define PRODUCTS_TWELVE_LIST(X) \
     X(Q4_0, q4_0)               \
     X(Q4_1, q4_1)               \
@@ -144,7 +143,7 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q8_0, q8_0)               \
     PACK_LISTED_LIST(X)
 
-/* Formats whose products may read ACT_Q8_256, as X(NAME, name). */
+/* Formats whose products may read ACT_Q8_256, as X(NAME, name). They take as many. */
 #define PRODUCTS_LONG_LIST(X) \
     X(Q4_K, q4_k)             \
     X(Q5_K, q5_k)             \

@@ -24,7 +24,7 @@
 #include "kernels/x86/twelve_avx512.h"
 
 #define FEW_ROWS_MAX 4u /* from 5 on, expanding costs less than what it saves */
-#define PANELS PRODUCTS_TWELVE_PANELS
+#define PANELS KERNEL_PANELS_MAX
 #define UNIT_BLOCKS 4u
 #define UNIT_COLS (UNIT_BLOCKS * ACT_BLOCK_LEN)
 

@@ -6,9 +6,14 @@
  *   Q4_K Q5_K   sc * q = 8 * (q * (sc / 8)) + q * (sc % 8)          each at most 31 * 7
  *   Q6_K        sc * (q - 32) = 128 * high + low                    low from -64 to 63
  *
- * and tiles of AMX add up 256 columns before anything leaves them. A pass is 32 rows x 16
- * outputs: 2 tiles of x, 2 planes of weights, 4 of sums. Making the planes costs as much as 16
- * rows' multiplications, and is shared by all rows of a chunk.
+ * and tiles of AMX add up 256 columns before anything leaves them:
+ *
+ *   for chunks of 256 columns, for tiles of 16 rows, for two panels: a pass
+ *
+ * Four tiles hold the rows' 256 columns for both panels, two of sums are the planes of one. Sums
+ * are ready long after they were asked for: they leave their tiles when the next pass needs these,
+ * and are scaled in the pass after that, beside its multiplications. Planes are made when a
+ * chunk's first rows come, and serve all of them.
  *
  * When rows are no multiple of 16 the last tile begins earlier, and scales only what is new. A few
  * rows go through vpdpbusd, a block's sum times its scale by vpmulld: the same integers. One row is
@@ -22,17 +27,21 @@
 
 #define K_AHEAD_BYTES 3072
 #define PLANES_AHEAD_BYTES 4096
+#define PANELS KERNEL_PANELS_MAX
 #define FEW_ROWS_MAX 11u /* from 12 on, making planes costs less than what it saves */
 
 typedef act_block_q8_256 x_block;
 
-typedef struct k_chunk {
+typedef struct k_factors {
     WEFT_ALIGNED(64) float d[16];
     float neg_dmin[16];
-    int32_t scale[16][16];      /* of 8 blocks, or of Q6_K's 16 halves */
-    int32_t scale_pairs[8][16]; /* Q6_K: those of a block as two of 16 bits */
-    int32_t min_pairs[4][16];   /* of blocks 2p, 2p + 1, 16 bits each */
-    uint8_t planes[2][64][64];  /* high and low, by group of 4 columns */
+    int32_t min_pairs[4][16]; /* of blocks 2p, 2p + 1, 16 bits each */
+} k_factors;
+
+typedef struct k_chunk {
+    WEFT_ALIGNED(64) int32_t scale[16][16]; /* of 8 blocks, or of Q6_K's 16 halves */
+    int32_t scale_pairs[8][16];             /* Q6_K: those of a block as two of 16 bits */
+    uint8_t planes[2][64][64];              /* high and low, by group of 4 columns */
     const uint8_t *panel;
 } k_chunk;
 
@@ -42,9 +51,9 @@ VNNI_INLINE __m512i pair_of(__m512i even, __m512i odd) {
     return _mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16));
 }
 
-VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, const uint8_t *slab) {
+VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, k_factors *fs, const uint8_t *slab) {
     c->panel = slab + kind.codes_at;
-    _mm512_store_ps(c->d, vnni_load_f16(slab));
+    _mm512_store_ps(fs->d, vnni_load_f16(slab));
     if (is_q6(kind)) {
         for (size_t p = 0; p < 8; p++) {
             const __m512i even = _mm512_cvtepi8_epi32(vnni_scales16(slab, 2 * p));
@@ -56,26 +65,26 @@ VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, const uint8_t *slab) {
         return;
     }
     const __m512 dmin = vnni_load_f16(slab + 32);
-    _mm512_store_ps(c->neg_dmin, _mm512_xor_ps(dmin, _mm512_set1_ps(-0.0f)));
+    _mm512_store_ps(fs->neg_dmin, _mm512_xor_ps(dmin, _mm512_set1_ps(-0.0f)));
     for (size_t p = 0; p < 4; p++) {
         __m128i sc[2], mn[2];
         vnni_fields6(&sc[0], &mn[0], slab + 64, 2 * p);
         vnni_fields6(&sc[1], &mn[1], slab + 64, 2 * p + 1);
         _mm512_store_si512(c->scale[2 * p], _mm512_cvtepu8_epi32(sc[0]));
         _mm512_store_si512(c->scale[2 * p + 1], _mm512_cvtepu8_epi32(sc[1]));
-        _mm512_store_si512(c->min_pairs[p],
+        _mm512_store_si512(fs->min_pairs[p],
                            pair_of(_mm512_cvtepu8_epi32(mn[0]), _mm512_cvtepu8_epi32(mn[1])));
     }
 }
 
 /* What add_row needs of a chunk, in registers. */
-typedef struct k_factors {
+typedef struct k_registers {
     __m512 d, neg_dmin;
     __m512i min_pairs[4];
-} k_factors;
+} k_registers;
 
-VNNI_INLINE k_factors factors_of(const k_chunk *c) {
-    return (k_factors){
+VNNI_INLINE k_registers registers_of(const k_factors *c) {
+    return (k_registers){
         _mm512_load_ps(c->d),
         _mm512_load_ps(c->neg_dmin),
         {_mm512_load_si512(c->min_pairs[0]), _mm512_load_si512(c->min_pairs[1]),
@@ -84,7 +93,7 @@ VNNI_INLINE k_factors factors_of(const k_chunk *c) {
 }
 
 /* y += d * xs * I - dmin * xs * M, 16 outputs of a row. */
-VNNI_INLINE void add_row(vnni_kind kind, float *y, k_factors f, const x_block *x, __m512i sum) {
+VNNI_INLINE void add_row(vnni_kind kind, float *y, k_registers f, const x_block *x, __m512i sum) {
     const __m512 xs = _mm512_set1_ps(x->scale);
     __m512 v = _mm512_load_ps(y);
     v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(f.d, xs), v);
@@ -129,8 +138,8 @@ VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_add_epi32(sums[r], _mm512_mullo_epi32(dots[r], by)); });
 }
 
-VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const uint8_t *from,
-                     size_t x_stride) {
+VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const k_factors *fs,
+                     const uint8_t *from, size_t x_stride) {
     __m512i sums[VNNI_ROWS_MAX];
     const vnni_rows first = vnni_rows_of(from, x_stride);
     vnni_rows x = first;
@@ -148,7 +157,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
         }
         vnni_rows_step(&x, ACT_BLOCK_LEN);
     }
-    const k_factors f = factors_of(c);
+    const k_registers f = registers_of(fs);
     VNNI_EACH_ROW(rows, {
         const x_block *row = (const x_block *)vnni_row(&first, r);
         if (is_q6(kind)) { /* q is 32 more than the code stands for */
@@ -163,13 +172,13 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     });
 }
 
-VNNI_INLINE void few_rows(vnni_kind kind, float *y, const k_chunk *c, const uint8_t *x,
-                          size_t x_stride, size_t m) {
-#define TILES_OF(rows)                        \
-    for (; m >= (rows); m -= (rows)) {        \
-        few((rows), kind, y, c, x, x_stride); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;  \
-        x += (size_t)(rows)*x_stride;         \
+VNNI_INLINE void few_rows(vnni_kind kind, float *y, const k_chunk *c, const k_factors *fs,
+                          const uint8_t *x, size_t x_stride, size_t m) {
+#define TILES_OF(rows)                            \
+    for (; m >= (rows); m -= (rows)) {            \
+        few((rows), kind, y, c, fs, x, x_stride); \
+        y += (size_t)(rows)*PACK_PANEL_ROWS;      \
+        x += (size_t)(rows)*x_stride;             \
     }
     TILES_OF(8)
     TILES_OF(4)
@@ -240,165 +249,189 @@ VNNI_INLINE void make_planes(vnni_kind kind, k_chunk *c) {
     }
 }
 
-#define MULTIPLY(is_signed, sums, x, w) \
-    do {                                \
-        if (is_signed) {                \
-            _tile_dpbssd(sums, x, w);   \
-        } else {                        \
-            _tile_dpbsud(sums, x, w);   \
-        }                               \
-    } while (0)
-
 typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
 
-/* Rows of x that a tile holds. Of the last, which begins earlier than the one before ends when rows
- * are no multiple of a tile's, the first `skip` are done already. */
-typedef struct k_tile {
+/* A tile of rows times a chunk of a panel. Of the last tile of rows, which begins earlier than the
+ * one before ends when rows are no multiple of a tile's, the first `skip` are done already. */
+typedef struct k_pass {
+    tile_sums *sums; /* high and low */
+    const k_factors *factors;
     float *y;
     const uint8_t *x;
     size_t skip, end;
-} k_tile;
-
-/* Tile number i of m rows. */
-VNNI_INLINE k_tile tile_of(float *y, const uint8_t *x, size_t x_stride, size_t m, size_t i) {
-    const size_t n = m < AMX_ROWS ? m : AMX_ROWS;
-    const size_t first = i * AMX_ROWS, from = first + n <= m ? first : m - n;
-    return (k_tile){y + from * PACK_PANEL_ROWS, x + from * x_stride, first - from, n};
-}
-
-/* What a pass left to do: its rows' sums into y. */
-typedef struct k_pass {
-    tile_sums *sums; /* high and low of each tile */
-    k_tile tiles[2];
-    size_t x_stride;
 } k_pass;
 
-/* Half of a tile's rows, from row `from` on. */
-VNNI_INLINE void finish_rows(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t t,
-                             size_t from) {
-    tile_sums *sums = pass->sums + 2 * t;
-    const k_tile *tile = &pass->tiles[t];
-    const k_factors f = factors_of(c);
-    const size_t first = from > tile->skip ? from : tile->skip;
-    for (size_t r = first; r < from + AMX_ROWS / 2 && r < tile->end; r++) {
-        const __m512i high = _mm512_load_si512(sums[0][r]);
-        const __m512i low = _mm512_load_si512(sums[1][r]);
-        const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(high, is_q6(kind) ? 7 : 3), low);
-        add_row(kind, tile->y + 16 * r, f, (const x_block *)(tile->x + r * pass->x_stride), sum);
+typedef struct k_state {
+    WEFT_ALIGNED(64) tile_sums sums[2][2];
+    k_chunk chunks[PANELS];
+    k_factors factors[4][PANELS]; /* a pass is finished two passes later */
+    k_pass held;                  /* its sums are in tiles 6 and 7 */
+    k_pass stored;                /* in memory */
+} k_state;
+
+/* Row r of a pass whose sums are in memory. */
+VNNI_INLINE void finish_row(vnni_kind kind, const k_pass *pass, k_registers f, size_t x_stride,
+                            size_t r) {
+    const __m512i high = _mm512_load_si512(pass->sums[0][r]);
+    const __m512i low = _mm512_load_si512(pass->sums[1][r]);
+    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(high, is_q6(kind) ? 7 : 3), low);
+    add_row(kind, pass->y + 16 * r, f, (const x_block *)(pass->x + r * x_stride), sum);
+}
+
+VNNI_INLINE void finish(vnni_kind kind, const k_pass *pass, size_t x_stride) {
+    const k_registers f = registers_of(pass->factors);
+    for (size_t r = pass->skip; r < pass->end; r++) {
+        finish_row(kind, pass, f, x_stride, r);
     }
 }
 
-/* sums [4] <- x of two tiles . planes, finishing the pass before it on the way. */
-VNNI_INLINE void pass32(vnni_kind kind, tile_sums sums[4], const k_chunk *c, const k_tile tiles[2],
-                        size_t x_stride, const k_pass *before) {
-    _tile_zero(4);
-    _tile_zero(5);
-    _tile_zero(6);
-    _tile_zero(7);
-    for (size_t step = 0; step < 4; step++) {
-        _tile_loadd(0, tiles[0].x + 64 * step, x_stride);
-        _tile_loadd(2, c->planes[0][16 * step], 64);
-        MULTIPLY(is_q6(kind), 4, 0, 2);
-        _tile_loadd(3, c->planes[1][16 * step], 64);
-        MULTIPLY(is_q6(kind), 5, 0, 3);
-        _tile_loadd(1, tiles[1].x + 64 * step, x_stride);
-        MULTIPLY(is_q6(kind), 6, 1, 2);
-        MULTIPLY(is_q6(kind), 7, 1, 3);
-        if (before->sums != NULL) {
-            finish_rows(kind, before, c, step / 2, step % 2 * 8);
-        }
+/* sums <- x, which is in tiles 0, 1, 4 and 5, times a plane. */
+#define MULTIPLY(sums, before, plane, first_row) \
+    _tile_stored(sums, before, 64);              \
+    _tile_zero(sums);                            \
+    STEP(sums, 0, 2, plane[0])                   \
+    FINISH(first_row)                            \
+    STEP(sums, 1, 3, plane[16])                  \
+    FINISH((first_row) + 2)                      \
+    STEP(sums, 4, 2, plane[32])                  \
+    FINISH((first_row) + 4)                      \
+    STEP(sums, 5, 3, plane[48])                  \
+    FINISH((first_row) + 6)
+#define FINISH(r)                                      \
+    if (is_whole) {                                    \
+        finish_row(kind, &done, f, x_stride, r);       \
+        finish_row(kind, &done, f, x_stride, (r) + 1); \
     }
-    _tile_stored(4, sums[0], 64);
-    _tile_stored(5, sums[1], 64);
-    _tile_stored(6, sums[2], 64);
-    _tile_stored(7, sums[3], 64);
-}
+#define STEP(sums, x_tile, w_tile, w)       \
+    _tile_loadd(w_tile, w, 64);             \
+    if (is_q6(kind)) {                      \
+        _tile_dpbssd(sums, x_tile, w_tile); \
+    } else {                                \
+        _tile_dpbsud(sums, x_tile, w_tile); \
+    }
 
-VNNI_INLINE void pass16(vnni_kind kind, tile_sums sums[2], const k_chunk *c, const uint8_t *x,
-                        size_t x_stride) {
-    _tile_zero(4);
-    _tile_zero(5);
-    for (size_t step = 0; step < 4; step++) {
-        _tile_loadd(0, x + 64 * step, x_stride);
-        _tile_loadd(2, c->planes[0][16 * step], 64);
-        MULTIPLY(is_q6(kind), 4, 0, 2);
-        _tile_loadd(3, c->planes[1][16 * step], 64);
-        MULTIPLY(is_q6(kind), 5, 0, 3);
+/* Multiplies; the pass before leaves the tiles of sums, and the one before that is finished. */
+VNNI_INLINE void pass(vnni_kind kind, k_state *s, const k_pass *now, const k_chunk *c, int is_new_x,
+                      size_t x_stride) {
+    const k_pass done = s->stored;
+    const k_registers f = registers_of(done.factors);
+    const int is_whole = done.end - done.skip == AMX_ROWS;
+    if (!is_whole) {
+        finish(kind, &done, x_stride);
     }
-    _tile_stored(4, sums[0], 64);
-    _tile_stored(5, sums[1], 64);
+    if (is_new_x) {
+        _tile_loadd(0, now->x, x_stride);
+        _tile_loadd(1, now->x + 64, x_stride);
+        _tile_loadd(4, now->x + 128, x_stride);
+        _tile_loadd(5, now->x + 192, x_stride);
+    }
+    MULTIPLY(6, s->held.sums[0], c->planes[0], 0);
+    MULTIPLY(7, s->held.sums[1], c->planes[1], 8);
+    amx_fence();
+    s->stored = s->held;
+    s->held = *now;
 }
+#undef STEP
+#undef FINISH
+#undef MULTIPLY
 
-VNNI_INLINE void finish_pass(vnni_kind kind, const k_pass *pass, const k_chunk *c, size_t n_tiles) {
-    for (size_t t = 0; t < n_tiles; t++) {
-        finish_rows(kind, pass, c, t, 0);
-        finish_rows(kind, pass, c, t, AMX_ROWS / 2);
-    }
-}
+/* Rows of x and the panels that they meet. */
+typedef struct k_product {
+    float *y; /* [n_panels][ACT_CHUNK_ROWS][16] */
+    const uint8_t *panel, *x;
+    size_t panel_bytes, x_stride, n_panels, rows, k;
+} k_product;
 
-VNNI_INLINE void many_rows(vnni_kind kind, float *y, const k_chunk *c, const uint8_t *x,
-                           size_t x_stride, size_t m) {
-    WEFT_ALIGNED(64) tile_sums sums[2][4];
-    const size_t n_tiles = (m + AMX_ROWS - 1) / AMX_ROWS;
-    k_pass before = {.sums = NULL};
-    unsigned turn = 0;
-    for (size_t i = 0; i + 2 <= n_tiles; i += 2, turn ^= 1) {
-        const k_pass pass = {
-            sums[turn],
-            {tile_of(y, x, x_stride, m, i), tile_of(y, x, x_stride, m, i + 1)},
-            x_stride,
-        };
-        pass32(kind, sums[turn], c, pass.tiles, x_stride, &before);
-        before = pass;
-    }
-    if (n_tiles % 2 != 0) {
-        const k_tile last = tile_of(y, x, x_stride, m, n_tiles - 1);
-        pass16(kind, sums[turn], c, last.x, x_stride);
-        finish_pass(kind, &before, c, before.sums != NULL ? 2 : 0);
-        const k_pass pass = {sums[turn], {last, last}, x_stride};
-        finish_pass(kind, &pass, c, 1);
-    } else {
-        finish_pass(kind, &before, c, 2);
-    }
-}
-
-VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,
-                     const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    k_chunk c;
-    const size_t tile_rows = m < AMX_ROWS ? m : AMX_ROWS;
-    if (m > FEW_ROWS_MAX) {
-        amx_begin_rows((uint8_t)tile_rows, 16, 64);
-    }
-    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        const int has_tiles = rows > FEW_ROWS_MAX && rows >= tile_rows;
-        const uint8_t *slabs = panel;
-        const uint8_t *x_chunk = x + from * x_stride;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
-        for (size_t col = 0; col < k; col += VNNI_COLS) {
-            k_open(kind, &c, slabs);
-            slabs += kind.chunk_bytes;
-            if (has_tiles) {
-                make_planes(kind, &c);
-                many_rows(kind, sums, &c, x_chunk, x_stride, rows);
-            } else {
-                few_rows(kind, sums, &c, x_chunk, x_stride, rows);
+VNNI_INLINE void many_rows(vnni_kind kind, const k_product *p) {
+    k_state s;
+    const size_t n_tiles = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
+    const size_t height = p->rows < AMX_ROWS ? p->rows : AMX_ROWS;
+    size_t n = 0;
+    amx_begin_rows((uint8_t)height, 16, 64);
+    s.held = (k_pass){.sums = s.sums[1], .factors = s.factors[0]};
+    s.stored = (k_pass){.sums = s.sums[0], .factors = s.factors[0]};
+    for (size_t i = 0; i * VNNI_COLS < p->k; i++) {
+        for (size_t t = 0; t < n_tiles; t++) {
+            const size_t first = t * AMX_ROWS;
+            const size_t from = first + height <= p->rows ? first : p->rows - height;
+            for (size_t j = 0; j < p->n_panels; j++, n++) {
+                const k_pass now = {
+                    .sums = s.sums[n % 2],
+                    .factors = &s.factors[i % 4][j],
+                    .y = p->y + (j * ACT_CHUNK_ROWS + from) * PACK_PANEL_ROWS,
+                    .x = p->x + from * p->x_stride + i * sizeof(x_block),
+                    .skip = first - from,
+                    .end = height,
+                };
+                if (t == 0) {
+                    k_open(kind, &s.chunks[j], &s.factors[i % 4][j],
+                           p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
+                    make_planes(kind, &s.chunks[j]);
+                    amx_fence();
+                }
+                pass(kind, &s, &now, &s.chunks[j], j == 0, p->x_stride);
             }
-            x_chunk += sizeof(x_block);
         }
-        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
-    if (m > FEW_ROWS_MAX) {
-        amx_end();
+    _tile_stored(6, s.held.sums[0], 64);
+    _tile_stored(7, s.held.sums[1], 64);
+    amx_fence();
+    amx_end();
+    finish(kind, &s.stored, p->x_stride);
+    finish(kind, &s.held, p->x_stride);
+}
+
+/* ---- products ---- */
+
+VNNI_INLINE void run_few(vnni_kind kind, const k_product *p, size_t j) {
+    k_chunk c;
+    k_factors factors;
+    for (size_t i = 0; i * VNNI_COLS < p->k; i++) {
+        k_open(kind, &c, &factors, p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
+        few_rows(kind, p->y + j * ACT_CHUNK_ROWS * PACK_PANEL_ROWS, &c, &factors,
+                 p->x + i * sizeof(x_block), p->x_stride, p->rows);
+    }
+}
+
+VNNI_INLINE void run(vnni_kind kind, size_t panel_bytes, float *y, size_t y_stride,
+                     const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m, size_t n,
+                     size_t k) {
+    WEFT_ALIGNED(64) float sums[PANELS][ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    k_product p = {
+        .y = sums[0],
+        .panel = panel,
+        .panel_bytes = panel_bytes,
+        .x_stride = x_stride,
+        .n_panels = (n + PACK_PANEL_ROWS - 1) / PACK_PANEL_ROWS,
+        .k = k,
+    };
+    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
+        p.rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        p.x = x + from * x_stride;
+        float *out = y + from * y_stride;
+        for (size_t j = 0; j < p.n_panels; j++) {
+            vnni_fetch_outputs(out + j * PACK_PANEL_ROWS, y_stride, p.rows);
+            memset(sums[j], 0, p.rows * PACK_PANEL_ROWS * sizeof(float));
+            if (p.rows <= FEW_ROWS_MAX) {
+                run_few(kind, &p, j);
+            }
+        }
+        if (p.rows > FEW_ROWS_MAX) {
+            many_rows(kind, &p);
+        }
+        for (size_t j = 0; j < p.n_panels; j++) {
+            const size_t left = n - j * PACK_PANEL_ROWS;
+            vnni_store_outputs(out + j * PACK_PANEL_ROWS, y_stride, sums[j], p.rows,
+                               left < PACK_PANEL_ROWS ? left : PACK_PANEL_ROWS);
+        }
     }
 }
 
 #define X(NAME, name)                                                                     \
     void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x, \
                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        run(vnni_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);                 \
+        run(vnni_##name, pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x,   \
+            x_stride_bytes, m, n, k);                                                     \
     }
 PRODUCTS_LONG_LIST(X)
 #undef X
