@@ -11,9 +11,9 @@
  *   for chunks of 256 columns, for tiles of 16 rows, for two panels: a pass
  *
  * Four tiles hold the rows' 256 columns for both panels, two of sums are the planes of one. Sums
- * are ready long after they were asked for: they leave their tiles when the next pass needs these,
- * and are scaled in the pass after that, beside its multiplications. Planes are made when a
- * chunk's first rows come, and serve all of them.
+ * are ready long after they were asked for: they leave their tiles when the next pass needs these.
+ * While tiles multiply, the rest of the processor scales the sums of the pass before last and makes
+ * the planes of the chunk that comes next. Planes serve all rows of a chunk.
  *
  * When rows are no multiple of 16 the last tile begins earlier, and scales only what is new. A few
  * rows go through vpdpbusd, a block's sum times its scale by vpmulld: the same integers. One row is
@@ -189,33 +189,32 @@ VNNI_INLINE void few_rows(vnni_kind kind, float *y, const k_chunk *c, const k_fa
 
 /* ---- many rows ---- */
 
-/* sc * (q - 32) of 64 codes as 128 * high + low. */
-VNNI_INLINE void split_signed(__m512i *high, __m512i *low, __m512i q, __m512i scale) {
-    const __m512i w = _mm512_sub_epi8(q, _mm512_set1_epi8(32));
-    const __m512i half = _mm512_set1_epi16(64);
-    const __m512i even = _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), scale);
-    const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(w, 8), scale);
-    const __m512i high_even = _mm512_srai_epi16(_mm512_add_epi16(even, half), 7);
-    const __m512i high_odd = _mm512_srai_epi16(_mm512_add_epi16(odd, half), 7);
-    const __m512i low_even = _mm512_sub_epi16(even, _mm512_slli_epi16(high_even, 7));
-    const __m512i low_odd = _mm512_sub_epi16(odd, _mm512_slli_epi16(high_odd, 7));
-    const __mmask64 odds = 0xaaaaaaaaaaaaaaaau;
-    *high = _mm512_mask_blend_epi8(odds, high_even, _mm512_slli_epi16(high_odd, 8));
-    *low = _mm512_mask_blend_epi8(odds, low_even, _mm512_slli_epi16(low_odd, 8));
-}
-
-/* What the codes of half a block are multiplied by, in each 16 bits: for Q6_K their scale, else its
- * upper bits and its lower ones. */
+/* What half a block's codes are multiplied by. Q6_K: the scale, as bytes for even codes and for odd
+ * ones, and 64 - 32 times it; else its upper bits and its lower ones, in each 16 bits. */
 typedef struct k_split {
-    __m512i high, low;
+    __m512i high, low, bias;
 } k_split;
 
 VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t half) {
     const __m512i one = _mm512_load_si512(c->scale[is_q6(kind) ? 2 * b + half : b]);
     const __m512i both = pair_of(one, one);
-    return is_q6(kind) ? (k_split){both, both}
-                       : (k_split){_mm512_srli_epi16(both, 3),
-                                   _mm512_and_si512(both, _mm512_set1_epi16(7))};
+    if (is_q6(kind)) {
+        const __m512i bias = _mm512_sub_epi16(_mm512_set1_epi16(64), _mm512_slli_epi16(both, 5));
+        return (k_split){_mm512_and_si512(both, _mm512_set1_epi16(255)), _mm512_slli_epi16(both, 8),
+                         bias};
+    }
+    return (k_split){_mm512_srli_epi16(both, 3), _mm512_and_si512(both, _mm512_set1_epi16(7)),
+                     _mm512_setzero_si512()};
+}
+
+/* sc * (q - 32) + 64 of 64 codes, which is 128 * high + (low + 64). */
+VNNI_INLINE void split_signed(__m512i *high, __m512i *low, __m512i q, k_split by) {
+    const __mmask64 odds = 0xaaaaaaaaaaaaaaaau;
+    const __m512i even = _mm512_add_epi16(_mm512_maddubs_epi16(q, by.high), by.bias);
+    const __m512i odd = _mm512_add_epi16(_mm512_maddubs_epi16(q, by.low), by.bias);
+    const __m512i lows = _mm512_mask_blend_epi8(odds, even, _mm512_slli_epi16(odd, 8));
+    *high = _mm512_mask_blend_epi8(odds, _mm512_srli_epi16(even, 7), _mm512_slli_epi16(odd, 1));
+    *low = _mm512_sub_epi8(_mm512_and_si512(lows, _mm512_set1_epi8(127)), _mm512_set1_epi8(64));
 }
 
 VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, const uint8_t *at,
@@ -224,7 +223,7 @@ VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, c
     vnni_fetch_ahead(kind.block_stride, at, (size_t)group, PLANES_AHEAD_BYTES);
     __m512i high, low;
     if (is_q6(kind)) {
-        split_signed(&high, &low, q, by.high);
+        split_signed(&high, &low, q, by);
     } else { /* two bytes at once: neither product reaches the next byte */
         high = _mm512_mullo_epi16(q, by.high);
         low = _mm512_mullo_epi16(q, by.low);
@@ -233,20 +232,19 @@ VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, c
     _mm512_store_si512(low_to + 64 * group, low);
 }
 
-VNNI_INLINE void make_planes(vnni_kind kind, k_chunk *c) {
-    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        const uint8_t *at = c->panel + b * kind.block_stride;
-        uint8_t *high = c->planes[0][8 * b], *low = c->planes[1][8 * b];
-        const k_split first = split_of(kind, c, b, 0), second = split_of(kind, c, b, 1);
-        make_group(kind, high, low, at, 0, first);
-        make_group(kind, high, low, at, 1, first);
-        make_group(kind, high, low, at, 2, first);
-        make_group(kind, high, low, at, 3, first);
-        make_group(kind, high, low, at, 4, second);
-        make_group(kind, high, low, at, 5, second);
-        make_group(kind, high, low, at, 6, second);
-        make_group(kind, high, low, at, 7, second);
-    }
+/* The planes of block b. */
+VNNI_INLINE void make_block(vnni_kind kind, k_chunk *c, size_t b) {
+    const uint8_t *at = c->panel + b * kind.block_stride;
+    uint8_t *high = c->planes[0][8 * b], *low = c->planes[1][8 * b];
+    const k_split first = split_of(kind, c, b, 0), second = split_of(kind, c, b, 1);
+    make_group(kind, high, low, at, 0, first);
+    make_group(kind, high, low, at, 1, first);
+    make_group(kind, high, low, at, 2, first);
+    make_group(kind, high, low, at, 3, first);
+    make_group(kind, high, low, at, 4, second);
+    make_group(kind, high, low, at, 5, second);
+    make_group(kind, high, low, at, 6, second);
+    make_group(kind, high, low, at, 7, second);
 }
 
 typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
@@ -263,7 +261,7 @@ typedef struct k_pass {
 
 typedef struct k_state {
     WEFT_ALIGNED(64) tile_sums sums[2][2];
-    k_chunk chunks[PANELS];
+    k_chunk chunks[2];            /* the one that is multiplied, and the next */
     k_factors factors[4][PANELS]; /* a pass is finished two passes later */
     k_pass held;                  /* its sums are in tiles 6 and 7 */
     k_pass stored;                /* in memory */
@@ -285,34 +283,35 @@ VNNI_INLINE void finish(vnni_kind kind, const k_pass *pass, size_t x_stride) {
     }
 }
 
+/* 64 columns of x times those of a plane, two rows of the pass before last, a block of the next
+ * chunk: while the tiles multiply, the rest is done. */
+#define STEP(sums, x_tile, w_tile, w, number)                   \
+    _tile_loadd(w_tile, w, 64);                                 \
+    if (is_q6(kind)) {                                          \
+        _tile_dpbssd(sums, x_tile, w_tile);                     \
+    } else {                                                    \
+        _tile_dpbsud(sums, x_tile, w_tile);                     \
+    }                                                           \
+    if (is_whole) {                                             \
+        finish_row(kind, &done, f, x_stride, 2 * (number));     \
+        finish_row(kind, &done, f, x_stride, 2 * (number) + 1); \
+    }                                                           \
+    if (next != NULL) {                                         \
+        make_block(kind, next, number);                         \
+    }
 /* sums <- x, which is in tiles 0, 1, 4 and 5, times a plane. */
-#define MULTIPLY(sums, before, plane, first_row) \
-    _tile_stored(sums, before, 64);              \
-    _tile_zero(sums);                            \
-    STEP(sums, 0, 2, plane[0])                   \
-    FINISH(first_row)                            \
-    STEP(sums, 1, 3, plane[16])                  \
-    FINISH((first_row) + 2)                      \
-    STEP(sums, 4, 2, plane[32])                  \
-    FINISH((first_row) + 4)                      \
-    STEP(sums, 5, 3, plane[48])                  \
-    FINISH((first_row) + 6)
-#define FINISH(r)                                      \
-    if (is_whole) {                                    \
-        finish_row(kind, &done, f, x_stride, r);       \
-        finish_row(kind, &done, f, x_stride, (r) + 1); \
-    }
-#define STEP(sums, x_tile, w_tile, w)       \
-    _tile_loadd(w_tile, w, 64);             \
-    if (is_q6(kind)) {                      \
-        _tile_dpbssd(sums, x_tile, w_tile); \
-    } else {                                \
-        _tile_dpbsud(sums, x_tile, w_tile); \
-    }
+#define MULTIPLY(sums, before, plane, number) \
+    _tile_stored(sums, before, 64);           \
+    _tile_zero(sums);                         \
+    STEP(sums, 0, 2, plane[0], number)        \
+    STEP(sums, 1, 3, plane[16], (number) + 1) \
+    STEP(sums, 4, 2, plane[32], (number) + 2) \
+    STEP(sums, 5, 3, plane[48], (number) + 3)
 
-/* Multiplies; the pass before leaves the tiles of sums, and the one before that is finished. */
-VNNI_INLINE void pass(vnni_kind kind, k_state *s, const k_pass *now, const k_chunk *c, int is_new_x,
-                      size_t x_stride) {
+/* Multiplies; the pass before leaves the tiles of sums, the one before that is finished, and planes
+ * are made of the chunk that comes next, if one does. */
+VNNI_INLINE void pass(vnni_kind kind, k_state *s, const k_pass *now, const k_chunk *c,
+                      k_chunk *next, int is_new_x, size_t x_stride) {
     const k_pass done = s->stored;
     const k_registers f = registers_of(done.factors);
     const int is_whole = done.end - done.skip == AMX_ROWS;
@@ -326,14 +325,13 @@ VNNI_INLINE void pass(vnni_kind kind, k_state *s, const k_pass *now, const k_chu
         _tile_loadd(5, now->x + 192, x_stride);
     }
     MULTIPLY(6, s->held.sums[0], c->planes[0], 0);
-    MULTIPLY(7, s->held.sums[1], c->planes[1], 8);
+    MULTIPLY(7, s->held.sums[1], c->planes[1], 4);
     amx_fence();
     s->stored = s->held;
     s->held = *now;
 }
-#undef STEP
-#undef FINISH
 #undef MULTIPLY
+#undef STEP
 
 /* Rows of x and the panels that they meet. */
 typedef struct k_product {
@@ -342,35 +340,54 @@ typedef struct k_product {
     size_t panel_bytes, x_stride, n_panels, rows, k;
 } k_product;
 
+/* Opens chunk i of panel j, and returns it: the planes are yet to be made. */
+VNNI_INLINE k_chunk *open_next(vnni_kind kind, k_state *s, const k_product *p, size_t i, size_t j) {
+    k_chunk *c = &s->chunks[(i * p->n_panels + j) % 2];
+    k_open(kind, c, &s->factors[i % 4][j], p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
+    return c;
+}
+
+/* Tile t of the rows times chunk i of all panels. */
+VNNI_INLINE void add_tile(vnni_kind kind, k_state *s, const k_product *p, size_t i, size_t t,
+                          size_t n) {
+    const size_t n_tiles = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
+    const size_t height = p->rows < AMX_ROWS ? p->rows : AMX_ROWS;
+    const size_t first = t * AMX_ROWS;
+    const size_t from = first + height <= p->rows ? first : p->rows - height;
+    for (size_t j = 0; j < p->n_panels; j++, n++) {
+        const k_pass now = {
+            .sums = s->sums[n % 2],
+            .factors = &s->factors[i % 4][j],
+            .y = p->y + (j * ACT_CHUNK_ROWS + from) * PACK_PANEL_ROWS,
+            .x = p->x + from * p->x_stride + i * sizeof(x_block),
+            .skip = first - from,
+            .end = height,
+        };
+        k_chunk *next = NULL;
+        if (t == 0 && j + 1 < p->n_panels) {
+            next = open_next(kind, s, p, i, j + 1);
+        } else if (t + 1 == n_tiles && j + 1 == p->n_panels && (i + 1) * VNNI_COLS < p->k) {
+            next = open_next(kind, s, p, i + 1, 0);
+        }
+        pass(kind, s, &now, &s->chunks[(i * p->n_panels + j) % 2], next, j == 0, p->x_stride);
+    }
+}
+
 VNNI_INLINE void many_rows(vnni_kind kind, const k_product *p) {
     k_state s;
     const size_t n_tiles = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
-    const size_t height = p->rows < AMX_ROWS ? p->rows : AMX_ROWS;
     size_t n = 0;
-    amx_begin_rows((uint8_t)height, 16, 64);
+    amx_begin_rows((uint8_t)(p->rows < AMX_ROWS ? p->rows : AMX_ROWS), 16, 64);
     s.held = (k_pass){.sums = s.sums[1], .factors = s.factors[0]};
     s.stored = (k_pass){.sums = s.sums[0], .factors = s.factors[0]};
+    k_chunk *first = open_next(kind, &s, p, 0, 0);
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        make_block(kind, first, b);
+    }
+    amx_fence();
     for (size_t i = 0; i * VNNI_COLS < p->k; i++) {
-        for (size_t t = 0; t < n_tiles; t++) {
-            const size_t first = t * AMX_ROWS;
-            const size_t from = first + height <= p->rows ? first : p->rows - height;
-            for (size_t j = 0; j < p->n_panels; j++, n++) {
-                const k_pass now = {
-                    .sums = s.sums[n % 2],
-                    .factors = &s.factors[i % 4][j],
-                    .y = p->y + (j * ACT_CHUNK_ROWS + from) * PACK_PANEL_ROWS,
-                    .x = p->x + from * p->x_stride + i * sizeof(x_block),
-                    .skip = first - from,
-                    .end = height,
-                };
-                if (t == 0) {
-                    k_open(kind, &s.chunks[j], &s.factors[i % 4][j],
-                           p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
-                    make_planes(kind, &s.chunks[j]);
-                    amx_fence();
-                }
-                pass(kind, &s, &now, &s.chunks[j], j == 0, p->x_stride);
-            }
+        for (size_t t = 0; t < n_tiles; t++, n += p->n_panels) {
+            add_tile(kind, &s, p, i, t, n);
         }
     }
     _tile_stored(6, s.held.sums[0], 64);
