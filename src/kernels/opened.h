@@ -12,6 +12,12 @@
  *   half_scale   of 16 columns: a whole number, but for NVFP4 (scale is then 1)
  *   half_min     of 16 columns, a whole number, twice (it meets the two sums of act_block_q8)
  *   half_min_scale   what half_min is times of
+ *
+ * Where 256 columns share a scale (kind.n_planes is not 0), that and the whole numbers beside it
+ * are there as well:
+ *
+ *   d            what all of the chunk is times of
+ *   whole        of a half, or of a block where halves have none; not if !kind.has_scales
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
@@ -36,6 +42,8 @@ typedef struct opened_chunk {
     float half_scale[OPENED_HALVES][PACK_PANEL_ROWS];
     int16_t half_min[OPENED_HALVES][2 * PACK_PANEL_ROWS];
     float half_min_scale[PACK_PANEL_ROWS];
+    float d[PACK_PANEL_ROWS];
+    int32_t whole[OPENED_HALVES][PACK_PANEL_ROWS];
     uint8_t codes[OPENED_BLOCKS][8][64];
     size_t n_blocks;
     uint8_t middle; /* what is added to values; set before opening, the kind's or 0 */
@@ -48,24 +56,26 @@ typedef struct opened_kind {
     int wide_groups; /* 0: not wide */
     int has_halves;
     int has_min;
+    int n_planes;       /* of bytes that code * whole fills; 0: 256 columns share no scale */
+    int has_scales;     /* whole ones */
     size_t chunk_bytes; /* of 256 columns of a panel */
 } opened_kind;
 
-static const opened_kind opened_kind_q2_k = {0, 0, 1, 1, sizeof(slab_q2_k)};
-static const opened_kind opened_kind_q3_k = {2, 0, 1, 0, sizeof(slab_q3_k)};
-static const opened_kind opened_kind_tq1_0 = {1, 0, 0, 0, sizeof(slab_tq1_0)};
-static const opened_kind opened_kind_tq2_0 = {1, 0, 0, 0, sizeof(slab_tq2_0)};
-static const opened_kind opened_kind_iq4_nl = {7, 1, 0, 0, 8 * sizeof(slab_iq4_nl)};
-static const opened_kind opened_kind_iq4_xs = {7, 1, 0, 0, sizeof(slab_iq4_xs)};
-static const opened_kind opened_kind_mxfp4 = {4, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
-static const opened_kind opened_kind_nvfp4 = {4, 0, 1, 0, 4 * sizeof(slab_nvfp4)};
-static const opened_kind opened_kind_iq2_xxs = {6, 2, 0, 0, sizeof(slab_iq2_xxs)};
-static const opened_kind opened_kind_iq2_xs = {6, 2, 1, 0, sizeof(slab_iq2_xs)};
-static const opened_kind opened_kind_iq2_s = {6, 2, 1, 0, sizeof(slab_iq2_s)};
-static const opened_kind opened_kind_iq3_xxs = {6, 2, 0, 0, sizeof(slab_iq3_xxs)};
-static const opened_kind opened_kind_iq3_s = {4, 0, 0, 0, sizeof(slab_iq3_s)};
-static const opened_kind opened_kind_iq1_s = {4, 0, 0, 0, sizeof(slab_iq1_s)};
-static const opened_kind opened_kind_iq1_m = {4, 0, 1, 0, sizeof(slab_iq1_m)};
+static const opened_kind opened_kind_q2_k = {0, 0, 1, 1, 1, 1, sizeof(slab_q2_k)};
+static const opened_kind opened_kind_q3_k = {2, 0, 1, 0, 1, 1, sizeof(slab_q3_k)};
+static const opened_kind opened_kind_tq1_0 = {1, 0, 0, 0, 1, 0, sizeof(slab_tq1_0)};
+static const opened_kind opened_kind_tq2_0 = {1, 0, 0, 0, 1, 0, sizeof(slab_tq2_0)};
+static const opened_kind opened_kind_iq4_nl = {7, 1, 0, 0, 0, 0, 8 * sizeof(slab_iq4_nl)};
+static const opened_kind opened_kind_iq4_xs = {7, 1, 0, 0, 0, 0, sizeof(slab_iq4_xs)};
+static const opened_kind opened_kind_mxfp4 = {4, 0, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
+static const opened_kind opened_kind_nvfp4 = {4, 0, 1, 0, 0, 0, 4 * sizeof(slab_nvfp4)};
+static const opened_kind opened_kind_iq2_xxs = {6, 2, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
+static const opened_kind opened_kind_iq2_xs = {6, 2, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
+static const opened_kind opened_kind_iq2_s = {6, 2, 1, 0, 2, 1, sizeof(slab_iq2_s)};
+static const opened_kind opened_kind_iq3_xxs = {6, 2, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
+static const opened_kind opened_kind_iq3_s = {4, 0, 0, 0, 2, 1, sizeof(slab_iq3_s)};
+static const opened_kind opened_kind_iq1_s = {4, 0, 0, 0, 2, 1, sizeof(slab_iq1_s)};
+static const opened_kind opened_kind_iq1_m = {4, 0, 1, 0, 2, 1, sizeof(slab_iq1_m)};
 
 static inline uint8_t opened_middle(const opened_kind *kind) {
     return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);

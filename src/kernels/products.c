@@ -127,7 +127,6 @@ static void init_amx(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
     PRODUCTS_TWELVE_LIST(X)
     PRODUCTS_LONG_LIST(X)
-    PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 #define X(NAME, name)                         \
     k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12; \

@@ -24,6 +24,8 @@
  *   Q4_K, Q5_K    y = fma(float(sum of sc * dot), d * xs, y),
  *                 y = fma(float(sum of mn * xsum), -dmin * xs, y)    8 blocks of 32, q unsigned
  *   Q6_K          y = fma(float(sum of sc * dot), d * xs, y)         16 of 16, q - 32
+ *   opened        y = fma(float(sum of whole * dot), d * xs, y)      16 of 16, or 8 of 32
+ *   Q2_K          then y = fma(float(sum of min * xsum), -min_scale * xs, y)
  *
  * With ACT_Q12, over blocks of 128 columns, or what is left of them:
  *
@@ -143,11 +145,27 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q8_0, q8_0)               \
     PACK_LISTED_LIST(X)
 
-/* Formats whose products may read ACT_Q8_256, as X(NAME, name). They take as many. */
-#define PRODUCTS_LONG_LIST(X) \
-    X(Q4_K, q4_k)             \
-    X(Q5_K, q5_k)             \
+/* Formats whose products may read ACT_Q8_256, as X(NAME, name): K-quants as they are packed, and
+ * formats that are opened first. They take as many. */
+#define PRODUCTS_LONG_K_LIST(X) \
+    X(Q4_K, q4_k)               \
+    X(Q5_K, q5_k)               \
     X(Q6_K, q6_k)
+#define PRODUCTS_LONG_OPENED_LIST(X) \
+    X(Q2_K, q2_k)                    \
+    X(Q3_K, q3_k)                    \
+    X(TQ1_0, tq1_0)                  \
+    X(TQ2_0, tq2_0)                  \
+    X(IQ2_XXS, iq2_xxs)              \
+    X(IQ2_XS, iq2_xs)                \
+    X(IQ2_S, iq2_s)                  \
+    X(IQ3_XXS, iq3_xxs)              \
+    X(IQ3_S, iq3_s)                  \
+    X(IQ1_S, iq1_s)                  \
+    X(IQ1_M, iq1_m)
+#define PRODUCTS_LONG_LIST(X) \
+    PRODUCTS_LONG_K_LIST(X)   \
+    PRODUCTS_LONG_OPENED_LIST(X)
 
 /* Formats whose products may read ACT_SPLIT, as X(NAME, name). */
 #define PRODUCTS_SPLIT_LIST(X) \
@@ -166,22 +184,10 @@ PRODUCTS_TWELVE_LIST(X)
 PRODUCTS_SPLIT_LIST(X)
 #undef X
 
-/* The opened formats whose blocks of 32 columns have one sum. */
-#define PRODUCTS_OPENED_TILES_LIST(X) \
-    X(Q2_K, q2_k)                     \
-    X(Q3_K, q3_k)                     \
-    X(TQ1_0, tq1_0)                   \
-    X(TQ2_0, tq2_0)                   \
-    X(IQ2_XXS, iq2_xxs)               \
-    X(IQ3_XXS, iq3_xxs)               \
-    X(IQ3_S, iq3_s)                   \
-    X(IQ1_S, iq1_s)
-
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
 PRODUCTS_TWELVE_LIST(X)
 PRODUCTS_LONG_LIST(X)
-PRODUCTS_OPENED_TILES_LIST(X)
 #undef X
 
 /* x86/: pairs of bf16. */

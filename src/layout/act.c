@@ -4,11 +4,11 @@
  * the 8-bit multiply. Q8_0 weights keep about eight bits themselves; in plain C and AVX2 16-bit
  * activations cost them no speed (the exact 8-bit product needs as many instructions) and are
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
- * time, and the table of kernels says ACT_Q8 instead; and ACT_Q8_256 for K-quants where tiles of a
- * matrix unit add up 256 columns at once, and ACT_Q12 for other codes, of which such a tile takes
- * twice as many columns as a block of weights has. Such a unit multiplies bfloat16 too, many times
- * faster than float32 is multiplied elsewhere: there F32, F16 and BF16 weights read ACT_SPLIT,
- * which loses nothing.
+ * time, and the table of kernels says ACT_Q8 instead; and where tiles of a matrix unit add up 256
+ * columns at once, ACT_Q8_256 for weights with a scale for as many, and ACT_Q12 for other codes, of
+ * which such a tile takes twice as many columns as a block of weights has. Such a unit multiplies
+ * bfloat16 too, many times faster than float32 is multiplied elsewhere: there F32, F16 and BF16
+ * weights read ACT_SPLIT, which loses nothing.
  *
  * F8_E4M3 weights are no integers of 8 bits. They are bf16 numbers, and so activations are bf16
  * too: 8 bits for each value alone, which is several times closer than 8 bits for a block's

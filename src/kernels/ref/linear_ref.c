@@ -153,7 +153,7 @@ static float add_block_q16(float y, const weight_block *w, const act_block_q16 *
 typedef struct long_block {
     int codes[8 * BLOCK]; /* as they multiply: unsigned, or less their middle */
     int scale[16];        /* of every 16 columns */
-    int min[8];           /* of every 32 */
+    int min[16];
     float d, dmin;
 } long_block;
 
@@ -161,8 +161,9 @@ typedef void load_long_fn(long_block *w, const void *panel, size_t s, size_t row
 
 static void load_long_scales6(long_block *w, const uint8_t scales[12][16], size_t row) {
     for (size_t b = 0; b < 8; b++) {
-        scale6(&w->scale[2 * b], &w->min[b], scales, b, row);
+        scale6(&w->scale[2 * b], &w->min[2 * b], scales, b, row);
         w->scale[2 * b + 1] = w->scale[2 * b];
+        w->min[2 * b + 1] = w->min[2 * b];
     }
 }
 
@@ -200,11 +201,33 @@ static void load_long_q6_k(long_block *w, const void *panel, size_t s, size_t ro
     }
 }
 
+static void load_long_opened(long_block *w, const opened_kind *kind, opened_open_fn *open,
+                             const uint8_t *panel, size_t s, size_t row) {
+    opened_chunk c = {.n_blocks = OPENED_BLOCKS, .middle = opened_middle(kind)};
+    open(&c, panel + s * kind->chunk_bytes);
+    w->d = c.d[row];
+    w->dmin = kind->has_min ? c.half_min_scale[row] : 0.0f;
+    for (size_t h = 0; h < OPENED_HALVES; h++) {
+        w->scale[h] = kind->has_scales ? c.whole[kind->has_halves ? h : h / 2][row] : 1;
+        w->min[h] = kind->has_min ? c.half_min[h][2 * row] : 0;
+    }
+    for (size_t i = 0; i < OPENED_COLS; i++) {
+        w->codes[i] = c.codes[i / BLOCK][i % BLOCK / 4][4 * row + i % 4] - c.middle;
+    }
+}
+
+#define X(NAME, name)                                                                      \
+    static void load_long_##name(long_block *w, const void *panel, size_t s, size_t row) { \
+        load_long_opened(w, &opened_kind_##name, opened_##name##_ref, panel, s, row);      \
+    }
+PRODUCTS_LONG_OPENED_LIST(X)
+#undef X
+
 static float add_block_long(float y, const long_block *w, const act_block_q8_256 *x, bool has_min) {
     int32_t dots = 0, mins = 0;
     for (size_t i = 0; i < 8 * BLOCK; i++) {
         dots += w->scale[i / 16] * w->codes[i] * x->codes[i];
-        mins += has_min ? w->min[i / BLOCK] * x->codes[i] : 0;
+        mins += has_min ? w->min[i / 16] * x->codes[i] : 0;
     }
     y = fmaf((float)dots, w->d * x->scale, y);
     return has_min ? fmaf((float)mins, -w->dmin * x->scale, y) : y;
@@ -228,20 +251,17 @@ static void linear_long(load_long_fn *load, bool has_min, float *y, size_t y_str
     }
 }
 
-void linear_q4_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
-                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    linear_long(load_long_q4_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
-}
-
-void linear_q5_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
-                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    linear_long(load_long_q5_k, true, y, y_stride, panel, x, x_stride_bytes, m, n, k);
-}
-
-void linear_q6_k_long_ref(float *y, size_t y_stride, const void *panel, const void *x,
-                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    linear_long(load_long_q6_k, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
-}
+#define LINEAR_LONG(name, has_min)                                                              \
+    void linear_##name##_long_ref(float *y, size_t y_stride, const void *panel, const void *x,  \
+                                  size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
+        linear_long(load_long_##name, has_min, y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+    }
+LINEAR_LONG(q4_k, true)
+LINEAR_LONG(q5_k, true)
+LINEAR_LONG(q6_k, false)
+#define X(NAME, name) LINEAR_LONG(name, opened_kind_##name.has_min)
+PRODUCTS_LONG_OPENED_LIST(X)
+#undef X
 
 static void clear(float *y, size_t y_stride, size_t m, size_t n) {
     for (size_t r = 0; r < m; r++) {

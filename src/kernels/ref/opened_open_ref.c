@@ -50,10 +50,23 @@ static void put_half(const target *t, size_t h, float scale) {
     t->c->half_scale[t->col / 16 + h][t->row] = scale;
 }
 
-static void put_scales(const target *t, float scale) {
+/* Of all 256 columns. */
+static void put_d(const target *t, float d) {
+    t->c->d[t->row] = d;
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
-        put_scale(t, b, scale);
+        put_scale(t, b, d);
     }
+}
+
+/* What multiplies that: of the 16 columns h, or of the block b. */
+static void put_whole_half(const target *t, size_t h, int whole) {
+    t->c->whole[h][t->row] = whole;
+    put_half(t, h, (float)whole);
+}
+
+static void put_whole_block(const target *t, size_t b, int whole) {
+    t->c->whole[b][t->row] = whole;
+    put_scale(t, b, t->c->d[t->row] * (float)whole);
 }
 
 /* Element i of 64 bytes of 2-bit codes. */
@@ -63,11 +76,11 @@ static int code2(const uint8_t codes[64], size_t i) {
 
 static void open_q2_k(const target *t, const void *from) {
     const block_q2_k *block = from;
-    put_scales(t, load_f16(block->d));
+    put_d(t, load_f16(block->d));
     t->c->half_min_scale[t->row] = load_f16(block->dmin);
     for (size_t h = 0; h < 16; h++) {
         const int16_t min = block->scales[h] >> 4;
-        put_half(t, h, (float)(block->scales[h] & 15));
+        put_whole_half(t, h, block->scales[h] & 15);
         t->c->half_min[h][2 * t->row] = min;
         t->c->half_min[h][2 * t->row + 1] = min;
     }
@@ -76,13 +89,15 @@ static void open_q2_k(const target *t, const void *from) {
     }
 }
 
+/* Scales are negated, the whole and the other: codes from -4 to 3 times the negatives of -32 to 31
+ * fit a byte. */
 static void open_q3_k(const target *t, const void *from) {
     const block_q3_k *block = from;
-    put_scales(t, load_f16(block->d));
+    put_d(t, -load_f16(block->d));
     for (size_t h = 0; h < 16; h++) {
         const int low = (block->scales[h % 8] >> (4 * (h / 8))) & 15;
         const int high = (block->scales[8 + h % 4] >> (2 * (h / 4))) & 3;
-        put_half(t, h, (float)((low | high << 4) - 32));
+        put_whole_half(t, h, 32 - (low | high << 4));
     }
     for (size_t i = 0; i < 256; i++) {
         const int high = (block->high[i % 32] >> (i / 32)) & 1;
@@ -105,7 +120,7 @@ static size_t open_ternary(const target *t, size_t i, const uint8_t *bytes, size
 
 static void open_tq1_0(const target *t, const void *from) {
     const block_tq1_0 *block = from;
-    put_scales(t, load_f16(block->d));
+    put_d(t, load_f16(block->d));
     size_t i = open_ternary(t, 0, block->five, 32, 5);
     i = open_ternary(t, i, block->five + 32, 16, 5);
     open_ternary(t, i, block->four, 4, 4);
@@ -113,7 +128,7 @@ static void open_tq1_0(const target *t, const void *from) {
 
 static void open_tq2_0(const target *t, const void *from) {
     const block_tq2_0 *block = from;
-    put_scales(t, load_f16(block->d));
+    put_d(t, load_f16(block->d));
     for (size_t i = 0; i < 256; i++) {
         put_code(t, i, code2(block->codes, i) - 1);
     }
@@ -200,10 +215,11 @@ static void put_point(const target *t, size_t i, unsigned point, unsigned n, con
 
 static void open_iq2_xxs(const target *t, const void *from) {
     const block_iq2_xxs *block = from;
+    put_d(t, load_f16(block->d) * 0.125f);
     for (size_t b = 0; b < 8; b++) {
         const uint8_t *codes = block->codes[b];
         const uint32_t signs = block_load_u32(codes + 4);
-        put_scale(t, b, load_f16(block->d) * (0.5f + (float)(signs >> 28)) * 0.25f);
+        put_whole_block(t, b, (int)(2 * (signs >> 28) + 1));
         for (size_t g = 0; g < 4; g++) {
             put_point(t, 32 * b + 8 * g, quant_grid_iq2_xxs[codes[g]], 8, values_iq2,
                       signs8((signs >> (7 * g)) & 127u));
@@ -213,9 +229,9 @@ static void open_iq2_xxs(const target *t, const void *from) {
 
 /* Scales of IQ2_XS and IQ2_S: d * (0.5 + sc) / 4 is d / 8 times a whole number. */
 static void open_scales_iq2(const target *t, const uint8_t *d, const uint8_t scales[8]) {
-    put_scales(t, load_f16(d) * 0.125f);
+    put_d(t, load_f16(d) * 0.125f);
     for (size_t h = 0; h < 16; h++) {
-        put_half(t, h, (float)(2 * nibble(scales, h) + 1));
+        put_whole_half(t, h, (int)(2 * nibble(scales, h) + 1));
     }
 }
 
@@ -240,9 +256,10 @@ static void open_iq2_s(const target *t, const void *from) {
 
 static void open_iq3_xxs(const target *t, const void *from) {
     const block_iq3_xxs *block = from;
+    put_d(t, load_f16(block->d) * 0.25f);
     for (size_t b = 0; b < 8; b++) {
         const uint32_t signs = block_load_u32(block->signs[b]);
-        put_scale(t, b, load_f16(block->d) * (0.5f + (float)(signs >> 28)) * 0.5f);
+        put_whole_block(t, b, (int)(2 * (signs >> 28) + 1));
         for (size_t g = 0; g < 8; g++) {
             const unsigned eight = signs8((signs >> (7 * (g / 2))) & 127u);
             put_point(t, 32 * b + 4 * g, quant_grid_iq3_xxs[block->low[8 * b + g]], 4,
@@ -253,8 +270,9 @@ static void open_iq3_xxs(const target *t, const void *from) {
 
 static void open_iq3_s(const target *t, const void *from) {
     const block_iq3_s *block = from;
+    put_d(t, load_f16(block->d));
     for (size_t b = 0; b < 8; b++) {
-        put_scale(t, b, load_f16(block->d) * (float)(1 + 2 * nibble(block->scales, b)));
+        put_whole_block(t, b, (int)(2 * nibble(block->scales, b) + 1));
         for (size_t g = 0; g < 8; g++) {
             const unsigned high = (block->high[b] >> g) & 1u;
             put_point(t, 32 * b + 4 * g, quant_grid_iq3_s[block->low[8 * b + g] | high << 8], 4,
@@ -272,9 +290,10 @@ static void put_point1(const target *t, size_t i, unsigned point, int delta) {
 
 static void open_iq1_s(const target *t, const void *from) {
     const block_iq1_s *block = from;
+    put_d(t, load_f16(block->d) * 0.125f);
     for (size_t b = 0; b < 8; b++) {
         const unsigned word = block_load_u16(block->high[b]);
-        put_scale(t, b, load_f16(block->d) * (float)(2 * ((word >> 12) & 7u) + 1) * 0.125f);
+        put_whole_block(t, b, (int)(2 * ((word >> 12) & 7u) + 1));
         for (size_t g = 0; g < 4; g++) {
             const unsigned high = (word >> (3 * g)) & 7u;
             put_point1(t, 32 * b + 8 * g, quant_grid_iq1[block->low[4 * b + g] | high << 8],
@@ -289,10 +308,10 @@ static void open_iq1_m(const target *t, const void *from) {
     for (size_t w = 0; w < 4; w++) {
         d |= (unsigned)block_load_u16(block->scales[w]) >> 12 << (4 * w);
     }
-    put_scales(t, quant_f16_to_f32((uint16_t)d) * 0.125f);
+    put_d(t, quant_f16_to_f32((uint16_t)d) * 0.125f);
     for (size_t h = 0; h < 16; h++) {
         const unsigned scales = block_load_u16(block->scales[h / 4]);
-        put_half(t, h, (float)(2 * ((scales >> (3 * (h % 4))) & 7u) + 1));
+        put_whole_half(t, h, (int)(2 * ((scales >> (3 * (h % 4))) & 7u) + 1));
     }
     for (size_t g = 0; g < 32; g++) {
         const unsigned high = nibble(block->high, g);

@@ -25,12 +25,12 @@ TILE_INLINE void open_f16(float to[16], const uint16_t *from, float factor) {
     _mm256_store_ps(to + 8, _mm256_mul_ps(tile_load_f16(from + 8), f));
 }
 
-/* One scale for all blocks. */
+/* One scale for all 256 columns. */
 TILE_INLINE void open_f16_all(opened_chunk *c, const uint16_t *from, float factor) {
-    open_f16(c->scale[0], from, factor);
-    for (size_t b = 1; b < OPENED_BLOCKS; b++) {
-        _mm256_store_ps(c->scale[b], _mm256_load_ps(c->scale[0]));
-        _mm256_store_ps(c->scale[b] + 8, _mm256_load_ps(c->scale[0] + 8));
+    open_f16(c->d, from, factor);
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        _mm256_store_ps(c->scale[b], _mm256_load_ps(c->d));
+        _mm256_store_ps(c->scale[b] + 8, _mm256_load_ps(c->d + 8));
     }
 }
 
@@ -40,9 +40,16 @@ TILE_INLINE void open_widen(__m256i to[2], __m128i bytes) {
     to[1] = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes));
 }
 
-TILE_INLINE void open_store_ints(float to[16], __m256i low, __m256i high) {
-    _mm256_store_ps(to, _mm256_cvtepi32_ps(low));
-    _mm256_store_ps(to + 8, _mm256_cvtepi32_ps(high));
+/* The whole scale of half h, or of block b, of rows from r on. */
+TILE_INLINE void open_whole_half(opened_chunk *c, size_t h, size_t r, __m256i whole) {
+    _mm256_store_si256((__m256i *)(c->whole[h] + r), whole);
+    _mm256_store_ps(c->half_scale[h] + r, _mm256_cvtepi32_ps(whole));
+}
+
+TILE_INLINE void open_whole_block(opened_chunk *c, size_t b, size_t r, __m256i whole) {
+    _mm256_store_si256((__m256i *)(c->whole[b] + r), whole);
+    _mm256_store_ps(c->scale[b] + r,
+                    _mm256_mul_ps(_mm256_load_ps(c->d + r), _mm256_cvtepi32_ps(whole)));
 }
 
 /* Nibble i of 16 rows, from units of a byte. */

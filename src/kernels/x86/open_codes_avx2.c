@@ -156,7 +156,8 @@ void opened_q2_k_avx2(opened_chunk *c, const uint8_t *from) {
         const __m128i min = _mm_and_si128(_mm_srli_epi16(both, 4), low4);
         __m256i sc[2];
         open_widen(sc, _mm_and_si128(both, low4));
-        open_store_ints(c->half_scale[h], sc[0], sc[1]);
+        open_whole_half(c, h, 0, sc[0]);
+        open_whole_half(c, h, 8, sc[1]);
         const __m256i twice_low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(min, min));
         const __m256i twice_high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(min, min));
         _mm256_store_si256((__m256i *)c->half_min[h], twice_low);
@@ -195,7 +196,7 @@ void opened_q3_k_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_q3_k *slab = (const slab_q3_k *)from;
     const __m128i low4 = _mm_set1_epi8(15), low2 = _mm_set1_epi8(3);
     const __m256i middle = _mm256_set1_epi32(32);
-    open_f16_all(c, slab->d, 1.0f);
+    open_f16_all(c, slab->d, -1.0f);
     for (size_t h = 0; h < OPENED_HALVES; h++) {
         const __m128i low =
             _mm_srl_epi16(open_load16(slab->scales[h % 8]), _mm_cvtsi32_si128((int)(4 * (h / 8))));
@@ -204,8 +205,8 @@ void opened_q3_k_avx2(opened_chunk *c, const uint8_t *from) {
         const __m128i high4 = _mm_slli_epi16(_mm_and_si128(high, low2), 4);
         __m256i sc[2];
         open_widen(sc, _mm_or_si128(_mm_and_si128(low, low4), high4));
-        open_store_ints(c->half_scale[h], _mm256_sub_epi32(sc[0], middle),
-                        _mm256_sub_epi32(sc[1], middle));
+        open_whole_half(c, h, 0, _mm256_sub_epi32(middle, sc[0]));
+        open_whole_half(c, h, 8, _mm256_sub_epi32(middle, sc[1]));
     }
     for (size_t g = 0; g < 8; g++) {
         open_threes(c, g, slab->codes[g], slab->high[g], 0);

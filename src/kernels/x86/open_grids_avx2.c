@@ -87,20 +87,19 @@ TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, __m256i wo
     open_store(to + 64, with_signs(four_of_eight(words, 1, table), signs, 4, middle));
 }
 
-/* d * (0.5 + sc) * factor of 8 rows, sc in the top 4 bits of their signs. */
-TILE_INLINE void open_scale_xxs(float *to, const uint16_t *d, __m256i signs, float factor) {
-    const __m256 sc = _mm256_cvtepi32_ps(_mm256_srli_epi32(signs, 28));
-    const __m256 scale = _mm256_mul_ps(tile_load_f16(d), _mm256_add_ps(sc, _mm256_set1_ps(0.5f)));
-    _mm256_store_ps(to, _mm256_mul_ps(scale, _mm256_set1_ps(factor)));
+/* 2 * sc + 1 */
+TILE_INLINE __m256i odd_scale(__m256i sc) {
+    return _mm256_add_epi32(_mm256_add_epi32(sc, sc), _mm256_set1_epi32(1));
 }
 
 void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
+    open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = tile_load(slab->codes[b][0] + r);
             const __m256i signs = tile_load(slab->codes[b][1] + r);
-            open_scale_xxs(c->scale[b] + r, slab->d + r, signs, 0.25f);
+            open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
                 open_iq2(c, 8 * b + 2 * g, r, points(quant_grid_iq2_xxs, bits_of(codes, 8 * g, 8)),
                          signs8(bits_of(signs, 7 * g, 7)));
@@ -116,7 +115,8 @@ TILE_INLINE void open_scales_iq2(opened_chunk *c, const uint16_t *d, const uint8
         const __m128i sc = open_nibble(scales, h);
         __m256i odd[2];
         open_widen(odd, _mm_add_epi8(_mm_add_epi8(sc, sc), _mm_set1_epi8(1)));
-        open_store_ints(c->half_scale[h], odd[0], odd[1]);
+        open_whole_half(c, h, 0, odd[0]);
+        open_whole_half(c, h, 8, odd[1]);
     }
 }
 
@@ -151,10 +151,11 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
     const __m256i middle = _mm256_set1_epi8((char)c->middle);
     const __m256i table = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
+    open_f16(c->d, slab->d, 0.25f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i signs = tile_load(slab->signs[b] + r);
-            open_scale_xxs(c->scale[b] + r, slab->d + r, signs, 0.5f);
+            open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
                 const __m256i eight = signs8(bits_of(signs, 7 * g, 7));
@@ -179,14 +180,14 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
     const __m256i middle = _mm256_set1_epi8((char)c->middle);
     const __m256i table = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
+    open_f16(c->d, slab->d, 1.0f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         const __m128i sc = open_nibble(slab->scales, b);
         __m256i odd[2];
         open_widen(odd, _mm_add_epi8(_mm_add_epi8(sc, sc), _mm_set1_epi8(1)));
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i high = lanes_of_bytes(slab->high[b] + r);
-            const __m256 d = tile_load_f16(slab->d + r);
-            _mm256_store_ps(c->scale[b] + r, _mm256_mul_ps(d, _mm256_cvtepi32_ps(odd[r / 8])));
+            open_whole_block(c, b, r, odd[r / 8]);
             for (size_t g = 0; g < 8; g += 2) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + g;
                 const __m256i signs = lanes_of_bytes(slab->signs[4 * b + g / 2] + r);
@@ -216,20 +217,13 @@ TILE_INLINE __m256i mask_of_bit(__m256i v, int bit) {
     return _mm256_srai_epi32(_mm256_slli_epi32(v, 31 - bit), 31);
 }
 
-TILE_INLINE __m256 odd_scale(__m256i sc) {
-    const __m256i odd = _mm256_add_epi32(_mm256_add_epi32(sc, sc), _mm256_set1_epi32(1));
-    return _mm256_cvtepi32_ps(odd);
-}
-
 void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
-    const __m256 eighth = _mm256_set1_ps(0.125f);
+    open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i word = lanes_of_words(slab->high[b] + r);
-            const __m256 d = tile_load_f16(slab->d + r);
-            const __m256 scale = _mm256_mul_ps(d, odd_scale(bits_of(word, 12, 3)));
-            _mm256_store_ps(c->scale[b] + r, _mm256_mul_ps(scale, eighth));
+            open_whole_block(c, b, r, odd_scale(bits_of(word, 12, 3)));
             for (size_t g = 0; g < 4; g++) {
                 const __m256i high = _mm256_slli_epi32(bits_of(word, 3 * g, 3), 8);
                 const __m256i low = lanes_of_bytes(slab->low[4 * b + g] + r);
@@ -258,7 +252,7 @@ void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
         for (size_t h = 0; h < OPENED_HALVES; h++) {
             const __m256i scales = lanes_of_words(slab->scales[h / 4] + r);
-            _mm256_store_ps(c->half_scale[h] + r, odd_scale(bits_of(scales, 3 * (h % 4), 3)));
+            open_whole_half(c, h, r, odd_scale(bits_of(scales, 3 * (h % 4), 3)));
         }
         for (size_t g = 0; g < 32; g++) {
             const __m256i four = bits_of(lanes_of_bytes(slab->high[g / 2] + r), 4 * (g % 2), 4);
