@@ -87,5 +87,8 @@ typedef void opened_open_fn(opened_chunk *c, const uint8_t *slab);
 #define X(NAME, name) opened_open_fn opened_##name##_ref, opened_##name##_avx2;
 PACK_OPENED_LIST(X)
 #undef X
+#define X(NAME, name) opened_open_fn opened_##name##_avx512;
+PACK_GRIDS_LIST(X)
+#undef X
 
 #endif /* WEFT_KERNELS_OPENED_H */

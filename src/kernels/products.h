@@ -152,17 +152,8 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_K, q5_k)               \
     X(Q6_K, q6_k)
 #define PRODUCTS_LONG_OPENED_LIST(X) \
-    X(Q2_K, q2_k)                    \
-    X(Q3_K, q3_k)                    \
-    X(TQ1_0, tq1_0)                  \
-    X(TQ2_0, tq2_0)                  \
-    X(IQ2_XXS, iq2_xxs)              \
-    X(IQ2_XS, iq2_xs)                \
-    X(IQ2_S, iq2_s)                  \
-    X(IQ3_XXS, iq3_xxs)              \
-    X(IQ3_S, iq3_s)                  \
-    X(IQ1_S, iq1_s)                  \
-    X(IQ1_M, iq1_m)
+    PACK_BITS_LIST(X)                \
+    PACK_GRIDS_LIST(X)
 #define PRODUCTS_LONG_LIST(X) \
     PRODUCTS_LONG_K_LIST(X)   \
     PRODUCTS_LONG_OPENED_LIST(X)

@@ -27,28 +27,31 @@
 #define PACK_ALIGN_BYTES 64u /* panels start on this border */
 
 /* Formats whose products open 256 columns of a panel at a time into bytes and scales, the same for
- * all of them (kernels/opened.h), as X(NAME, name). The listed ones are nibbles that stand for
- * values of a list. */
+ * all of them (kernels/opened.h), as X(NAME, name): bits of codes and ternary digits; points of
+ * codebooks; and nibbles that stand for values of a list, which NVFP4's are too, but with scales of
+ * 16 columns. */
 #define PACK_LISTED_LIST(X) \
     X(IQ4_NL, iq4_nl)       \
     X(IQ4_XS, iq4_xs)       \
     X(MXFP4, mxfp4)
-#define PACK_UNLISTED_LIST(X) \
-    X(Q2_K, q2_k)             \
-    X(Q3_K, q3_k)             \
-    X(TQ1_0, tq1_0)           \
-    X(TQ2_0, tq2_0)           \
-    X(NVFP4, nvfp4)           \
-    X(IQ2_XXS, iq2_xxs)       \
-    X(IQ2_XS, iq2_xs)         \
-    X(IQ2_S, iq2_s)           \
-    X(IQ3_XXS, iq3_xxs)       \
-    X(IQ3_S, iq3_s)           \
-    X(IQ1_S, iq1_s)           \
+#define PACK_BITS_LIST(X) \
+    X(Q2_K, q2_k)         \
+    X(Q3_K, q3_k)         \
+    X(TQ1_0, tq1_0)       \
+    X(TQ2_0, tq2_0)
+#define PACK_GRIDS_LIST(X) \
+    X(IQ2_XXS, iq2_xxs)    \
+    X(IQ2_XS, iq2_xs)      \
+    X(IQ2_S, iq2_s)        \
+    X(IQ3_XXS, iq3_xxs)    \
+    X(IQ3_S, iq3_s)        \
+    X(IQ1_S, iq1_s)        \
     X(IQ1_M, iq1_m)
 #define PACK_OPENED_LIST(X) \
-    PACK_UNLISTED_LIST(X)   \
-    PACK_LISTED_LIST(X)
+    PACK_BITS_LIST(X)       \
+    PACK_GRIDS_LIST(X)      \
+    PACK_LISTED_LIST(X)     \
+    X(NVFP4, nvfp4)
 
 /* True when products exist for the format (every other one is refused at load by name). */
 bool pack_is_supported(weft_dtype dtype);

@@ -11,7 +11,6 @@
 #include "kernels/products.h"
 #include "kernels/x86/long_amx.h"
 
-#define FEW_ROWS_MAX 11u
 #define AHEAD_BYTES 4096
 
 VNNI_INLINE long_kind long_of(opened_kind kind, long_open_fn *open, long_make_fn *make,
@@ -21,7 +20,7 @@ VNNI_INLINE long_kind long_of(opened_kind kind, long_open_fn *open, long_make_fn
         .log2_high = 7,
         .is_signed = 1,
         .n_min_pairs = kind.has_min ? 8 : 0,
-        .few_rows_max = FEW_ROWS_MAX,
+        .few_rows_max = kind.n_planes == 1 ? 5 : 9, /* then planes save more than they cost */
         .chunk_bytes = kind.chunk_bytes,
         .open = open,
         .make = make,
@@ -171,16 +170,16 @@ VNNI_INLINE void make_block(opened_kind kind, long_plane planes[2], const opened
     }
 }
 
-#define X(NAME, name)                                                                              \
+#define LINEAR(NAME, name, opener)                                                                 \
     static void open_##name(void *chunk, long_factors *factors, const uint8_t *slab) {             \
-        open_chunk(opened_kind_##name, opened_##name##_avx2, chunk, factors, slab);                \
+        open_chunk(opened_kind_##name, opener, chunk, factors, slab);                              \
     }                                                                                              \
     static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                   \
         make_block(opened_kind_##name, planes, chunk, b);                                          \
     }                                                                                              \
     static void few_##name(float *y, const uint8_t *panel, const uint8_t *x, size_t x_stride,      \
                            size_t m, size_t k) {                                                   \
-        few_rows(opened_kind_##name, opened_##name##_avx2, y, panel, x, x_stride, m, k);           \
+        few_rows(opened_kind_##name, opener, y, panel, x, x_stride, m, k);                         \
     }                                                                                              \
     void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,          \
                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {                \
@@ -189,5 +188,9 @@ VNNI_INLINE void make_block(opened_kind kind, long_plane planes[2], const opened
                  pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x, x_stride_bytes, m, \
                  n, k);                                                                            \
     }
-PRODUCTS_LONG_OPENED_LIST(X)
+#define X(NAME, name) LINEAR(NAME, name, opened_##name##_avx2)
+PACK_BITS_LIST(X)
+#undef X
+#define X(NAME, name) LINEAR(NAME, name, opened_##name##_avx512)
+PACK_GRIDS_LIST(X)
 #undef X

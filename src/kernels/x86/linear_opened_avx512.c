@@ -1,7 +1,7 @@
 /* linear_opened_avx512.c - products of the opened formats (kernels/opened.h) by AVX-512 VNNI, but
  * for lists of nibbles (linear_vnni_avx512.c).
  *
- * Chunks of 256 columns are opened by the AVX2 code, once for all rows of x. A group of a chunk is
+ * Chunks of 256 columns are opened once for all rows of x. A group of a chunk is
  * one register of 16 outputs x 4 columns, and vpdpbusd multiplies it by 4 activations of a row that
  * the load broadcasts. Nothing saturates, so narrow and wide codes are alike: all come with their
  * middle, and sums start at -middle * (sum of activations). Registers of a tile of 12 rows: 12
@@ -154,11 +154,15 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-#define X(NAME, name)                                                                            \
+#define LINEAR(name, open)                                                                       \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,           \
-                      x_stride_bytes, m, n, k);                                                  \
+        linear_opened(opened_kind_##name, open, y, y_stride, panel, x, x_stride_bytes, m, n, k); \
     }
-PACK_UNLISTED_LIST(X)
+#define X(NAME, name) LINEAR(name, opened_##name##_avx2)
+PACK_BITS_LIST(X)
+X(NVFP4, nvfp4)
+#undef X
+#define X(NAME, name) LINEAR(name, opened_##name##_avx512)
+PACK_GRIDS_LIST(X)
 #undef X
