@@ -34,8 +34,8 @@
  *   y = fma(sum, xs, y)
  *                                          dot = sum of u * a + v * b, u = w * 2^s, v = u >> 4
  *
- * with d, min and w of above. s is 4 for codes of 4 bits, 3 for 5 and MXFP4, 0 for 8 and IQ4: v is
- * w for the first, so that dot is w * x; else w / 2 or w / 16 rounded down.
+ * with d, min and w of above. s is 4 for codes of 4 bits, 3 for 5 and MXFP4, 0 for 8 and IQ4_NL: v
+ * is w for the first, so that dot is w * x; else w / 2 or w / 16 rounded down.
  *
  * With ACT_BF16 (F8_E4M3, and BF16 in linear_bf16_pairs, whose scale d is 1), over blocks of 128,
  * of which every 32 columns have two chains that start at +0:
@@ -143,19 +143,21 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(Q5_0, q5_0)               \
     X(Q5_1, q5_1)               \
     X(Q8_0, q8_0)               \
-    PACK_LISTED_LIST(X)
+    X(IQ4_NL, iq4_nl)           \
+    X(MXFP4, mxfp4)
 
-/* Formats whose products may read ACT_Q8_256, as X(NAME, name): K-quants as they are packed, and
- * formats that are opened first. They take as many. */
-#define PRODUCTS_LONG_K_LIST(X) \
-    X(Q4_K, q4_k)               \
-    X(Q5_K, q5_k)               \
-    X(Q6_K, q6_k)
+/* Formats whose products may read ACT_Q8_256, as X(NAME, name): as they are packed, and those that
+ * are opened first. They take as many. */
+#define PRODUCTS_LONG_PACKED_LIST(X) \
+    X(Q4_K, q4_k)                    \
+    X(Q5_K, q5_k)                    \
+    X(Q6_K, q6_k)                    \
+    X(IQ4_XS, iq4_xs)
 #define PRODUCTS_LONG_OPENED_LIST(X) \
     PACK_BITS_LIST(X)                \
     PACK_GRIDS_LIST(X)
-#define PRODUCTS_LONG_LIST(X) \
-    PRODUCTS_LONG_K_LIST(X)   \
+#define PRODUCTS_LONG_LIST(X)    \
+    PRODUCTS_LONG_PACKED_LIST(X) \
     PRODUCTS_LONG_OPENED_LIST(X)
 
 /* Formats whose products may read ACT_SPLIT, as X(NAME, name). */

@@ -117,8 +117,7 @@ double weights_step(weft_dtype dtype, const uint8_t *row, size_t col) {
     if (dtype == WEFT_DTYPE_MXFP4) { /* codes are twice the values */
         return ldexp(1.0, block[0] - 128);
     }
-    const double d = fabs((double)quant_f16_to_f32(block_load_u16(block)));
-    return dtype == WEFT_DTYPE_IQ4_XS ? 32.0 * d : d; /* times 6-bit scales, -32 to 31 */
+    return fabs((double)quant_f16_to_f32(block_load_u16(block)));
 }
 
 void weights_make(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *rows, size_t n_rows,

@@ -221,6 +221,7 @@ static void load_long_opened(long_block *w, const opened_kind *kind, opened_open
         load_long_opened(w, &opened_kind_##name, opened_##name##_ref, panel, s, row);      \
     }
 PRODUCTS_LONG_OPENED_LIST(X)
+X(IQ4_XS, iq4_xs)
 #undef X
 
 static float add_block_long(float y, const long_block *w, const act_block_q8_256 *x, bool has_min) {
@@ -259,6 +260,7 @@ static void linear_long(load_long_fn *load, bool has_min, float *y, size_t y_str
 LINEAR_LONG(q4_k, true)
 LINEAR_LONG(q5_k, true)
 LINEAR_LONG(q6_k, false)
+LINEAR_LONG(iq4_xs, false)
 #define X(NAME, name) LINEAR_LONG(name, opened_kind_##name.has_min)
 PRODUCTS_LONG_OPENED_LIST(X)
 #undef X
@@ -305,7 +307,8 @@ static void load_opened(weight_block *w, const opened_kind *kind, opened_open_fn
     static void load_##name(weight_block *w, const void *panel, size_t b, size_t row) { \
         load_opened(w, &opened_kind_##name, opened_##name##_ref, panel, b, row);        \
     }
-PACK_LISTED_LIST(X)
+X(IQ4_NL, iq4_nl)
+X(MXFP4, mxfp4)
 #undef X
 
 typedef struct twelve_form {
@@ -371,7 +374,6 @@ LINEAR_TWELVE(q5_0, 3, false)
 LINEAR_TWELVE(q5_1, 3, true)
 LINEAR_TWELVE(q8_0, 0, false)
 LINEAR_TWELVE(iq4_nl, 0, false)
-LINEAR_TWELVE(iq4_xs, 0, false)
 LINEAR_TWELVE(mxfp4, 3, false)
 
 void linear_q8_0_bytes_ref(float *y, size_t y_stride, const void *panel, const void *x,

@@ -152,9 +152,10 @@ static void open_iq4_nl(const target *t, const void *from) {
 static void open_iq4_xs(const target *t, const void *from) {
     const block_iq4_xs *block = from;
     const unsigned highs = block_load_u16(block->scales_high);
+    put_d(t, load_f16(block->d));
     for (size_t b = 0; b < 8; b++) {
         const int sc = (int)(nibble(block->scales_low, b) | ((highs >> (2 * b)) & 3u) << 4);
-        put_scale(t, b, load_f16(block->d) * (float)(sc - 32));
+        put_whole_block(t, b, sc - 32);
         open_nibbles(t, 32 * b, block->low + 16 * b, 16, values_iq4);
     }
 }

@@ -1,10 +1,11 @@
-/* linear_k_amx.c - products of Q4_K, Q5_K and Q6_K where 256 activations share a scale.
+/* linear_k_amx.c - products of Q4_K, Q5_K, Q6_K and IQ4_XS where 256 activations share a scale.
  *
  * Codes as they are packed times their 6- or 8-bit scales, in two planes of bytes for the tiles of
  * long_amx.h:
  *
  *   Q4_K Q5_K   sc * q = 8 * (q * (sc / 8)) + q * (sc % 8)          each at most 31 * 7
  *   Q6_K        sc * (q - 32) = 128 * high + low                    low from -64 to 63
+ *   IQ4_XS      the same with q - 128, q a byte that a nibble stands for
  *
  * A few rows go through vpdpbusd, a block's sum times its scale by vpmulld. One row is bound by
  * reading the panel.
@@ -19,19 +20,20 @@
 
 typedef struct k_chunk {
     WEFT_ALIGNED(64) int32_t scale[16][16]; /* of 8 blocks, or of Q6_K's 16 halves */
-    int32_t scale_pairs[8][16];             /* Q6_K: those of a block as two of 16 bits */
+    int32_t scale_pairs[8][16];             /* of codes with a middle: neighbours, 16 bits each */
     const uint8_t *panel;
 } k_chunk;
 
-VNNI_INLINE int is_q6(vnni_kind kind) { return kind.scales == VNNI_SCALES_16; }
+VNNI_INLINE int has_halves(vnni_kind kind) { return kind.scales == VNNI_SCALES_16; }
+VNNI_INLINE int has_min(vnni_kind kind) { return kind.scales == VNNI_SCALES_6; }
 
 VNNI_INLINE long_kind long_of(vnni_kind kind, long_open_fn *open, long_make_fn *make,
                               long_few_fn *few) {
     return (long_kind){
         .n_planes = 2,
-        .log2_high = is_q6(kind) ? 7 : 3,
-        .is_signed = is_q6(kind),
-        .n_min_pairs = is_q6(kind) ? 0 : 4,
+        .log2_high = has_min(kind) ? 3 : 7,
+        .is_signed = !has_min(kind),
+        .n_min_pairs = has_min(kind) ? 4 : 0,
         .few_rows_max = FEW_ROWS_MAX,
         .chunk_bytes = kind.chunk_bytes,
         .open = open,
@@ -40,13 +42,18 @@ VNNI_INLINE long_kind long_of(vnni_kind kind, long_open_fn *open, long_make_fn *
     };
 }
 
+VNNI_INLINE __m512i signed_scale(vnni_kind kind, const uint8_t *slab, size_t i) {
+    return has_halves(kind) ? _mm512_cvtepi8_epi32(vnni_scales16(slab, i))
+                            : vnni_scales_xs((const slab_iq4_xs *)slab, i);
+}
+
 VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, long_factors *fs, const uint8_t *slab) {
     c->panel = slab + kind.codes_at;
     _mm512_store_ps(fs->d, vnni_load_f16(slab));
-    if (is_q6(kind)) {
-        for (size_t p = 0; p < 8; p++) {
-            const __m512i even = _mm512_cvtepi8_epi32(vnni_scales16(slab, 2 * p));
-            const __m512i odd = _mm512_cvtepi8_epi32(vnni_scales16(slab, 2 * p + 1));
+    if (!has_min(kind)) {
+        for (size_t p = 0; p < (has_halves(kind) ? 8 : 4); p++) {
+            const __m512i even = signed_scale(kind, slab, 2 * p);
+            const __m512i odd = signed_scale(kind, slab, 2 * p + 1);
             _mm512_store_si512(c->scale[2 * p], even);
             _mm512_store_si512(c->scale[2 * p + 1], odd);
             _mm512_store_si512(c->scale_pairs[p], long_pair(even, odd));
@@ -107,7 +114,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     }
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
-        if (is_q6(kind)) {
+        if (has_halves(kind)) {
             add_groups(rows, kind, sums, at, &x, 0, 4, c->scale[2 * b]);
             add_groups(rows, kind, sums, at, &x, 4, 4, c->scale[2 * b + 1]);
         } else {
@@ -118,13 +125,15 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     const long_registers f = long_registers_of(fs);
     VNNI_EACH_ROW(rows, {
         const long_x *row = (const long_x *)vnni_row(&first, r);
-        if (is_q6(kind)) { /* q is 32 more than the code stands for */
+        if (!has_min(kind)) { /* q is a middle more than the code stands for */
             __m512i more = _mm512_setzero_si512();
-            for (size_t p = 0; p < 8; p++) {
+            for (size_t p = 0; p < (has_halves(kind) ? 8 : 4); p++) {
+                const int16_t *of = has_halves(kind) ? row->sums16 : row->sums32;
                 more = _mm512_dpwssd_epi32(more, _mm512_load_si512(c->scale_pairs[p]),
-                                           vnni_broadcast32(&row->sums16[2 * p]));
+                                           vnni_broadcast32(of + 2 * p));
             }
-            sums[r] = _mm512_sub_epi32(sums[r], _mm512_slli_epi32(more, 5));
+            more = _mm512_slli_epi32(more, (unsigned)kind.log2_middle);
+            sums[r] = _mm512_sub_epi32(sums[r], more);
         }
         long_add_row(long_of(kind, NULL, NULL, NULL), y + 16 * r, f, row, sums[r]);
     });
@@ -157,15 +166,15 @@ VNNI_INLINE void few_rows_of_panel(vnni_kind kind, float *y, const uint8_t *pane
 
 /* ---- planes ---- */
 
-/* What half a block's codes are multiplied by: the scale of Q6_K, else its upper bits and its lower
- * ones, in each 16 bits. */
+/* What half a block's codes are multiplied by: a scale with a sign, else its upper bits and its
+ * lower ones, in each 16 bits. */
 typedef struct k_split {
     long_scale scale;
     __m512i high, low;
 } k_split;
 
 VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t half) {
-    const __m512i one = _mm512_load_si512(c->scale[is_q6(kind) ? 2 * b + half : b]);
+    const __m512i one = _mm512_load_si512(c->scale[has_halves(kind) ? 2 * b + half : b]);
     const __m512i both = long_pair(one, one);
     return (k_split){
         .scale = long_scale_of(one, kind.log2_middle, 64),
@@ -178,7 +187,7 @@ VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, c
                             int group, k_split by) {
     const __m512i q = vnni_weights(kind.codes, at, group);
     vnni_fetch_ahead(kind.block_stride, at, (size_t)group, PLANES_AHEAD_BYTES);
-    if (is_q6(kind)) {
+    if (!has_min(kind)) {
         long_split(high_to + 64 * group, low_to + 64 * group, q, by.scale);
     } else { /* two bytes at once: neither product reaches the next byte */
         _mm512_store_si512(high_to + 64 * group, _mm512_mullo_epi16(q, by.high));
@@ -218,5 +227,5 @@ VNNI_INLINE void make_block(vnni_kind kind, long_plane planes[2], const k_chunk 
                  pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x, x_stride_bytes, m, \
                  n, k);                                                                            \
     }
-PRODUCTS_LONG_K_LIST(X)
+PRODUCTS_LONG_PACKED_LIST(X)
 #undef X

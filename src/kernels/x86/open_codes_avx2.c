@@ -53,6 +53,7 @@ void opened_iq4_xs_avx2(opened_chunk *c, const uint8_t *from) {
         _mm256_cvtepu16_epi32(open_load16(slab->scales_high)),
         _mm256_cvtepu16_epi32(open_load16(slab->scales_high + 8)),
     };
+    open_f16(c->d, slab->d, 1.0f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         const __m128i shift = _mm_cvtsi32_si128((int)(2 * b));
         __m256i sc[2];
@@ -60,8 +61,7 @@ void opened_iq4_xs_avx2(opened_chunk *c, const uint8_t *from) {
         for (size_t h = 0; h < 2; h++) {
             const __m256i high = _mm256_and_si256(_mm256_srl_epi32(highs[h], shift), three);
             sc[h] = _mm256_or_si256(sc[h], _mm256_slli_epi32(high, 4));
-            const __m256 f = _mm256_cvtepi32_ps(_mm256_sub_epi32(sc[h], middle));
-            _mm256_store_ps(c->scale[b] + 8 * h, _mm256_mul_ps(tile_load_f16(slab->d + 8 * h), f));
+            open_whole_block(c, b, 8 * h, _mm256_sub_epi32(sc[h], middle));
         }
         open_block32(c, b, slab->low[b], values);
     }

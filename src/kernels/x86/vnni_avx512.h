@@ -106,7 +106,7 @@ VNNI_INLINE __m128i vnni_scales16(const uint8_t *slab, size_t i) {
 }
 
 /* sc - 32 of IQ4_XS, block b. */
-VNNI_INLINE __m512 vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
+VNNI_INLINE __m512i vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
     const __m512i highs =
         _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)slab->scales_high));
     const __m128i bytes = _mm_loadu_si128((const __m128i *)slab->scales_low[b / 2]);
@@ -114,7 +114,7 @@ VNNI_INLINE __m512 vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
     sc = _mm512_and_si512(sc, _mm512_set1_epi32(15));
     const __m512i high = _mm512_srli_epi32(highs, (unsigned)(2 * b));
     sc = _mm512_or_si512(sc, _mm512_slli_epi32(_mm512_and_si512(high, _mm512_set1_epi32(3)), 4));
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sc, _mm512_set1_epi32(32)));
+    return _mm512_sub_epi32(sc, _mm512_set1_epi32(32));
 }
 
 /* d * sc and -(dmin * mn), block b of slabs of 256 columns with 6-bit fields. */
@@ -140,8 +140,8 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
         return s;
     case VNNI_SCALES_6: return vnni_scale6(kind, slabs, b);
     case VNNI_SCALES_XS:
-        s.scale =
-            _mm512_mul_ps(vnni_load_f16(slabs), vnni_scales_xs((const slab_iq4_xs *)slabs, b));
+        s.scale = _mm512_mul_ps(vnni_load_f16(slabs),
+                                _mm512_cvtepi32_ps(vnni_scales_xs((const slab_iq4_xs *)slabs, b)));
         return s;
     case VNNI_SCALES_16: break;
     }
