@@ -45,10 +45,9 @@ TILE_INLINE __m256i four_of_eight(__m256i words, int byte, __m256i table) {
     return _mm256_shuffle_epi8(table, _mm256_or_si256(low, high));
 }
 
-TILE_INLINE __m256i table_of_two(int v0, int v1, int v2) {
-    const char a = (char)v0, b = (char)v1, d = (char)v2;
+TILE_INLINE __m256i table_of_two(char v0, char v1, char v2) {
     return _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(a, b, d, 0, b, 0, 0, 0, d, 0, 0, 0, 0, 0, 0, 0));
+        _mm_setr_epi8(v0, v1, v2, 0, v1, 0, 0, 0, v2, 0, 0, 0, 0, 0, 0, 0));
 }
 
 /* The values of points of four, 4 bits each. */
@@ -78,10 +77,9 @@ TILE_INLINE __m256i with_signs(__m256i values, __m256i signs, int from, __m256i 
 }
 
 /* Eight columns from group `group` on, of rows from..from + 7. */
-TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, __m256i words,
-                          __m256i signs) {
+TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, __m256i words, __m256i signs,
+                          __m256i middle) {
     const __m256i table = table_of_two(8, 25, 43);
-    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     uint8_t *to = open_group(c, group) + 4 * from;
     open_store(to, with_signs(four_of_eight(words, 0, table), signs, 0, middle));
     open_store(to + 64, with_signs(four_of_eight(words, 1, table), signs, 4, middle));
@@ -94,6 +92,7 @@ TILE_INLINE __m256i odd_scale(__m256i sc) {
 
 void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -102,7 +101,7 @@ void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
                 open_iq2(c, 8 * b + 2 * g, r, points(quant_grid_iq2_xxs, bits_of(codes, 8 * g, 8)),
-                         signs8(bits_of(signs, 7 * g, 7)));
+                         signs8(bits_of(signs, 7 * g, 7)), middle);
             }
         }
     }
@@ -122,18 +121,20 @@ TILE_INLINE void open_scales_iq2(opened_chunk *c, const uint16_t *d, const uint8
 
 void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     open_scales_iq2(c, slab->d, slab->scales);
     for (size_t g = 0; g < 32; g++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = lanes_of_words(slab->codes[g] + r);
             open_iq2(c, 2 * g, r, points(quant_grid_iq2_xs, bits_of(codes, 0, 9)),
-                     signs8(_mm256_srli_epi32(codes, 9)));
+                     signs8(_mm256_srli_epi32(codes, 9)), middle);
         }
     }
 }
 
 void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq2_s *slab = (const slab_iq2_s *)from;
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     open_scales_iq2(c, slab->d, slab->scales);
     for (size_t g = 0; g < 32; g++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -141,7 +142,7 @@ void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i index =
                 _mm256_or_si256(lanes_of_bytes(slab->low[g] + r), _mm256_slli_epi32(high, 8));
             open_iq2(c, 2 * g, r, points(quant_grid_iq2_s, index),
-                     lanes_of_bytes(slab->signs[g] + r));
+                     lanes_of_bytes(slab->signs[g] + r), middle);
         }
     }
 }
@@ -201,11 +202,14 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
+TILE_INLINE __m256i table_iq1(const opened_chunk *c) {
+    return _mm256_add_epi8(table_of_two(-8, 0, 8), _mm256_set1_epi8((char)c->middle));
+}
+
 /* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1. */
-TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index,
-                          __m256i minus) {
+TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index, __m256i minus,
+                          __m256i table) {
     const __m256i words = points(quant_grid_iq1, index);
-    const __m256i table = table_of_two(c->middle - 8, c->middle, c->middle + 8);
     const __m256i delta = _mm256_or_si256(minus, _mm256_set1_epi8(1));
     uint8_t *to = open_group(c, group) + 4 * from;
     open_store(to, _mm256_add_epi8(four_of_eight(words, 0, table), delta));
@@ -219,6 +223,7 @@ TILE_INLINE __m256i mask_of_bit(__m256i v, int bit) {
 
 void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
+    const __m256i table = table_iq1(c);
     open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -227,7 +232,8 @@ void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
             for (size_t g = 0; g < 4; g++) {
                 const __m256i high = _mm256_slli_epi32(bits_of(word, 3 * g, 3), 8);
                 const __m256i low = lanes_of_bytes(slab->low[4 * b + g] + r);
-                open_iq1(c, 8 * b + 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(word, 15));
+                open_iq1(c, 8 * b + 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(word, 15),
+                         table);
             }
         }
     }
@@ -245,6 +251,7 @@ TILE_INLINE __m128i split_f16(const uint16_t (*scales)[16], size_t from) {
 
 void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
+    const __m256i table = table_iq1(c);
     WEFT_ALIGNED(16) uint16_t d[16];
     _mm_store_si128((__m128i *)d, split_f16(slab->scales, 0));
     _mm_store_si128((__m128i *)(d + 8), split_f16(slab->scales, 8));
@@ -258,7 +265,7 @@ void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i four = bits_of(lanes_of_bytes(slab->high[g / 2] + r), 4 * (g % 2), 4);
             const __m256i high = _mm256_slli_epi32(bits_of(four, 0, 3), 8);
             const __m256i low = lanes_of_bytes(slab->low[g] + r);
-            open_iq1(c, 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(four, 3));
+            open_iq1(c, 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(four, 3), table);
         }
     }
 }
