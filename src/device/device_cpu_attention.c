@@ -5,9 +5,10 @@
  *
  *   sequence 0: tile 0 | tile 1 | ...   sequence 1: part 0 | part 1 | ...      x  n_kv_heads
  *
- * A tile shares each block of keys it loads. Neither its size nor the cut over the context changes
- * a row's result, because the kernel reduces every row over key blocks aligned to absolute position
- * 0 and merges parts in ascending order (docs/numerics.md).
+ * A tile shares each block of keys it loads, and so do single rows of several sequences whose first
+ * pages are the same. Neither who shares nor the cut over the context changes a row's result: the
+ * kernel reduces every row over key blocks aligned to absolute position 0 and merges parts in
+ * ascending order (docs/numerics.md).
  */
 #include "base/check.h"
 #include "device/device_cpu_impl.h"
@@ -155,6 +156,32 @@ static float *partials_of(const attention_job *job, const attn_share *share, uin
     return job->partials + share->partial_first + (size_t)head * share->n_parts * part_len;
 }
 
+/* Records of a group's common parts for one KV head, [n_shared][n_members][heads][2 + v_dim]. */
+static float *group_records(const attention_job *job, const attn_share *leader, uint32_t head,
+                            size_t record_len) {
+    return job->partials + leader->shared_first +
+           (size_t)head * leader->n_shared * leader->n_members * record_len;
+}
+
+/* Part number `part` of a group's members, all of which see all of it. */
+static void attend_group(const attention_job *job, const attn_share *leader, uint32_t part,
+                         uint32_t head) {
+    const batch_seq *s = &job->op->batch->seqs[leader - job->shares];
+    uint32_t kv_begin[ATTN_TILE_ROWS], kv_end[ATTN_TILE_ROWS];
+    for (uint32_t r = 0; r < leader->n_members; r++) {
+        kv_begin[r] = part * KERNEL_ATTN_SPLIT;
+        kv_end[r] = kv_begin[r] + KERNEL_ATTN_SPLIT;
+    }
+    attention_args args = make_args(job, s, 0, leader->n_members, head);
+    const size_t record_len = (size_t)args.n_heads * (args.v_dim + 2);
+    args.kv_begin = kv_begin;
+    args.kv_end = kv_end;
+    args.part = part;
+    args.partial = group_records(job, leader, head, record_len) +
+                   (size_t)part * leader->n_members * record_len;
+    job->d->kernels.attention[job->op->kv.dtype](&args);
+}
+
 static void attention_task(void *arg, uint32_t task, uint32_t thread) {
     const attention_job *job = arg;
     const op_attention *op = job->op;
@@ -162,7 +189,12 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
     const attn_share *share = attn_share_of(job->shares, op->batch->n_seqs, task);
     const batch_seq *s = &op->batch->seqs[share - job->shares];
     const uint32_t head = (task - share->task_first) % op->kv.n_kv_heads;
-    const uint32_t index = (task - share->task_first) / op->kv.n_kv_heads;
+    uint32_t index = (task - share->task_first) / op->kv.n_kv_heads;
+    if (share->n_members > 0 && index < share->n_shared) {
+        attend_group(job, share, index, head);
+        return;
+    }
+    index += share->n_members > 0 ? 0 : share->n_shared;
     uint32_t row = 0, n_rows = s->n_rows;
     if (share->n_parts == 0) { /* the last tiles see most and go first */
         const uint32_t tile_rows = job->tasks.tile_rows;
@@ -193,8 +225,36 @@ static void merge_task(void *arg, uint32_t task, uint32_t thread) {
     if (share->n_parts > 0) {
         const batch_seq *s = &job->op->batch->seqs[task / job->op->kv.n_kv_heads];
         const attention_args args = make_args(job, s, 0, s->n_rows, head);
-        job->d->kernels.attention_merge(&args, partials_of(job, share, head), share->n_parts);
+        float *partials = partials_of(job, share, head);
+        if (share->n_shared > 0) {
+            const attn_share *leader = &job->shares[share->leader];
+            const size_t len = (size_t)args.n_heads * (args.v_dim + 2);
+            const float *records = group_records(job, leader, head, len) + (share - leader) * len;
+            for (uint32_t p = 0; p < share->n_shared; p++) {
+                memcpy(partials + p * len, records + (size_t)p * leader->n_members * len,
+                       len * sizeof(float));
+            }
+        }
+        job->d->kernels.attention_merge(&args, partials, share->n_parts);
     }
+}
+
+/* Leading parts of sequence i's context that are those of the sequence before it, too: single rows
+ * that stand next to each other, and see all of them. */
+static uint32_t common_parts(const attention_job *job, uint32_t i) {
+    const batch_seq *s = &job->op->batch->seqs[i], *before = s - 1;
+    const attn_share *share = &job->shares[i];
+    if (i == 0 || s->n_rows != 1 || before->n_rows != 1 || s->row_first != before->row_first + 1 ||
+        share->kv_begin != 0 || share[-1].kv_begin != 0) {
+        return 0;
+    }
+    const uint32_t end = share->kv_end < share[-1].kv_end ? share->kv_end : share[-1].kv_end;
+    const uint32_t *pages = s->pages[job->op->kv.group], *others = before->pages[job->op->kv.group];
+    uint32_t page = 0;
+    while ((page + 1) * PAGE_TOKENS <= end && pages[page] == others[page]) {
+        page++;
+    }
+    return page / (KERNEL_ATTN_SPLIT / PAGE_TOKENS);
 }
 
 void device_cpu_attention(device *dev, const op_attention *op) {
@@ -215,6 +275,7 @@ void device_cpu_attention(device *dev, const op_attention *op) {
         visible_range(op, s, 0, &begin, &end);
         visible_range(op, s, s->n_rows - 1, &last, &end);
         job.shares[i] = (attn_share){.n_rows = s->n_rows, .kv_begin = begin, .kv_end = end};
+        job.shares[i].n_common = common_parts(&job, i);
     }
     const attn_shape shape = {
         .n_heads = op->n_heads,

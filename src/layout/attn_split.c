@@ -3,7 +3,8 @@
  * Cost is rows x positions. A fair share is what each thread would do if the work could be cut
  * anywhere; a task of more than half of it makes others wait for its thread, and is cut over the
  * context if it is a single tile and the workspace has room. Tiles shrink, down to
- * TILE_ROWS_MIN rows that still share each block of keys, while there are too few of them.
+ * TILE_ROWS_MIN rows that still share each block of keys, while there are too few of them. Groups
+ * come first: what they save is more than what cutting their members costs.
  */
 #include "layout/attn_split.h"
 
@@ -28,11 +29,61 @@ uint64_t attn_partial_floats(const attn_shape *shape, uint32_t n_rows, uint32_t 
     return (uint64_t)n_parts * n_rows * shape->n_heads * ((uint64_t)shape->v_dim + 2);
 }
 
+/* Sequences from `first` on that begin alike, and how many parts all of them have in common: one
+ * that would more than halve these is left to the next group. */
+static uint32_t group_of(const attn_share *shares, uint32_t n, uint32_t first, uint32_t *n_shared) {
+    uint32_t end = first + 1;
+    *n_shared = end < n ? shares[end].n_common : 0;
+    while (end < n && end - first < ATTN_TILE_ROWS && shares[end].n_common > 0 &&
+           shares[end].n_common >= *n_shared / 2) {
+        *n_shared = shares[end].n_common < *n_shared ? shares[end].n_common : *n_shared;
+        end++;
+    }
+    return end - first;
+}
+
+/* Cuts the members of a group, if there is one and the room for it; returns the floats it takes. */
+static uint64_t cut_group(const attn_shape *shape, attn_share *shares, uint32_t n, uint32_t first,
+                          uint64_t used) {
+    uint32_t n_shared;
+    const uint32_t n_members = group_of(shares, n, first, &n_shared);
+    if (n_members < 2) {
+        return 0;
+    }
+    const uint64_t records = attn_partial_floats(shape, n_members, n_shared);
+    uint64_t floats = records;
+    for (uint32_t i = first; i < first + n_members; i++) {
+        floats += attn_partial_floats(shape, 1, parts_of(&shares[i]));
+    }
+    if (floats > shape->partial_floats - used) {
+        return 0;
+    }
+    shares[first].n_members = n_members;
+    shares[first].shared_first = used;
+    used += records;
+    for (uint32_t i = first; i < first + n_members; i++) {
+        shares[i].leader = first;
+        shares[i].n_shared = n_shared;
+        shares[i].n_parts = parts_of(&shares[i]);
+        shares[i].partial_first = used;
+        used += attn_partial_floats(shape, 1, shares[i].n_parts);
+    }
+    return floats;
+}
+
+static uint32_t tasks_of(const attn_share *s, uint32_t tile_rows) {
+    if (s->n_parts == 0) {
+        return tiles_of(s, tile_rows);
+    }
+    return s->n_parts - (s->n_members > 0 ? 0 : s->n_shared);
+}
+
 attn_tasks attn_split(const attn_shape *shape, attn_share *shares, uint32_t n) {
     const uint64_t wanted = (uint64_t)shape->n_threads * SHARES_PER_THREAD;
     attn_tasks t = {.tile_rows = ATTN_TILE_ROWS};
     uint64_t total = 0, n_tiles = 0, used = 0;
     for (uint32_t i = 0; i < n; i++) {
+        shares[i].n_parts = shares[i].n_shared = shares[i].n_members = 0;
         total += cost_of(&shares[i]) * shape->n_kv_heads;
         n_tiles += (uint64_t)tiles_of(&shares[i], t.tile_rows) * shape->n_kv_heads;
     }
@@ -40,19 +91,21 @@ attn_tasks attn_split(const attn_shape *shape, attn_share *shares, uint32_t n) {
     }
     for (uint32_t i = 0; i < n; i++) {
         attn_share *s = &shares[i];
+        if (s->n_parts == 0) {
+            used += cut_group(shape, shares, n, i, used);
+        }
         const uint32_t n_parts = parts_of(s);
         const uint64_t floats = attn_partial_floats(shape, s->n_rows, n_parts);
         const bool is_long = shape->n_threads > 1 && cost_of(s) * wanted > total;
-        s->task_first = t.n_tasks;
-        s->n_parts = 0;
-        if (is_long && n_parts > 1 && s->n_rows <= t.tile_rows &&
+        if (s->n_parts == 0 && is_long && n_parts > 1 && s->n_rows <= t.tile_rows &&
             floats <= shape->partial_floats - used) {
             s->n_parts = n_parts;
             s->partial_first = used;
             used += floats;
-            t.n_split++;
         }
-        t.n_tasks += (s->n_parts > 0 ? n_parts : tiles_of(s, t.tile_rows)) * shape->n_kv_heads;
+        t.n_split += s->n_parts > 0;
+        s->task_first = t.n_tasks;
+        t.n_tasks += tasks_of(s, t.tile_rows) * shape->n_kv_heads;
     }
     return t;
 }

@@ -8,6 +8,13 @@
  *   sequence 1: 1 row     | head |                                   short: one task a head
  *   sequence 2: 1 row     | part, head | part, head | ... -> merge   long: n_parts x n_kv_heads
  *
+ * Single rows of sequences that follow each other and begin with the same pages form a group: the
+ * parts that all of them have in common are attended by all rows at once, so that each key and
+ * value is read once for all, and every member is cut:
+ *
+ *   sequences 3 to 6      | common part, head | ...                  n_shared x n_kv_heads
+ *                         | part, head | ... -> merge               each: the rest of its parts
+ *
  * How a row is cut never changes its bits (kernels.h), so the cut may follow the threads and the
  * room there is.
  */
@@ -22,9 +29,15 @@
 /* What is known of a sequence, and what attn_split answers. */
 typedef struct attn_share {
     uint32_t n_rows, kv_begin, kv_end; /* positions that some row sees */
-    uint32_t task_first;               /* its tasks count on from there */
-    uint32_t n_parts;                  /* 0: not cut over the context */
-    uint64_t partial_first;            /* floats: [n_kv_heads][n_parts][n_rows][heads][2 + v_dim] */
+    uint32_t n_common;      /* leading parts that are those of the sequence before it, too; both
+                             * have one row, and see all of them */
+    uint32_t task_first;    /* its tasks count on from there */
+    uint32_t n_parts;       /* 0: not cut over the context */
+    uint64_t partial_first; /* floats: [n_kv_heads][n_parts][n_rows][heads][2 + v_dim] */
+    uint32_t leader;        /* the first of its group, whose tasks begin with the group's */
+    uint32_t n_members;     /* of a leader's group; 0: none */
+    uint32_t n_shared;      /* parts of a member that the group's tasks attend */
+    uint64_t shared_first;  /* of a leader: [n_kv_heads][n_shared][n_members][heads][2 + v_dim] */
 } attn_share;
 
 typedef struct attn_shape {

@@ -3,7 +3,8 @@
  *
  *   same MODEL.gguf [FOLDER]
  *
- * 32 requests, greedy and seeded, some that begin alike, are answered one by one on one thread.
+ * 32 requests, greedy and seeded, some that begin alike, the last four for so long that their rows
+ * attend it together, are answered one by one on one thread.
  * Then again on two; all at once; with steps of few rows, so that prompts run in small chunks; with
  * every prompt already known; with so little memory that requests must give way to each other; and,
  * where there is a FOLDER to keep pages in, after a restart. Token ids and the bits of their log
@@ -17,7 +18,8 @@
 
 #define N 32u
 #define PROMPT_MAX 240u
-#define CTX 512u
+#define LONG_PROMPT 600u /* more than a part of attention (layout/attn_split.h) */
+#define CTX 768u
 
 typedef struct trial {
     const char *what;
@@ -26,16 +28,17 @@ typedef struct trial {
     const char *dir;
 } trial;
 
-static int32_t prompts[N][PROMPT_MAX];
+static int32_t prompts[N][LONG_PROMPT];
 static weft_request_options options[N];
 static answer first[N];
 
 /* Tokens that any vocabulary has; every fourth request begins like the one before it. */
 static void make_requests(void) {
     for (uint32_t i = 0; i < N; i++) {
-        const uint32_t n = 20 + i * 37 % (PROMPT_MAX - 20);
+        const bool is_long = i + 4 >= N;
+        const uint32_t n = is_long ? LONG_PROMPT - i % 3 : 20 + i * 37 % (PROMPT_MAX - 20);
         for (uint32_t j = 0; j < n; j++) {
-            const bool is_alike = i % 4 == 3 && j < 100;
+            const bool is_alike = is_long ? i + 4 > N && j < 560 : i % 4 == 3 && j < 100;
             prompts[i][j] =
                 is_alike ? prompts[i - 1][j] : (int32_t)(300 + (i * 131 + j * j * 7) % 5000);
         }

@@ -23,7 +23,9 @@ static void expect_covered(const attn_share *shares, uint32_t n, attn_tasks t, u
     uint32_t task = 0;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t n_tiles = (shares[i].n_rows + t.tile_rows - 1) / t.tile_rows;
-        const uint32_t n_tasks = (shares[i].n_parts > 0 ? shares[i].n_parts : n_tiles) * heads;
+        const uint32_t n_own =
+            shares[i].n_parts - (shares[i].n_members > 0 ? 0 : shares[i].n_shared);
+        const uint32_t n_tasks = (shares[i].n_parts > 0 ? n_own : n_tiles) * heads;
         assert_int_equal(shares[i].task_first, task);
         for (uint32_t j = 0; j < n_tasks; j++, task++) {
             assert_ptr_equal(attn_share_of(shares, n, task), &shares[i]);
@@ -107,6 +109,57 @@ static void the_workspace_holds_what_is_cut(void **state) {
     }
 }
 
+/* Sequences 10 to 29 have four parts in common, 30 to 35 two, the rest none. */
+static void fill_groups(attn_share *shares) {
+    for (uint32_t i = 0; i < SEQS; i++) {
+        shares[i] = share_of(1, 2060 + i);
+        shares[i].n_common = i > 10 && i < 30 ? 4 : i >= 30 && i < 36 ? 1 : 0;
+    }
+}
+
+/* No two records overlap, and none lies outside. */
+static void expect_records_apart(const attn_share *shares, const attn_shape *s) {
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < SEQS; i++) {
+        if (shares[i].n_members > 0) {
+            assert_true(shares[i].shared_first >= end);
+            end = shares[i].shared_first +
+                  attn_partial_floats(s, shares[i].n_members, shares[i].n_shared);
+        }
+        if (shares[i].n_parts > 0) {
+            assert_true(shares[i].partial_first >= end);
+            end = shares[i].partial_first + attn_partial_floats(s, 1, shares[i].n_parts);
+        }
+    }
+    assert_true(end <= s->partial_floats);
+}
+
+static void a_common_beginning_makes_a_group(void **state) {
+    (void)state;
+    attn_share shares[SEQS];
+    attn_shape few = shape;
+    few.n_threads = 2;
+    fill_groups(shares);
+    attn_tasks t = attn_split(&few, shares, SEQS);
+    assert_int_equal(t.n_split, 20 + 5 + 1);
+    for (uint32_t i = 0; i < SEQS; i++) {
+        const bool is_long = i >= 10 && i < 30, is_short = i >= 30 && i < 36;
+        assert_int_equal(shares[i].n_shared, is_long ? 4 : is_short ? 1 : 0);
+        assert_int_equal(shares[i].n_parts, is_long || is_short ? 5 : 0);
+        assert_int_equal(shares[i].n_members, i == 10 ? 20 : i == 30 ? 6 : 0);
+        assert_true(shares[i].n_shared == 0 || shares[i].leader == (is_long ? 10 : 30));
+    }
+    expect_covered(shares, SEQS, t, few.n_kv_heads);
+    expect_records_apart(shares, &few);
+    few.partial_floats = attn_partial_floats(&few, 20, 9) - 1; /* no room for the first */
+    fill_groups(shares);
+    t = attn_split(&few, shares, SEQS);
+    assert_int_equal(shares[10].n_members, 0);
+    assert_int_equal(shares[10].n_parts, 0);
+    expect_covered(shares, SEQS, t, few.n_kv_heads);
+    expect_records_apart(shares, &few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_context_among_short_ones_is_cut),
@@ -115,6 +168,7 @@ int main(void) {
         cmocka_unit_test(prompts_get_smaller_tiles_rather_than_parts),
         cmocka_unit_test(without_room_a_sequence_stays_whole),
         cmocka_unit_test(the_workspace_holds_what_is_cut),
+        cmocka_unit_test(a_common_beginning_makes_a_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

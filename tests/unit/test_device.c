@@ -298,7 +298,7 @@ static void check_attention(bench *b) {
  * as there are threads for it, and no bit of the result changes. */
 #define LONG 2100u
 #define SHORT 30u
-static float decode_q[4 * HEADS * DIM], decode_kv[2][(LONG + 3 * SHORT) * KV_HEADS * DIM];
+static float decode_q[6 * HEADS * DIM], decode_kv[2][(LONG + 3 * SHORT) * KV_HEADS * DIM];
 
 static void decode_on(uint32_t n_threads, float *out) {
     static uint32_t pages[LONG / PAGE_TOKENS + 1 + 3 * 2];
@@ -348,9 +348,7 @@ static void decode_on(uint32_t n_threads, float *out) {
     close_bench(&b);
 }
 
-static void a_context_cut_over_threads_keeps_its_bits(void **state) {
-    (void)state;
-    static float one[4 * HEADS * DIM], many[4 * HEADS * DIM];
+static void fill_decode(void) {
     random_state = 5;
     for (size_t i = 0; i < sizeof decode_q / sizeof decode_q[0]; i++) {
         decode_q[i] = 4 * random_value();
@@ -359,11 +357,86 @@ static void a_context_cut_over_threads_keeps_its_bits(void **state) {
         decode_kv[0][i] = random_value();
         decode_kv[1][i] = random_value();
     }
+}
+
+static void a_context_cut_over_threads_keeps_its_bits(void **state) {
+    (void)state;
+    static float one[4 * HEADS * DIM], many[4 * HEADS * DIM];
+    fill_decode();
     decode_on(1, one);
     for (uint32_t n_threads = 2; n_threads <= 5; n_threads++) {
         memset(many, 0, sizeof many);
         decode_on(n_threads, many);
         assert_memory_equal(one, many, sizeof one);
+    }
+}
+
+/* Rows of sequences whose first 1,088 positions are the same pages, and of one that has pages of its
+ * own: attended together, and each alone. */
+#define MEMBERS 6u
+#define COMMON_PAGES 68u
+
+static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
+    static uint32_t tables[MEMBERS][COMMON_PAGES + 2];
+    const uint32_t n_pages = LONG / PAGE_TOKENS;
+    const size_t one_page = page_bytes(WEFT_DTYPE_F16, KV_HEADS, DIM, DIM);
+    const size_t row_bytes = HEADS * DIM * sizeof(float);
+    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
+    weft_error err = {0};
+    device_kv kv = {.page_stride_bytes = one_page,
+                    .dtype = WEFT_DTYPE_F16,
+                    .n_kv_heads = KV_HEADS,
+                    .k_dim = DIM,
+                    .v_dim = DIM};
+    assert_int_equal(device_reserve(b.dev, 1 << 20, &err), WEFT_OK);
+    assert_int_equal(device_alloc(b.dev, &kv.data, n_pages * one_page, &err), WEFT_OK);
+    uint32_t all[LONG / PAGE_TOKENS];
+    for (uint32_t i = 0; i < n_pages; i++) {
+        all[i] = n_pages - 1 - i;
+    }
+    const batch_seq prompt = {.n_rows = n_pages * PAGE_TOKENS, .pages = {all}};
+    const batch stored = {.n_rows = prompt.n_rows, .n_seqs = 1, .seqs = &prompt};
+    const size_t kv_bytes = KV_HEADS * DIM * sizeof(float);
+    const op_kv_store store = {
+        .kv = kv,
+        .k = {decode_kv[0], kv_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .v = {decode_kv[1], kv_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .batch = &stored};
+    b.dev->ops->kv_store(b.dev, &store);
+    batch_seq seqs[MEMBERS];
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        for (uint32_t p = 0; p < COMMON_PAGES; p++) {
+            tables[i][p] = all[p + (i == 4 ? 20 : 0)];
+        }
+        tables[i][COMMON_PAGES] = all[COMMON_PAGES + 2 * i];
+        tables[i][COMMON_PAGES + 1] = all[COMMON_PAGES + 2 * i + 1];
+        const uint32_t n_past = i == 3 ? 600 : COMMON_PAGES * PAGE_TOKENS + 5 * i;
+        seqs[i] = (batch_seq){.row_first = i, .n_rows = 1, .n_past = n_past, .pages = {tables[i]}};
+    }
+    for (uint32_t i = 0; i < MEMBERS; i += is_alone ? 1 : MEMBERS) {
+        const batch step = {.n_rows = MEMBERS, .n_seqs = is_alone ? 1 : MEMBERS, .seqs = seqs + i};
+        const op_attention op = {.out = {out, row_bytes, MEMBERS, HEADS * DIM, WEFT_DTYPE_F32},
+                                 .q = {decode_q, row_bytes, MEMBERS, HEADS * DIM, WEFT_DTYPE_F32},
+                                 .kv = kv,
+                                 .batch = &step,
+                                 .n_heads = HEADS,
+                                 .scale = 0.25f};
+        b.dev->ops->attention(b.dev, &op);
+    }
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
+    device_free(b.dev, kv.data, n_pages * one_page);
+    close_bench(&b);
+}
+
+static void a_shared_beginning_keeps_every_bit(void **state) {
+    (void)state;
+    static float alone[MEMBERS * HEADS * DIM], together[MEMBERS * HEADS * DIM];
+    fill_decode();
+    attend_members(1, true, alone);
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        memset(together, 0, sizeof together);
+        attend_members(n_threads, false, together);
+        assert_memory_equal(alone, together, sizeof alone);
     }
 }
 
@@ -523,6 +596,7 @@ int main(void) {
         cmocka_unit_test(bf16_activations_are_used_where_the_processor_has_them),
         cmocka_unit_test(packing_loses_nothing_on_any_device),
         cmocka_unit_test(attention_reads_its_own_pages),
+        cmocka_unit_test(a_shared_beginning_keeps_every_bit),
         cmocka_unit_test(a_context_cut_over_threads_keeps_its_bits),
         cmocka_unit_test(page_bytes_are_those_of_the_plan),
         cmocka_unit_test(a_residual_and_its_norm_are_the_two_operations),
