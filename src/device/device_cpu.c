@@ -512,7 +512,8 @@ static void linear(device *dev, const op_linear *op) {
     }
     const uint32_t n_tasks_wanted = pool_threads(d->pool) * TASKS_PER_THREAD;
     job.panels_per_task = (n_panels + n_tasks_wanted - 1) / n_tasks_wanted;
-    job.panels_per_task += job.panels_per_task % KERNEL_PANELS_MAX;
+    job.panels_per_task =
+        (job.panels_per_task + KERNEL_PANELS_MAX - 1) / KERNEL_PANELS_MAX * KERNEL_PANELS_MAX;
     for (uint32_t i = 0; i < op->n; i++) {
         const uint32_t n = (uint32_t)pack_panel_count(op->w[i].rows);
         job.tasks_of[i] = (n + job.panels_per_task - 1) / job.panels_per_task;

@@ -109,7 +109,7 @@ static void the_workspace_holds_what_is_cut(void **state) {
     }
 }
 
-/* Sequences 10 to 29 have four parts in common, 30 to 35 two, the rest none. */
+/* Sequences 10 to 29 have four parts in common, 30 to 35 one, the rest none. */
 static void fill_groups(attn_share *shares) {
     for (uint32_t i = 0; i < SEQS; i++) {
         shares[i] = share_of(1, 2060 + i);

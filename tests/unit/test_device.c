@@ -300,18 +300,53 @@ static void check_attention(bench *b) {
 #define SHORT 30u
 static float decode_q[6 * HEADS * DIM], decode_kv[2][(LONG + 3 * SHORT) * KV_HEADS * DIM];
 
-static void decode_on(uint32_t n_threads, float *out) {
-    static uint32_t pages[LONG / PAGE_TOKENS + 1 + 3 * 2];
-    const uint32_t n_pages = sizeof pages / sizeof pages[0], page_long = LONG / PAGE_TOKENS + 1;
+static device_kv kv_of(bench *b, uint32_t n_pages) {
     const size_t one_page = page_bytes(WEFT_DTYPE_F16, KV_HEADS, DIM, DIM);
-    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
     weft_error err = {0};
     device_kv kv = {.page_stride_bytes = one_page,
                     .dtype = WEFT_DTYPE_F16,
                     .n_kv_heads = KV_HEADS,
                     .k_dim = DIM,
                     .v_dim = DIM};
-    assert_int_equal(device_alloc(b.dev, &kv.data, n_pages * one_page, &err), WEFT_OK);
+    assert_int_equal(device_alloc(b->dev, &kv.data, n_pages * one_page, &err), WEFT_OK);
+    return kv;
+}
+
+/* decode_kv into the pages of seqs, whose rows begin at position 0. */
+static void store_decode(bench *b, device_kv kv, const batch *prompt) {
+    const size_t row_bytes = KV_HEADS * DIM * sizeof(float);
+    const op_kv_store store = {
+        .kv = kv,
+        .k = {decode_kv[0], row_bytes, prompt->n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .v = {decode_kv[1], row_bytes, prompt->n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
+        .batch = prompt};
+    b->dev->ops->kv_store(b->dev, &store);
+}
+
+/* out, like decode_q, has n_rows rows; step may be some of them. */
+static void attend_decode(bench *b, device_kv kv, const batch *step, uint32_t n_rows, float *out) {
+    const size_t row_bytes = HEADS * DIM * sizeof(float);
+    const op_attention op = {.out = {out, row_bytes, n_rows, HEADS * DIM, WEFT_DTYPE_F32},
+                             .q = {decode_q, row_bytes, n_rows, HEADS * DIM, WEFT_DTYPE_F32},
+                             .kv = kv,
+                             .batch = step,
+                             .n_heads = HEADS,
+                             .scale = 0.25f};
+    b->dev->ops->attention(b->dev, &op);
+}
+
+static void close_decode(bench *b, device_kv kv, uint32_t n_pages) {
+    weft_error err = {0};
+    assert_int_equal(device_sync(b->dev, &err), WEFT_OK);
+    device_free(b->dev, kv.data, n_pages * kv.page_stride_bytes);
+    close_bench(b);
+}
+
+static void decode_on(uint32_t n_threads, float *out) {
+    static uint32_t pages[LONG / PAGE_TOKENS + 1 + 3 * 2];
+    const uint32_t n_pages = sizeof pages / sizeof pages[0], page_long = LONG / PAGE_TOKENS + 1;
+    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
+    const device_kv kv = kv_of(&b, n_pages);
     for (uint32_t i = 0; i < n_pages; i++) {
         pages[i] = n_pages - 1 - i;
     }
@@ -322,30 +357,15 @@ static void decode_on(uint32_t n_threads, float *out) {
                               .pages = {pages + page_long + 2 * (i - 1)}};
     }
     const batch prompt = {.n_rows = LONG + 3 * SHORT, .n_seqs = 4, .seqs = seqs};
-    const size_t row_bytes = KV_HEADS * DIM * sizeof(float);
-    const op_kv_store store = {
-        .kv = kv,
-        .k = {decode_kv[0], row_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
-        .v = {decode_kv[1], row_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
-        .batch = &prompt};
-    b.dev->ops->kv_store(b.dev, &store);
+    store_decode(&b, kv, &prompt);
     for (uint32_t i = 0; i < 4; i++) {
         seqs[i].n_past = seqs[i].n_rows - 1;
         seqs[i].row_first = i;
         seqs[i].n_rows = 1;
     }
     const batch step = {.n_rows = 4, .n_seqs = 4, .seqs = seqs};
-    const op_attention op = {
-        .out = {out, HEADS * DIM * sizeof(float), 4, HEADS * DIM, WEFT_DTYPE_F32},
-        .q = {decode_q, HEADS * DIM * sizeof(float), 4, HEADS * DIM, WEFT_DTYPE_F32},
-        .kv = kv,
-        .batch = &step,
-        .n_heads = HEADS,
-        .scale = 0.25f};
-    b.dev->ops->attention(b.dev, &op);
-    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
-    device_free(b.dev, kv.data, n_pages * one_page);
-    close_bench(&b);
+    attend_decode(&b, kv, &step, 4, out);
+    close_decode(&b, kv, n_pages);
 }
 
 static void fill_decode(void) {
@@ -379,30 +399,17 @@ static void a_context_cut_over_threads_keeps_its_bits(void **state) {
 static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
     static uint32_t tables[MEMBERS][COMMON_PAGES + 2];
     const uint32_t n_pages = LONG / PAGE_TOKENS;
-    const size_t one_page = page_bytes(WEFT_DTYPE_F16, KV_HEADS, DIM, DIM);
-    const size_t row_bytes = HEADS * DIM * sizeof(float);
     bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
     weft_error err = {0};
-    device_kv kv = {.page_stride_bytes = one_page,
-                    .dtype = WEFT_DTYPE_F16,
-                    .n_kv_heads = KV_HEADS,
-                    .k_dim = DIM,
-                    .v_dim = DIM};
     assert_int_equal(device_reserve(b.dev, 1 << 20, &err), WEFT_OK);
-    assert_int_equal(device_alloc(b.dev, &kv.data, n_pages * one_page, &err), WEFT_OK);
+    const device_kv kv = kv_of(&b, n_pages);
     uint32_t all[LONG / PAGE_TOKENS];
     for (uint32_t i = 0; i < n_pages; i++) {
         all[i] = n_pages - 1 - i;
     }
     const batch_seq prompt = {.n_rows = n_pages * PAGE_TOKENS, .pages = {all}};
     const batch stored = {.n_rows = prompt.n_rows, .n_seqs = 1, .seqs = &prompt};
-    const size_t kv_bytes = KV_HEADS * DIM * sizeof(float);
-    const op_kv_store store = {
-        .kv = kv,
-        .k = {decode_kv[0], kv_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
-        .v = {decode_kv[1], kv_bytes, prompt.n_rows, KV_HEADS * DIM, WEFT_DTYPE_F32},
-        .batch = &stored};
-    b.dev->ops->kv_store(b.dev, &store);
+    store_decode(&b, kv, &stored);
     batch_seq seqs[MEMBERS];
     for (uint32_t i = 0; i < MEMBERS; i++) {
         for (uint32_t p = 0; p < COMMON_PAGES; p++) {
@@ -415,17 +422,9 @@ static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
     }
     for (uint32_t i = 0; i < MEMBERS; i += is_alone ? 1 : MEMBERS) {
         const batch step = {.n_rows = MEMBERS, .n_seqs = is_alone ? 1 : MEMBERS, .seqs = seqs + i};
-        const op_attention op = {.out = {out, row_bytes, MEMBERS, HEADS * DIM, WEFT_DTYPE_F32},
-                                 .q = {decode_q, row_bytes, MEMBERS, HEADS * DIM, WEFT_DTYPE_F32},
-                                 .kv = kv,
-                                 .batch = &step,
-                                 .n_heads = HEADS,
-                                 .scale = 0.25f};
-        b.dev->ops->attention(b.dev, &op);
+        attend_decode(&b, kv, &step, MEMBERS, out);
     }
-    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
-    device_free(b.dev, kv.data, n_pages * one_page);
-    close_bench(&b);
+    close_decode(&b, kv, n_pages);
 }
 
 static void a_shared_beginning_keeps_every_bit(void **state) {

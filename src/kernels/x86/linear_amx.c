@@ -393,11 +393,7 @@ VNNI_INLINE void run(vnni_kind kind, size_t panel_bytes, float *y, size_t y_stri
         if (p.rows > FEW_ROWS_MAX) {
             run_many(kind, &p);
         }
-        for (size_t i = 0; i < p.n_panels; i++) {
-            const size_t left = n - i * PACK_PANEL_ROWS;
-            vnni_store_outputs(out + i * PACK_PANEL_ROWS, y_stride, sums[i], p.rows,
-                               left < PACK_PANEL_ROWS ? left : PACK_PANEL_ROWS);
-        }
+        vnni_store_panels(out, y_stride, sums[0], ACT_CHUNK_ROWS * PACK_PANEL_ROWS, p.rows, n);
     }
 }
 

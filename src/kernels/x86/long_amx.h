@@ -237,11 +237,7 @@ VNNI_INLINE void long_run(long_kind kind, void *chunk, size_t panel_bytes, float
         if (p.rows > kind.few_rows_max) {
             long_many_rows(kind, &p);
         }
-        for (size_t j = 0; j < p.n_panels; j++) {
-            const size_t left = n - j * PACK_PANEL_ROWS;
-            vnni_store_outputs(out + j * PACK_PANEL_ROWS, y_stride, sums[j], p.rows,
-                               left < PACK_PANEL_ROWS ? left : PACK_PANEL_ROWS);
-        }
+        vnni_store_panels(out, y_stride, sums[0], ACT_CHUNK_ROWS * PACK_PANEL_ROWS, p.rows, n);
     }
 }
 

@@ -82,4 +82,13 @@ VNNI_INLINE void vnni_store_outputs(float *y, size_t y_stride, const float *sums
     }
 }
 
+/* The same of the panels that n outputs take, whose sums are panel_floats apart. */
+VNNI_INLINE void vnni_store_panels(float *y, size_t y_stride, const float *sums,
+                                   size_t panel_floats, size_t rows, size_t n) {
+    for (; n > 16; n -= 16, y += 16, sums += panel_floats) {
+        vnni_store_outputs(y, y_stride, sums, rows, 16);
+    }
+    vnni_store_outputs(y, y_stride, sums, rows, n);
+}
+
 #endif /* WEFT_KERNELS_X86_ROWS_AVX512_H */
