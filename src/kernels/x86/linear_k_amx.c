@@ -139,31 +139,6 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     });
 }
 
-VNNI_INLINE void few_rows(vnni_kind kind, float *y, const k_chunk *c, const long_factors *fs,
-                          const uint8_t *x, size_t x_stride, size_t m) {
-#define TILES_OF(rows)                            \
-    for (; m >= (rows); m -= (rows)) {            \
-        few((rows), kind, y, c, fs, x, x_stride); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;      \
-        x += (size_t)(rows)*x_stride;             \
-    }
-    TILES_OF(8)
-    TILES_OF(4)
-    TILES_OF(2)
-    TILES_OF(1)
-#undef TILES_OF
-}
-
-VNNI_INLINE void few_rows_of_panel(vnni_kind kind, float *y, const uint8_t *panel, const uint8_t *x,
-                                   size_t x_stride, size_t m, size_t k) {
-    k_chunk c;
-    long_factors factors;
-    for (size_t i = 0; i * VNNI_COLS < k; i++) {
-        k_open(kind, &c, &factors, panel + i * kind.chunk_bytes);
-        few_rows(kind, y, &c, &factors, x + i * sizeof(long_x), x_stride, m);
-    }
-}
-
 /* ---- planes ---- */
 
 /* What half a block's codes are multiplied by: a scale with a sign, else its upper bits and its
@@ -216,9 +191,9 @@ VNNI_INLINE void make_block(vnni_kind kind, long_plane planes[2], const k_chunk 
     static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                   \
         make_block(vnni_##name, planes, chunk, b);                                                 \
     }                                                                                              \
-    static void few_##name(float *y, const uint8_t *panel, const uint8_t *x, size_t x_stride,      \
-                           size_t m, size_t k) {                                                   \
-        few_rows_of_panel(vnni_##name, y, panel, x, x_stride, m, k);                               \
+    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                             \
+                                const long_factors *factors, const uint8_t *x, size_t x_stride) {  \
+        few(rows, vnni_##name, y, chunk, factors, x, x_stride);                                    \
     }                                                                                              \
     void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,          \
                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {                \

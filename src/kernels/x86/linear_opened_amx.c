@@ -120,30 +120,6 @@ VNNI_INLINE void few(int rows, opened_kind kind, float *y, const opened_chunk *c
     });
 }
 
-VNNI_INLINE void few_rows(opened_kind kind, opened_open_fn *open, float *y_all,
-                          const uint8_t *panel, const uint8_t *x_all, size_t x_stride, size_t m_all,
-                          size_t k) {
-    opened_chunk c;
-    long_factors factors;
-    for (size_t i = 0; i * OPENED_COLS < k; i++) {
-        const uint8_t *slab = panel + i * kind.chunk_bytes, *x = x_all + i * sizeof(long_x);
-        float *y = y_all;
-        size_t m = m_all;
-        open_chunk(kind, open, &c, &factors, slab);
-#define TILES_OF(rows)                                   \
-    for (; m >= (rows); m -= (rows)) {                   \
-        few((rows), kind, y, &c, &factors, x, x_stride); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;             \
-        x += (size_t)(rows)*x_stride;                    \
-    }
-        TILES_OF(8)
-        TILES_OF(4)
-        TILES_OF(2)
-        TILES_OF(1)
-#undef TILES_OF
-    }
-}
-
 /* ---- planes ---- */
 
 VNNI_INLINE void make_group(opened_kind kind, uint8_t high[64], uint8_t low[64],
@@ -177,9 +153,9 @@ VNNI_INLINE void make_block(opened_kind kind, long_plane planes[2], const opened
     static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                   \
         make_block(opened_kind_##name, planes, chunk, b);                                          \
     }                                                                                              \
-    static void few_##name(float *y, const uint8_t *panel, const uint8_t *x, size_t x_stride,      \
-                           size_t m, size_t k) {                                                   \
-        few_rows(opened_kind_##name, opener, y, panel, x, x_stride, m, k);                         \
+    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                             \
+                                const long_factors *factors, const uint8_t *x, size_t x_stride) {  \
+        few(rows, opened_kind_##name, y, chunk, factors, x, x_stride);                             \
     }                                                                                              \
     void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,          \
                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {                \

@@ -208,6 +208,28 @@ VNNI_INLINE void long_many_rows(long_kind kind, const long_product *p) {
     amx_end();
 }
 
+/* y [m][16] += x . panel, chunk by chunk */
+VNNI_INLINE void long_few_rows(long_kind kind, const long_product *p, size_t j) {
+    long_factors factors;
+    for (size_t i = 0; i * ACT_LONG_LEN < p->k; i++) {
+        const uint8_t *x = p->x + i * sizeof(long_x);
+        float *y = p->y + j * ACT_CHUNK_ROWS * PACK_PANEL_ROWS;
+        size_t m = p->rows;
+        kind.open(p->chunk, &factors, p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
+#define TILES_OF(rows)                                           \
+    for (; m >= (rows); m -= (rows)) {                           \
+        kind.few((rows), y, p->chunk, &factors, x, p->x_stride); \
+        y += (size_t)(rows)*PACK_PANEL_ROWS;                     \
+        x += (size_t)(rows)*p->x_stride;                         \
+    }
+        TILES_OF(8)
+        TILES_OF(4)
+        TILES_OF(2)
+        TILES_OF(1)
+#undef TILES_OF
+    }
+}
+
 /* ---- products ---- */
 
 VNNI_INLINE void long_run(long_kind kind, void *chunk, size_t panel_bytes, float *y,
@@ -231,7 +253,7 @@ VNNI_INLINE void long_run(long_kind kind, void *chunk, size_t panel_bytes, float
             vnni_fetch_outputs(out + j * PACK_PANEL_ROWS, y_stride, p.rows);
             memset(sums[j], 0, p.rows * PACK_PANEL_ROWS * sizeof(float));
             if (p.rows <= kind.few_rows_max) {
-                kind.few(sums[j], panel + j * panel_bytes, p.x, x_stride, p.rows, k);
+                long_few_rows(kind, &p, j);
             }
         }
         if (p.rows > kind.few_rows_max) {

@@ -32,9 +32,9 @@ typedef uint8_t long_plane[LONG_GROUPS][64]; /* by group of 4 columns */
 typedef void long_open_fn(void *chunk, long_factors *factors, const uint8_t *slab);
 /* The planes of 32 columns of an opened chunk, number b. */
 typedef void long_make_fn(long_plane planes[2], const void *chunk, size_t b);
-/* y [m][16] += x . panel, all of k */
-typedef void long_few_fn(float *y, const uint8_t *panel, const uint8_t *x, size_t x_stride,
-                         size_t m, size_t k);
+/* y [rows][16] += x . an opened chunk; rows is 8, 4, 2 or 1. */
+typedef void long_few_fn(int rows, float *y, const void *chunk, const long_factors *factors,
+                         const uint8_t *x, size_t x_stride);
 
 /* What a product's code is made for; all constants. */
 typedef struct long_kind {
