@@ -13,6 +13,7 @@
 static void init_ref(kernels_cpu *k);
 
 #if defined(__x86_64__)
+#include "kernels/x86/kernels_amx.h"
 #include "kernels/x86/kernels_avx2.h"
 #include "kernels/x86/kernels_avx512.h"
 
@@ -108,6 +109,9 @@ static void init_x86(kernels_cpu *k, uint32_t flags) {
     k->rope[ROPE_PAIRS] = rope_pairs_f32_avx2;
     if ((flags & CPU_AVX512) != 0) {
         init_avx512(k);
+        if ((flags & CPU_AMXBF16) != 0) {
+            k->attention[WEFT_DTYPE_F16] = attention_f16_amx;
+        }
     }
 }
 

@@ -40,6 +40,7 @@ static const shape shapes[] = {
     {16, 1, 64, 64, 16, 0, 0.0f, false, false, false},
     {23, 8, 64, 64, 301, 0, 0.0f, false, false, false},
     {64, 3, 64, 64, 64, 0, 0.0f, false, false, false},
+    {70, 3, 64, 64, 230, 0, 0.0f, false, false, false},
     {70, 3, 64, 64, 583, 0, 0.0f, false, false, false},
     {70, 1, 128, 128, 190, 100, 0.0f, false, false, false},
     {33, 4, 256, 256, 600, 67, 0.0f, true, false, false},
@@ -249,6 +250,63 @@ static void compare_in_order(kcheck *kc, attention_fn *attention, const context 
     }
 }
 
+/* An infinite value at the last position is there for the last row, in its column, and for nobody
+ * else. */
+static void compare_infinite(kcheck *kc, attention_fn *attention, const context *c) {
+    const size_t row_len = (size_t)c->args.n_heads * c->args.v_dim;
+    const uint32_t last = c->args.n_rows - 1, position = c->args.kv_end[last] - 1;
+    uint8_t *value = row_at(c, c->pool, true, position), kept[KERNEL_HEAD_DIM_MAX * sizeof(float)];
+    memcpy(kept, value, c->args.v_row_bytes);
+    const float infinite = INFINITY;
+    quant_quantize(c->dtype, value, &infinite, 1);
+    float *got = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
+    attention_args a = c->args;
+    a.out = got;
+    a.out_stride = row_len;
+    attention(&a);
+    for (uint32_t r = 0; r < last; r++) {
+        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
+                row_len * sizeof(float));
+    }
+    for (uint32_t h = 0; h < a.n_heads; h++) {
+        const size_t at = last * row_len + (size_t)h * a.v_dim;
+        kc_bits(kc, &infinite, got + at, sizeof(float));
+        kc_bits(kc, c->args.out + last * c->args.out_stride + (size_t)h * a.v_dim + 1, got + at + 1,
+                (a.v_dim - 1) * sizeof(float));
+    }
+    memcpy(value, kept, c->args.v_row_bytes);
+}
+
+/* Parts one by one, then merged into out. */
+static void attend_parts(kcheck *kc, const kernels_cpu *k, const context *c) {
+    const attention_args *a = &c->args;
+    const uint32_t n_parts = (a->kv_end[a->n_rows - 1] + KERNEL_ATTN_SPLIT - 1) / KERNEL_ATTN_SPLIT;
+    const size_t part_len = (size_t)a->n_rows * a->n_heads * (a->v_dim + 2);
+    float *partials = kc_in(kc, n_parts * part_len * sizeof(float), 4);
+    for (uint32_t part = 0; part < n_parts; part++) {
+        attention_args one = *a;
+        one.out = NULL;
+        one.partial = partials + part * part_len;
+        one.part = part;
+        k->attention[c->dtype](&one);
+    }
+    KC_CALL(kc, k->attention_merge(a, partials, n_parts));
+}
+
+/* What attend and merge left in out has the bits of the whole. */
+static void compare_whole(kcheck *kc, attention_fn *attention, const context *c) {
+    const size_t row_len = (size_t)c->args.n_heads * c->args.v_dim;
+    float *whole = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
+    attention_args a = c->args;
+    a.out = whole;
+    a.out_stride = row_len;
+    attention(&a);
+    for (uint32_t r = 0; r < a.n_rows; r++) {
+        kc_bits(kc, whole + r * row_len, c->args.out + r * c->args.out_stride,
+                row_len * sizeof(float));
+    }
+}
+
 static void check_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t i,
                         bool in_columns) {
     shape with = shapes[i];
@@ -270,9 +328,14 @@ static void check_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size
     compare_values(kc, &c);
     compare_alone(kc, k->attention[dtype], &c);
     compare_in_order(kc, k->attention[dtype], &c);
+    if (info->block_len == 1 && !s->is_latent) {
+        compare_infinite(kc, k->attention[dtype], &c);
+    }
+    attend_parts(kc, k, &c);
+    compare_whole(kc, k->attention[dtype], &c);
 }
 
-/* Parts one by one, then merged: the bits of the whole. */
+/* Of a level that has a merging of its own. */
 static void check_merge(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t i) {
     const shape *s = &shapes[i];
     const weft_dtype_info *info = weft_dtype_info_of(dtype);
@@ -285,27 +348,8 @@ static void check_merge(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size
     }
     context c;
     make_context(kc, &c, dtype, s);
-    const uint32_t n_parts = (s->kv_end + KERNEL_ATTN_SPLIT - 1) / KERNEL_ATTN_SPLIT;
-    const size_t part_len = (size_t)s->n_rows * s->n_heads * (s->v_dim + 2);
-    float *partials = kc_in(kc, n_parts * part_len * sizeof(float), 4);
-    for (uint32_t part = 0; part < n_parts; part++) {
-        attention_args a = c.args;
-        a.out = NULL;
-        a.partial = partials + part * part_len;
-        a.part = part;
-        k->attention[dtype](&a);
-    }
-    KC_CALL(kc, k->attention_merge(&c.args, partials, n_parts));
-    const size_t row_len = (size_t)s->n_heads * s->v_dim;
-    float *whole = kc_scratch(kc, s->n_rows * row_len * sizeof(float));
-    attention_args a = c.args;
-    a.out = whole;
-    a.out_stride = row_len;
-    k->attention[dtype](&a);
-    for (uint32_t r = 0; r < s->n_rows; r++) {
-        kc_bits(kc, whole + r * row_len, c.args.out + r * c.args.out_stride,
-                row_len * sizeof(float));
-    }
+    attend_parts(kc, k, &c);
+    compare_whole(kc, k->attention[dtype], &c);
 }
 
 /* Timed work: the same call on one cache after another, so that decode reads memory. */

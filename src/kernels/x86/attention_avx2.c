@@ -36,6 +36,11 @@ static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_
 
 static bool is_tuned(const attention_args *a) { return a->k_dim % 8 == 0 && a->v_dim % 8 == 0; }
 
+static void attend(const attention_args *args, weft_dtype dtype) {
+    tile t;
+    attend_in(&t, args, dtype);
+}
+
 void attention_f32_avx2(const attention_args *args) {
     if (!is_tuned(args)) {
         attention_f32_ref(args);
@@ -91,12 +96,13 @@ static void query_mask(query *q, float softcap) {
     }
 }
 
+/* Scores of the block to weights; m and l move on and acc is rescaled. */
 static void query_softmax(query *q, const attention_args *a) {
     if (q->lo > 0 || q->hi < BLOCK || a->softcap != 0.0f) {
         query_mask(q, a->softcap);
     }
     const uint32_t from = q->lo / 8 * 8;
-    __m256 most = _mm256_set1_ps(q->m);
+    __m256 most = _mm256_set1_ps(*q->m);
     for (uint32_t i = from; i < q->hi; i += 8) {
         most = _mm256_max_ps(most, _mm256_load_ps(q->scores + i));
     }
@@ -108,19 +114,19 @@ static void query_softmax(query *q, const attention_args *a) {
         _mm256_store_ps(q->scores + i, weight);
         sum = _mm256_add_ps(sum, weight);
     }
-    if (q->m == m) { /* nothing to rescale: decay is exactly 1 */
-        q->l += sum_lanes_avx2(sum);
+    if (*q->m == m) { /* nothing to rescale: decay is exactly 1 */
+        *q->l += sum_lanes_avx2(sum);
         return;
     }
-    const float decay = exp_neg_1_avx2(q->m - m);
-    if (q->l != 0.0f) {
+    const float decay = exp_neg_1_avx2(*q->m - m);
+    if (*q->l != 0.0f) {
         for (size_t i = 0; i < a->v_dim; i += 8) {
             const __m256 acc = _mm256_loadu_ps(q->acc + i);
             _mm256_storeu_ps(q->acc + i, _mm256_mul_ps(acc, _mm256_set1_ps(decay)));
         }
     }
-    q->l = q->l * decay + sum_lanes_avx2(sum);
-    q->m = m;
+    *q->l = *q->l * decay + sum_lanes_avx2(sum);
+    *q->m = m;
 }
 
 static void tile_values(tile *t, uint32_t block) {
@@ -130,6 +136,16 @@ static void tile_values(tile *t, uint32_t block) {
     } else {
         value_block(t, CELL_F32);
     }
+}
+
+static void tile_queries(tile *t) { (void)t; }
+
+static void tile_block(tile *t, uint32_t block) {
+    tile_scores(t, block);
+    for (uint32_t i = 0; i < t->n_active; i++) {
+        query_softmax(t->active[i], t->a);
+    }
+    tile_values(t, block);
 }
 
 static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,

@@ -21,6 +21,11 @@
 #include "kernels/x86/attention_tile_avx512.h"
 #include "kernels/x86/kernels_avx512.h"
 
+static void attend(const attention_args *args, weft_dtype dtype) {
+    tile t;
+    attend_in(&t, args, dtype);
+}
+
 void attention_f32_avx512(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
 
 void attention_f16_avx512(const attention_args *args) { attend(args, WEFT_DTYPE_F16); }
@@ -76,20 +81,6 @@ static void tile_values(tile *t, uint32_t block) {
     value_block(t);
 }
 
-void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {
-    uint16_t *out = dst;
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 mask = lanes_mask_avx512(n - i);
-        WEFT_ALIGNED(32) uint16_t h[16];
-        _mm256_store_si256(
-            (__m256i *)(void *)h,
-            _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, src + i), _MM_FROUND_TO_NEAREST_INT));
-        for (size_t j = 0; j < 16 && i + j < n; j++) {
-            out[(i + j) * PAGE_TOKENS] = h[j];
-        }
-    }
-}
-
 /* The seen scores, soft-capped, and minus infinity elsewhere. */
 INLINE_AVX512 __m512 seen_scores(const query *q, uint32_t at, float softcap) {
     const uint64_t seen = (q->hi == BLOCK ? ~UINT64_C(0) : (UINT64_C(1) << q->hi) - 1) &
@@ -102,6 +93,7 @@ INLINE_AVX512 __m512 seen_scores(const query *q, uint32_t at, float softcap) {
     return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> at), s);
 }
 
+/* Scores of the block to weights; m and l move on and acc is rescaled. */
 static void query_softmax(query *q, const attention_args *a) {
     __m512 s[WIDTH];
     for (uint32_t i = 0; i < WIDTH; i++) {
@@ -109,63 +101,48 @@ static void query_softmax(query *q, const attention_args *a) {
     }
     const float most =
         max_lanes_avx512(_mm512_max_ps(_mm512_max_ps(s[0], s[1]), _mm512_max_ps(s[2], s[3])));
-    const float m = most > q->m ? most : q->m;
+    const float m = most > *q->m ? most : *q->m;
     for (uint32_t i = 0; i < WIDTH; i++) {
         s[i] = exp_neg_avx512(_mm512_sub_ps(s[i], _mm512_set1_ps(m)));
         _mm512_store_ps(q->scores + 16 * i, s[i]);
     }
     const float sum =
         sum_lanes_avx512(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
-    if (q->m == m) { /* nothing to rescale: decay is exactly 1 */
-        q->l += sum;
+    if (*q->m == m) { /* nothing to rescale: decay is exactly 1 */
+        *q->l += sum;
         return;
     }
-    const float decay = exp_neg_1_avx512(q->m - m);
-    if (q->l != 0.0f) {
+    const float decay = exp_neg_1_avx512(*q->m - m);
+    if (*q->l != 0.0f) {
         for (size_t i = 0; i < a->v_dim; i += 16) {
             const __m512 acc = _mm512_load_ps(q->acc + i);
             _mm512_store_ps(q->acc + i, _mm512_mul_ps(acc, _mm512_set1_ps(decay)));
         }
     }
-    q->l = q->l * decay + sum;
-    q->m = m;
+    *q->l = *q->l * decay + sum;
+    *q->m = m;
 }
 
-static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
-                         size_t v_dim) {
-    if (l == 0.0f) {
-        return;
+static void tile_queries(tile *t) { (void)t; }
+
+static void tile_block(tile *t, uint32_t block) {
+    tile_scores(t, block);
+    for (uint32_t i = 0; i < t->n_active; i++) {
+        query_softmax(t->active[i], t->a);
     }
-    if (*sum_l == 0.0f) {
-        *sum_m = m;
-        *sum_l = l;
-        memcpy(sum, acc, v_dim * sizeof(float));
-        return;
-    }
-    const float most = m > *sum_m ? m : *sum_m;
-    const float keep = exp_neg_1_avx512(*sum_m - most), add = exp_neg_1_avx512(m - most);
-    *sum_m = most;
-    *sum_l = *sum_l * keep + l * add;
-    for (size_t i = 0; i < v_dim; i += 16) {
-        const __mmask16 mask = lanes_mask_avx512(v_dim - i);
-        const __m512 kept =
-            _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, sum + i), _mm512_set1_ps(keep));
-        const __m512 added =
-            _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, acc + i), _mm512_set1_ps(add));
-        _mm512_mask_storeu_ps(sum + i, mask, _mm512_add_ps(kept, added));
-    }
+    tile_values(t, block);
 }
 
-static void finish(float *out, float m, float l, const float *sink, size_t v_dim) {
-    float factor = 1.0f / l;
-    if (sink != NULL) {
-        const float most = *sink > m ? *sink : m;
-        const float keep = exp_neg_1_avx512(m - most);
-        factor = keep / (l * keep + exp_neg_1_avx512(*sink - most));
-    }
-    for (size_t i = 0; i < v_dim; i += 16) {
-        const __mmask16 mask = lanes_mask_avx512(v_dim - i);
-        const __m512 x = _mm512_maskz_loadu_ps(mask, out + i);
-        _mm512_mask_storeu_ps(out + i, mask, _mm512_mul_ps(x, _mm512_set1_ps(factor)));
+void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {
+    uint16_t *out = dst;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = lanes_mask_avx512(n - i);
+        WEFT_ALIGNED(32) uint16_t h[16];
+        _mm256_store_si256(
+            (__m256i *)(void *)h,
+            _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, src + i), _MM_FROUND_TO_NEAREST_INT));
+        for (size_t j = 0; j < 16 && i + j < n; j++) {
+            out[(i + j) * PAGE_TOKENS] = h[j];
+        }
     }
 }

@@ -5,7 +5,7 @@
 #ifndef WEFT_KERNELS_X86_ATTENTION_LOAD_AVX512_H
 #define WEFT_KERNELS_X86_ATTENTION_LOAD_AVX512_H
 
-#include "kernels/x86/vecmath_avx512.h"
+#include "kernels/x86/attention_merge_avx512.h"
 #define ATTENTION_LANES 16u
 #define ATTENTION_GROUP 6u
 #define ATTENTION_TILE (16u * ATTENTION_GROUP)
