@@ -75,6 +75,7 @@ bool kernels_cpu_use_bf16(kernels_cpu *k) {
     }
     k->linear[WEFT_DTYPE_BF16] = k->linear_bf16_pairs;
     k->act_form[WEFT_DTYPE_BF16] = ACT_BF16;
+    k->linear_panels[WEFT_DTYPE_BF16] = 1;
     return true;
 }
 

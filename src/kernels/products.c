@@ -167,7 +167,8 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     k->linear_bf16_pairs = linear_bf16_pairs_amx;
 #define X(NAME, name)                                   \
     k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;         \
+    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
     PRODUCTS_SPLIT_LIST(X)
 #undef X
     k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;

@@ -50,14 +50,13 @@
  * makes d NaN.
  *
  * With ACT_SPLIT a weight is taken apart like an activation, but by cutting off: w0 its upper 16
- * bits, w1 those of w - w0, w2 those of the rest. Three sums y0, y1, y2 start at +0, and over
- * blocks of 32 columns, zeros beyond the last, y becomes y + (even + odd): chains over the 16 even
- * and the 16 odd columns, each t = fma(x[k], w[k], t) from +0. All of these take and leave zero for
- * numbers too small to be normal. The output is y0 + (y1 + y2).
+ * bits, w1 those of w - w0, w2 those of the rest. Two sums y0 and y1 start at +0, and over blocks
+ * of 32 columns, zeros beyond the last, y becomes y + (even + odd): chains over the 16 even and the
+ * 16 odd columns, each t = fma(x[k], w[k], t) from +0. All of these take and leave zero for numbers
+ * too small to be normal. The output is y0 + y1.
  *
- *   y0            x0 w0
- *   y1            x1 w0, then x0 w1 (F16, F32)
- *   y2            x2 w0, then x1 w1 (F16, F32), then x0 w2 (F32)             block by block
+ *   y0            x0 w2 (F32), then x1 w1 (F16, F32), then x0 w0            block by block
+ *   y1            x0 w1 (F16, F32), then x1 w0, then x2 w0
  *
  * xs and xsum are the activation block's scale and sum, xsum0 and xsum1 the sums of its halves'
  * codes. The middle (16) is taken out of five-bit codes because a block then fits 16-bit sums; it

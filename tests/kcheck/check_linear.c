@@ -131,6 +131,10 @@ static act_form form_of(const kernels_cpu *k, const linear_case *c) {
     return c->has_pairs ? ACT_BF16 : k->act_form[c->dtype];
 }
 
+static uint32_t panels_of(const kernels_cpu *k, const linear_case *c) {
+    return c->has_pairs ? 1 : k->linear_panels[c->dtype];
+}
+
 /* Roundings that a term goes through. */
 static double n_roundings(const linear_case *c, act_form form, linear_fn *twin) {
     switch (form) {
@@ -292,7 +296,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     }
     const act_form form = form_of(k, &c);
     const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
-    linear_bench b = {.linear = *slot_of(k, &c), .m = m, .step = k->linear_panels[dtype]};
+    linear_bench b = {.linear = *slot_of(k, &c), .m = m, .step = panels_of(k, &c)};
     b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);
     b.n_panels = BENCH_BYTES / b.panel_bytes;
     b.weights = kc_in(kc, BENCH_BYTES, PACK_ALIGN_BYTES);
@@ -316,7 +320,7 @@ static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
         c.m = counts[i / WEIGHTS_COLS];
-        c.n = (i % 3 == 0 ? 16 : 1 + i % 16) + 16 * (i % k->linear_panels[c.dtype]);
+        c.n = (i % 3 == 0 ? 16 : 1 + i % 16) + 16 * (i % panels_of(k, &c));
         c.cols = weights_cols(c.dtype, i % WEIGHTS_COLS);
         c.weights = WEIGHTS_RANDOM;
         c.values = KC_GAUSS;

@@ -79,17 +79,21 @@ static float add_block(float y, const uint16_t x[BLOCK], const uint16_t w[BLOCK]
 
 static float dot(weft_dtype dtype, size_t n_pieces, const void *panel, const act_block_split *x,
                  size_t k, size_t row) {
-    float y[3] = {0.0f, 0.0f, 0.0f};
+    static const struct {
+        uint8_t sum, of_w, of_x;
+    } products[] = {{0, 2, 0}, {0, 1, 1}, {0, 0, 0}, {1, 1, 0}, {1, 0, 1}, {1, 0, 2}};
+    float y[2] = {0.0f, 0.0f};
     uint16_t w[3][BLOCK];
     for (size_t col = 0; col < k; col += BLOCK, x++) {
         split(w, dtype, panel, col, k, row);
-        for (size_t of_w = 0; of_w < n_pieces; of_w++) {
-            for (size_t of_x = 0; of_x + of_w < 3; of_x++) {
-                y[of_x + of_w] = add_block(y[of_x + of_w], x->piece[of_x], w[of_w]);
+        for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++) {
+            if (products[i].of_w < n_pieces) {
+                float *sum = &y[products[i].sum];
+                *sum = add_block(*sum, x->piece[products[i].of_x], w[products[i].of_w]);
             }
         }
     }
-    return y[0] + (y[1] + y[2]);
+    return y[0] + y[1];
 }
 
 static void linear(weft_dtype dtype, size_t n_pieces, float *y, size_t y_stride, const void *panel,

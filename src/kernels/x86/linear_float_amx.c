@@ -1,17 +1,23 @@
 /* linear_float_amx.c - products of F32, F16 and BF16 weights by AMX tiles of bfloat16.
  *
  * Every float32 is the sum of three bfloat16, its pieces, and every F16 of two. Rows of x come in
- * pieces (ACT_SPLIT); weights are taken apart here, 32 columns a block, for all rows of the call.
- * Pieces are multiplied exactly and summed in float32, and sums of one order of magnitude have a
- * tile of their own:
+ * pieces (ACT_SPLIT); weights are taken apart here. Pieces are multiplied exactly and summed in
+ * float32, in two sums (products.h): for 16 rows, 16 outputs and 32 columns of F32 weights six
+ * multiplications of tiles, which are what bounds it. Everything else is there to keep them going.
  *
- *   tile 0   x0 w0                 tiles 3 to 5   x0 x1 x2, 16 rows x 32 columns
- *   tile 1   x1 w0 + x0 w1         tiles 6, 7     a piece of the weights, 32 columns x 16 outputs,
- *   tile 2   x2 w0 + x1 w1 + x0 w2                two columns side by side
+ *   tiles 0, 1   first sum of the first panel, and of the second     4, 5   pieces of x
+ *   tiles 2, 3   second sum                                          6, 7   a piece of each panel
  *
- * What is left out (x1 w2 and smaller) is a float32's rounding of the product. Three tiles of sums
- * are also three chains of additions, which a single row needs to keep up with the memory: it has
- * the same tiles with one row in them, so that bits depend on no number of rows.
+ *   for units of some blocks of 32 columns, for tiles of 16 rows: a pass
+ *
+ * Two panels share what a tile of rows brings from the second-level cache; their pieces of a unit
+ * stay in the first. A pass begins by storing the sums of the pass before, each when its tile is
+ * needed: a store waits for the multiplications before it. As the last pass is done with the unit's
+ * blocks, those of the next are taken apart in their place, between multiplications: the processor
+ * does both at once only where they alternate.
+ *
+ * What is left out (x1 w2 and smaller) is a float32's rounding of the product. When rows are no
+ * multiple of 16 the last tile begins earlier, and stores some rows again: the same bits.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -23,17 +29,24 @@
 #include "layout/act.h"
 #include "layout/pack.h"
 
-/* Blocks taken apart at a time: as many as stay in the first-level cache beside 16 rows of x, and
- * few where no other rows will use them. */
-#define BLOCKS_MAX 8u
-#define BLOCKS_OF_ONE_TILE 2u
-#define FLOAT_AHEAD 4096u /* bytes of weights asked for before they are taken apart */
+#define PANELS KERNEL_PANELS_MAX
+#define ROW_TILES_MAX (ACT_CHUNK_ROWS / AMX_ROWS)
+#define PAIRS (ACT_BLOCK_LEN / 2)
+
+/* Blocks that lie open: of F32 24 KB of pieces, half of the first-level cache. 3 and 6 are as
+ * fast. */
+#define UNIT_BLOCKS 4u
+
+/* Bytes of weights asked for before they are taken apart; less where tiles multiply F32 weights: 16
+ * rows would lose a sixth. */
+#define FLOAT_AHEAD 4096u
+#define FLOAT_AHEAD_F32_TILES 1024u
 
 #define WHOLE_BLOCK_BYTES (ACT_BLOCK_LEN * PACK_PANEL_ROWS * sizeof(float))
 
 /* A piece of a block of weights: [pair of columns][output][2] */
-typedef uint16_t weight_piece[ACT_BLOCK_LEN / 2][PACK_PANEL_ROWS][2];
-typedef float tile_sums[3][AMX_ROWS][PACK_PANEL_ROWS];
+typedef uint16_t weight_piece[PAIRS][PACK_PANEL_ROWS][2];
+typedef float tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
 
 VNNI_INLINE int pieces_of(weft_dtype dtype) {
     return dtype == WEFT_DTYPE_BF16 ? 1 : dtype == WEFT_DTYPE_F16 ? 2 : 3;
@@ -98,49 +111,185 @@ VNNI_INLINE void split_pair(weft_dtype dtype, weight_piece *to, size_t i, const 
 static void split_last(weft_dtype dtype, weight_piece *to, const uint8_t *columns, size_t n) {
     WEFT_ALIGNED(64) uint8_t whole[WHOLE_BLOCK_BYTES] = {0};
     memcpy(whole, columns, n * column_bytes(dtype));
-    for (size_t i = 0; i < ACT_BLOCK_LEN / 2; i++) {
+    for (size_t i = 0; i < PAIRS; i++) {
         split_pair(dtype, to, i, whole + 2 * i * column_bytes(dtype));
     }
 }
 
-/* n columns into the pieces of their blocks. */
-VNNI_INLINE void split(weft_dtype dtype, weight_piece *to, const uint8_t *columns, size_t n) {
-    const size_t pair_bytes = 2 * column_bytes(dtype);
-    for (size_t b = 0; b < n / ACT_BLOCK_LEN; b++) {
-        for (size_t i = 0; i < ACT_BLOCK_LEN / 2; i++) {
-            fetch_pair(dtype, columns + FLOAT_AHEAD);
-            split_pair(dtype, to, i, columns);
-            columns += pair_bytes;
+/* ---- many rows ---- */
+
+/* Rows of x and the panels that they meet. */
+typedef struct float_product {
+    const uint8_t *panel, *x;
+    size_t panel_bytes, x_stride, rows, k;
+} float_product;
+
+typedef struct float_state {
+    WEFT_ALIGNED(64) tile_sums sums[ROW_TILES_MAX][2][PANELS];
+    WEFT_ALIGNED(64) weight_piece pieces[UNIT_BLOCKS][PANELS][3];
+    tile_sums (*held)[PANELS]; /* where the sums belong that are in tiles */
+    const uint8_t *ahead;      /* the next line of the first panel that is to be asked for */
+} float_state;
+
+VNNI_INLINE size_t n_row_tiles(const float_product *p) {
+    return (p->rows + AMX_ROWS - 1) / AMX_ROWS;
+}
+
+VNNI_INLINE size_t first_row(const float_product *p, size_t t) {
+    return t > 0 && (t + 1) * AMX_ROWS > p->rows ? p->rows - AMX_ROWS : t * AMX_ROWS;
+}
+
+VNNI_INLINE size_t n_blocks_of(const float_product *p) {
+    return (p->k + ACT_BLOCK_LEN - 1) / ACT_BLOCK_LEN;
+}
+
+/* A block of all panels that is to be taken apart; n columns of it are there. */
+typedef struct float_opening {
+    weight_piece (*to)[3]; /* of each panel */
+    const uint8_t *at;     /* in the first panel */
+    size_t panel_bytes, n;
+} float_opening;
+
+VNNI_INLINE float_opening opening_of(weft_dtype dtype, float_state *s, const float_product *p,
+                                     size_t block) {
+    const size_t left = p->k - block * ACT_BLOCK_LEN;
+    return (float_opening){
+        .to = s->pieces[block % UNIT_BLOCKS],
+        .at = p->panel + block * ACT_BLOCK_LEN * column_bytes(dtype),
+        .panel_bytes = p->panel_bytes,
+        .n = left < ACT_BLOCK_LEN ? left : ACT_BLOCK_LEN,
+    };
+}
+
+/* The pairs from `from` on of a whole block. */
+VNNI_INLINE void open_pairs(weft_dtype dtype, size_t n_panels, const float_opening *o, size_t from,
+                            size_t end) {
+    for (size_t j = 0; j < n_panels; j++) {
+        for (size_t i = from; i < end; i++) {
+            split_pair(dtype, o->to[j], i,
+                       o->at + j * o->panel_bytes + 2 * i * column_bytes(dtype));
         }
-        to += pieces_of(dtype);
     }
-    if (n % ACT_BLOCK_LEN != 0) {
-        split_last(dtype, to, columns, n % ACT_BLOCK_LEN);
+    amx_fence();
+}
+
+VNNI_INLINE void open_last(weft_dtype dtype, size_t n_panels, const float_opening *o) {
+    for (size_t j = 0; j < n_panels; j++) {
+        split_last(dtype, o->to[j], o->at + j * o->panel_bytes, o->n);
+    }
+    amx_fence();
+}
+
+/* Asks for weights: with each block a tile of rows for its share of one. */
+VNNI_INLINE void fetch_share(weft_dtype dtype, size_t n_panels, float_state *s,
+                             const float_product *p) {
+    const size_t lines = ACT_BLOCK_LEN * column_bytes(dtype) / 64, n_tiles = n_row_tiles(p);
+    for (size_t i = 0; i < (lines + n_tiles - 1) / n_tiles; i++) {
+        for (size_t j = 0; j < n_panels; j++) {
+            _mm_prefetch((const char *)s->ahead + j * p->panel_bytes, _MM_HINT_T0);
+        }
+        s->ahead += 64;
     }
 }
 
-/* Tiles 0 to 2 += blocks of x . w */
-VNNI_INLINE void multiply(weft_dtype dtype, const weight_piece *w, const uint8_t *x,
-                          size_t x_stride, size_t n_blocks) {
-    for (size_t b = 0; b < n_blocks; b++) {
-        _tile_loadd(3, x, x_stride);
-        _tile_loadd(6, w[0], 64);
-        _tile_dpbf16ps(0, 3, 6);
-        _tile_loadd(4, x + 64, x_stride);
-        _tile_dpbf16ps(1, 4, 6);
-        _tile_loadd(5, x + 128, x_stride);
-        _tile_dpbf16ps(2, 5, 6);
-        if (pieces_of(dtype) > 1) {
-            _tile_loadd(7, w[1], 64);
-            _tile_dpbf16ps(1, 3, 7);
-            _tile_dpbf16ps(2, 4, 7);
-        }
-        if (pieces_of(dtype) > 2) {
-            _tile_loadd(6, w[2], 64);
-            _tile_dpbf16ps(2, 3, 6);
-        }
+#define LOAD_PIECE(piece)                \
+    _tile_loadd(6, w[0][piece], 64);     \
+    if (n_panels > 1) {                  \
+        _tile_loadd(7, w[1][piece], 64); \
+    }
+
+/* A sum of each panel += the piece of x in x_tile . a piece of the panel; then one of the shares of
+ * the opening. */
+#define STEP(first, second, x_tile, share)                           \
+    _tile_dpbf16ps(first, x_tile, 6);                                \
+    if (n_panels > 1) {                                              \
+        _tile_dpbf16ps(second, x_tile, 7);                           \
+    }                                                                \
+    if (opening != NULL) {                                           \
+        open_pairs(dtype, n_panels, opening, (share)*PAIRS / shares, \
+                   ((share) + 1) * PAIRS / shares);                  \
+    }
+
+/* Tiles 0 to 3 += a block of x . w. The opening, if there is one, is that of a whole block. */
+VNNI_INLINE void multiply(weft_dtype dtype, size_t n_panels, const weight_piece (*w)[3],
+                          const uint8_t *x, size_t x_stride, const float_opening *opening) {
+    const size_t shares = dtype == WEFT_DTYPE_F32 ? 6 : dtype == WEFT_DTYPE_F16 ? 5 : 3;
+    _tile_loadd(4, x, x_stride);
+    if (pieces_of(dtype) > 2) {
+        LOAD_PIECE(2)
+        STEP(0, 1, 4, 0)
+    }
+    if (pieces_of(dtype) > 1) {
+        LOAD_PIECE(1)
+        STEP(2, 3, 4, shares - 5)
+    }
+    _tile_loadd(5, x + 64, x_stride);
+    if (pieces_of(dtype) > 1) {
+        STEP(0, 1, 5, shares - 4)
+    }
+    LOAD_PIECE(0)
+    STEP(2, 3, 5, shares - 3)
+    STEP(0, 1, 4, shares - 2)
+    _tile_loadd(5, x + 128, x_stride);
+    STEP(2, 3, 5, shares - 1)
+}
+#undef STEP
+#undef LOAD_PIECE
+
+/* The sums in a tile leave for memory, others come. */
+#define SWAP(tile, held, now)       \
+    _tile_stored(tile, (held), 64); \
+    _tile_loadd(tile, (now), 64);
+
+VNNI_INLINE void swap_sums(size_t n_panels, float_state *s, tile_sums (*now)[PANELS]) {
+    SWAP(0, s->held[0][0], now[0][0])
+    if (n_panels > 1) {
+        SWAP(1, s->held[0][1], now[0][1])
+    }
+    SWAP(2, s->held[1][0], now[1][0])
+    if (n_panels > 1) {
+        SWAP(3, s->held[1][1], now[1][1])
+    }
+    s->held = now;
+}
+#undef SWAP
+
+/* A block of the unit that begins with block `from`, and tile t of the rows. Once the last tile has
+ * met a block its place is free: while the block after it is multiplied, the one that comes a unit
+ * later is taken apart there. */
+VNNI_INLINE void add_block(weft_dtype dtype, size_t n_panels, float_state *s,
+                           const float_product *p, size_t from, size_t b, size_t t,
+                           const uint8_t *x) {
+    const weight_piece(*w)[3] = (const weight_piece(*)[3])s->pieces[b];
+    const size_t next = from + b + UNIT_BLOCKS - 1;
+    const int is_free = b > 0 ? t + 1 == n_row_tiles(p) : t == 0 && from > 0;
+    float_opening o = {.n = 0};
+    if (is_free && next < n_blocks_of(p)) {
+        o = opening_of(dtype, s, p, next);
+    }
+    amx_fence();
+    if (o.n == ACT_BLOCK_LEN) {
+        multiply(dtype, n_panels, w, x, p->x_stride, &o);
+        return;
+    }
+    multiply(dtype, n_panels, w, x, p->x_stride, NULL);
+    amx_fence();
+    if (o.n > 0) {
+        open_last(dtype, n_panels, &o);
+    }
+}
+
+/* Tile t of the rows times a unit. */
+VNNI_INLINE void pass(weft_dtype dtype, size_t n_panels, float_state *s, const float_product *p,
+                      size_t from, size_t t) {
+    const uint8_t *x = p->x + first_row(p, t) * p->x_stride + from * sizeof(act_block_split);
+    if (n_row_tiles(p) > 1) {
+        swap_sums(n_panels, s, s->sums[t]);
+    }
+    for (size_t b = 0; b < UNIT_BLOCKS && from + b < n_blocks_of(p); b++) {
+        fetch_share(dtype, n_panels, s, p);
+        add_block(dtype, n_panels, s, p, from, b, t, x);
         x += sizeof(act_block_split);
-        w += pieces_of(dtype);
     }
 }
 
@@ -156,62 +305,54 @@ static inline void begin(size_t rows) {
     _tile_loadconfig(&shape);
 }
 
-static inline void load_sums(tile_sums *sums) {
-    _tile_loadd(0, (*sums)[0], 64);
-    _tile_loadd(1, (*sums)[1], 64);
-    _tile_loadd(2, (*sums)[2], 64);
-}
-
-static inline void store_sums(tile_sums *sums) {
-    _tile_stored(0, (*sums)[0], 64);
-    _tile_stored(1, (*sums)[1], 64);
-    _tile_stored(2, (*sums)[2], 64);
-}
-
-static inline void store_outputs(float *y, size_t y_stride, tile_sums *sums, size_t rows,
-                                 size_t n) {
-    const __mmask16 there = (__mmask16)((1u << n) - 1);
-    for (size_t r = 0; r < rows; r++) {
-        const __m512 small =
-            _mm512_add_ps(_mm512_load_ps((*sums)[1][r]), _mm512_load_ps((*sums)[2][r]));
-        _mm512_mask_storeu_ps(y + r * y_stride, there,
-                              _mm512_add_ps(_mm512_load_ps((*sums)[0][r]), small));
-    }
-}
-
-/* Tiles of the same number of rows, up to what a chunk of rows has: their sums leave for memory
- * between chunks of columns where there is more than one. */
-VNNI_INLINE void run(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,
-                     const uint8_t *x, size_t x_stride, size_t n_tiles, size_t rows, size_t n,
-                     size_t k) {
-    WEFT_ALIGNED(64) tile_sums sums[ACT_CHUNK_ROWS / AMX_ROWS];
-    WEFT_ALIGNED(64) weight_piece pieces[BLOCKS_MAX * 3];
-    const size_t step = (n_tiles == 1 ? BLOCKS_OF_ONE_TILE : BLOCKS_MAX) * ACT_BLOCK_LEN;
-    memset(sums, 0, n_tiles * sizeof(tile_sums));
-    begin(rows);
-    for (size_t col = 0; col < k; col += step) {
-        const size_t cols = k - col < step ? k - col : step;
-        const size_t n_blocks = (cols + ACT_BLOCK_LEN - 1) / ACT_BLOCK_LEN;
-        split(dtype, pieces, panel + col * column_bytes(dtype), cols);
-        amx_fence();
-        const uint8_t *at = x + col / ACT_BLOCK_LEN * sizeof(act_block_split);
-        for (size_t t = 0; t < n_tiles; t++) {
-            if (n_tiles > 1) {
-                load_sums(&sums[t]);
-            }
-            multiply(dtype, (const weight_piece *)pieces, at + t * AMX_ROWS * x_stride, x_stride,
-                     n_blocks);
-            if (n_tiles > 1) {
-                store_sums(&sums[t]);
-            }
+VNNI_INLINE void sum_rows(weft_dtype dtype, size_t n_panels, float_state *s,
+                          const float_product *p) {
+    const size_t n_blocks = n_blocks_of(p), n_tiles = n_row_tiles(p);
+    const size_t ahead = dtype == WEFT_DTYPE_F32 ? FLOAT_AHEAD_F32_TILES : FLOAT_AHEAD;
+    memset(s->sums, 0, n_tiles * sizeof(s->sums[0]));
+    s->held = s->sums[0];
+    s->ahead = p->panel + UNIT_BLOCKS * ACT_BLOCK_LEN * column_bytes(dtype) + ahead;
+    for (size_t b = 0; b < UNIT_BLOCKS && b < n_blocks; b++) {
+        const float_opening o = opening_of(dtype, s, p, b);
+        if (o.n == ACT_BLOCK_LEN) {
+            open_pairs(dtype, n_panels, &o, 0, PAIRS);
+        } else {
+            open_last(dtype, n_panels, &o);
         }
     }
-    if (n_tiles == 1) {
-        store_sums(&sums[0]);
+    begin(p->rows < AMX_ROWS ? p->rows : AMX_ROWS);
+    for (size_t from = 0; from < n_blocks; from += UNIT_BLOCKS) {
+        for (size_t t = 0; t < n_tiles; t++) {
+            pass(dtype, n_panels, s, p, from, t);
+        }
     }
+    swap_sums(n_panels, s, s->sums[0]);
     amx_end();
-    for (size_t t = 0; t < n_tiles; t++) {
-        store_outputs(y + t * AMX_ROWS * y_stride, y_stride, &sums[t], rows, n);
+    amx_fence();
+}
+
+VNNI_INLINE void store_outputs(float *y, __m512 first, __m512 second, size_t n) {
+    const __mmask16 there = (__mmask16)(n < PACK_PANEL_ROWS ? (1u << n) - 1 : 0xffffu);
+    _mm512_mask_storeu_ps(y, there, _mm512_add_ps(first, second));
+}
+
+/* Up to a chunk of rows times n outputs. */
+VNNI_INLINE void run(weft_dtype dtype, size_t n_panels, float *y, size_t y_stride,
+                     const float_product *p, size_t n) {
+    float_state s;
+    for (size_t j = 0; j < n_panels; j++) {
+        vnni_fetch_outputs(y + j * PACK_PANEL_ROWS, y_stride, p->rows);
+    }
+    sum_rows(dtype, n_panels, &s, p);
+    for (size_t t = 0; t < n_row_tiles(p); t++) {
+        float *rows = y + first_row(p, t) * y_stride;
+        for (size_t r = 0; r < AMX_ROWS && r < p->rows; r++) {
+            for (size_t j = 0; j < n_panels; j++) {
+                store_outputs(rows + r * y_stride + j * PACK_PANEL_ROWS,
+                              _mm512_load_ps(s.sums[t][0][j][r]),
+                              _mm512_load_ps(s.sums[t][1][j][r]), n - j * PACK_PANEL_ROWS);
+            }
+        }
     }
 }
 
@@ -245,7 +386,7 @@ VNNI_INLINE void add_column(weft_dtype dtype, block_sums *t, __m512 w, const flo
     }
 }
 
-VNNI_INLINE void add_row_block(weft_dtype dtype, __m512 y[3], const uint8_t *columns,
+VNNI_INLINE void add_row_block(weft_dtype dtype, __m512 y[2], const uint8_t *columns,
                                const act_block_split *x) {
     WEFT_ALIGNED(64) float xs[3 * ACT_BLOCK_LEN];
     for (size_t i = 0; i < 6; i++) {
@@ -261,18 +402,23 @@ VNNI_INLINE void add_row_block(weft_dtype dtype, __m512 y[3], const uint8_t *col
         add_column(dtype, &odd, column(dtype, columns + column_bytes(dtype)), xs + i + 1);
         columns += 2 * column_bytes(dtype);
     }
-    for (int of_w = 0; of_w < pieces_of(dtype); of_w++) {
-        for (int of_x = 0; of_x + of_w < 3; of_x++) {
-            const __m512 sum = _mm512_add_ps(even.of[of_w][of_x], odd.of[of_w][of_x]);
-            y[of_x + of_w] = _mm512_add_ps(y[of_x + of_w], sum);
-        }
+#define ADD(sum, of_w, of_x)                                                                    \
+    if ((of_w) < pieces_of(dtype)) {                                                            \
+        y[sum] = _mm512_add_ps(y[sum], _mm512_add_ps(even.of[of_w][of_x], odd.of[of_w][of_x])); \
     }
+    ADD(0, 2, 0)
+    ADD(0, 1, 1)
+    ADD(0, 0, 0)
+    ADD(1, 1, 0)
+    ADD(1, 0, 1)
+    ADD(1, 0, 2)
+#undef ADD
 }
 
-/* sums [3] <- x . panel */
-VNNI_INLINE void sum_row(weft_dtype dtype, float sums[3][PACK_PANEL_ROWS], const uint8_t *panel,
+/* sums [2] <- x . panel */
+VNNI_INLINE void sum_row(weft_dtype dtype, float sums[2][PACK_PANEL_ROWS], const uint8_t *panel,
                          const act_block_split *x, size_t k) {
-    __m512 y[3] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    __m512 y[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t left = k;
     for (; left >= ACT_BLOCK_LEN; left -= ACT_BLOCK_LEN) {
         add_row_block(dtype, y, panel, x++);
@@ -283,14 +429,13 @@ VNNI_INLINE void sum_row(weft_dtype dtype, float sums[3][PACK_PANEL_ROWS], const
         memcpy(whole, panel, left * column_bytes(dtype));
         add_row_block(dtype, y, whole, x);
     }
-    for (size_t i = 0; i < 3; i++) {
-        _mm512_store_ps(sums[i], y[i]);
-    }
+    _mm512_store_ps(sums[0], y[0]);
+    _mm512_store_ps(sums[1], y[1]);
 }
 
 /* Functions of their own, so that nothing is computed before or after the control word changes. */
 #define X(NAME, name)                                                                          \
-    static __attribute__((noinline)) void sum_row_##name(float sums[3][PACK_PANEL_ROWS],       \
+    static __attribute__((noinline)) void sum_row_##name(float sums[2][PACK_PANEL_ROWS],       \
                                                          const uint8_t *panel,                 \
                                                          const act_block_split *x, size_t k) { \
         sum_row(WEFT_DTYPE_##NAME, sums, panel, x, k);                                         \
@@ -302,41 +447,38 @@ PRODUCTS_SPLIT_LIST(X)
 
 static void run_row(weft_dtype dtype, float *y, const uint8_t *panel, const uint8_t *x, size_t n,
                     size_t k) {
-    WEFT_ALIGNED(64) tile_sums sums;
-    WEFT_ALIGNED(64) float of_row[3][PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float sums[2][PACK_PANEL_ROWS];
     const act_block_split *blocks = (const act_block_split *)x;
     const unsigned before = _mm_getcsr();
     _mm_setcsr(before | CSR_NO_SUBNORMALS);
     switch (dtype) {
-    case WEFT_DTYPE_F32: sum_row_f32(of_row, panel, blocks, k); break;
-    case WEFT_DTYPE_F16: sum_row_f16(of_row, panel, blocks, k); break;
-    default: sum_row_bf16(of_row, panel, blocks, k); break;
+    case WEFT_DTYPE_F32: sum_row_f32(sums, panel, blocks, k); break;
+    case WEFT_DTYPE_F16: sum_row_f16(sums, panel, blocks, k); break;
+    default: sum_row_bf16(sums, panel, blocks, k); break;
     }
     _mm_setcsr(before);
-    for (size_t i = 0; i < 3; i++) {
-        memcpy(sums[i][0], of_row[i], sizeof(of_row[i]));
-    }
-    store_outputs(y, 0, &sums, 1, n);
+    store_outputs(y, _mm512_load_ps(sums[0]), _mm512_load_ps(sums[1]), n);
 }
 
 VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,
                               const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
-    if (m == 1) {
-        run_row(dtype, y, panel, x, n, k);
-        return;
+    float_product p = {
+        .panel = panel,
+        .panel_bytes = pack_panel_bytes(dtype, k),
+        .x_stride = x_stride,
+        .k = k,
+    };
+    for (size_t j = 0; m == 1 && j < n; j += PACK_PANEL_ROWS) {
+        run_row(dtype, y + j, panel + j / PACK_PANEL_ROWS * p.panel_bytes, x, n - j, k);
     }
-    while (m > 0) {
-        size_t n_tiles = m / AMX_ROWS, rows = AMX_ROWS;
-        if (n_tiles == 0) {
-            n_tiles = 1;
-            rows = m;
-        } else if (n_tiles > ACT_CHUNK_ROWS / AMX_ROWS) {
-            n_tiles = ACT_CHUNK_ROWS / AMX_ROWS;
+    for (size_t from = 0; m > 1 && from < m; from += ACT_CHUNK_ROWS) {
+        p.rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        p.x = x + from * x_stride;
+        if (n > PACK_PANEL_ROWS) {
+            run(dtype, 2, y + from * y_stride, y_stride, &p, n);
+        } else {
+            run(dtype, 1, y + from * y_stride, y_stride, &p, n);
         }
-        run(dtype, y, y_stride, panel, x, x_stride, n_tiles, rows, n, k);
-        y += n_tiles * rows * y_stride;
-        x += n_tiles * rows * x_stride;
-        m -= n_tiles * rows;
     }
 }
 
