@@ -124,9 +124,8 @@ static void tile_queries(tile *base) {
 
 /* a's upper halves below b's: lane i is a[i] and b[i] as bfloat16, cut off. */
 INLINE_AVX512 __m512i upper_halves(__m512i a, __m512i b) {
-    const int a_or_masked_b = 0xF8;
-    return _mm512_ternarylogic_epi32(_mm512_srli_epi32(a, 16), b,
-                                     _mm512_set1_epi32((int)0xFFFF0000), a_or_masked_b);
+    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000);
+    return _mm512_ternarylogic_epi32(_mm512_srli_epi32(a, 16), b, upper, 0xF8); /* x | (y & z) */
 }
 
 /* A line of both tiles at `to`: a and b as bfloat16, and what that leaves of them, which is exact
