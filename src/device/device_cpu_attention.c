@@ -163,20 +163,21 @@ static float *group_records(const attention_job *job, const attn_share *leader, 
            (size_t)head * leader->n_shared * leader->n_members * record_len;
 }
 
-/* Part number `part` of a group's members, all of which see all of it. */
+/* Part number `part` of a group's members, or what they have in common of it: all see all that. */
 static void attend_group(const attention_job *job, const attn_share *leader, uint32_t part,
                          uint32_t head) {
     const batch_seq *s = &job->op->batch->seqs[leader - job->shares];
     uint32_t kv_begin[ATTN_TILE_ROWS], kv_end[ATTN_TILE_ROWS];
     for (uint32_t r = 0; r < leader->n_members; r++) {
-        kv_begin[r] = part * KERNEL_ATTN_SPLIT;
-        kv_end[r] = kv_begin[r] + KERNEL_ATTN_SPLIT;
+        kv_begin[r] = 0;
+        kv_end[r] = leader->shared_end;
     }
     attention_args args = make_args(job, s, 0, leader->n_members, head);
     const size_t record_len = (size_t)args.n_heads * (args.v_dim + 2);
     args.kv_begin = kv_begin;
     args.kv_end = kv_end;
-    args.part = part;
+    args.from = part * KERNEL_ATTN_SPLIT;
+    args.to = (part + 1) * KERNEL_ATTN_SPLIT;
     args.partial = group_records(job, leader, head, record_len) +
                    (size_t)part * leader->n_members * record_len;
     job->d->kernels.attention[job->op->kv.dtype](&args);
@@ -211,9 +212,31 @@ static void attention_task(void *arg, uint32_t task, uint32_t thread) {
     if (share->n_parts > 0) {
         const size_t part_len = (size_t)n_rows * args.n_heads * (args.v_dim + 2);
         args.partial = partials_of(job, share, head) + index * part_len;
-        args.part = share->kv_begin / KERNEL_ATTN_SPLIT + index;
+        args.from = (share->kv_begin / KERNEL_ATTN_SPLIT + index) * KERNEL_ATTN_SPLIT;
+        args.to = args.from + KERNEL_ATTN_SPLIT;
     }
     job->d->kernels.attention[op->kv.dtype](&args);
+}
+
+/* A member's records of the common parts, the last of which goes on with its own positions. */
+static void take_shared(const attention_job *job, const attn_share *share, uint32_t head,
+                        const attention_args *args, float *partials) {
+    const attn_share *leader = &job->shares[share->leader];
+    const size_t len = (size_t)args->n_heads * (args->v_dim + 2);
+    const float *records = group_records(job, leader, head, len) + (share - leader) * len;
+    for (uint32_t p = 0; p < share->n_shared; p++) {
+        memcpy(partials + p * len, records + (size_t)p * leader->n_members * len,
+               len * sizeof(float));
+    }
+    if (share->shared_end % KERNEL_ATTN_SPLIT != 0) {
+        attention_args rest = *args;
+        rest.kv_begin = &share->kv_begin;
+        rest.kv_end = &share->kv_end;
+        rest.from = share->shared_end;
+        rest.to = share->n_shared * KERNEL_ATTN_SPLIT;
+        rest.partial = partials + (share->n_shared - 1) * len;
+        job->d->kernels.attention[job->op->kv.dtype](&rest);
+    }
 }
 
 /* Puts the parts of every cut sequence together; task = sequence x KV head. */
@@ -227,21 +250,15 @@ static void merge_task(void *arg, uint32_t task, uint32_t thread) {
         const attention_args args = make_args(job, s, 0, s->n_rows, head);
         float *partials = partials_of(job, share, head);
         if (share->n_shared > 0) {
-            const attn_share *leader = &job->shares[share->leader];
-            const size_t len = (size_t)args.n_heads * (args.v_dim + 2);
-            const float *records = group_records(job, leader, head, len) + (share - leader) * len;
-            for (uint32_t p = 0; p < share->n_shared; p++) {
-                memcpy(partials + p * len, records + (size_t)p * leader->n_members * len,
-                       len * sizeof(float));
-            }
+            take_shared(job, share, head, &args, partials);
         }
         job->d->kernels.attention_merge(&args, partials, share->n_parts);
     }
 }
 
-/* Leading parts of sequence i's context that are those of the sequence before it, too: single rows
- * that stand next to each other, and see all of them. */
-static uint32_t common_parts(const attention_job *job, uint32_t i) {
+/* Leading positions of sequence i's context that are those of the sequence before it, too: single
+ * rows that stand next to each other, and see all of them. */
+static uint32_t common_positions(const attention_job *job, uint32_t i) {
     const batch_seq *s = &job->op->batch->seqs[i], *before = s - 1;
     const attn_share *share = &job->shares[i];
     if (i == 0 || s->n_rows != 1 || before->n_rows != 1 || s->row_first != before->row_first + 1 ||
@@ -254,7 +271,7 @@ static uint32_t common_parts(const attention_job *job, uint32_t i) {
     while ((page + 1) * PAGE_TOKENS <= end && pages[page] == others[page]) {
         page++;
     }
-    return page / (KERNEL_ATTN_SPLIT / PAGE_TOKENS);
+    return page * PAGE_TOKENS;
 }
 
 void device_cpu_attention(device *dev, const op_attention *op) {
@@ -275,7 +292,7 @@ void device_cpu_attention(device *dev, const op_attention *op) {
         visible_range(op, s, 0, &begin, &end);
         visible_range(op, s, s->n_rows - 1, &last, &end);
         job.shares[i] = (attn_share){.n_rows = s->n_rows, .kv_begin = begin, .kv_end = end};
-        job.shares[i].n_common = common_parts(&job, i);
+        job.shares[i].n_common = common_positions(&job, i);
     }
     const attn_shape shape = {
         .n_heads = op->n_heads,

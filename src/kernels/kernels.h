@@ -54,8 +54,9 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
 
 /* ---- attention over pages ---- */
 
-#define KERNEL_ATTN_BLOCK 64u /* positions in one step of the online softmax, aligned to 0 */
-#define KERNEL_ATTN_SPLIT ATTN_SPLIT_LEN /* positions in a part, aligned to 0; merged in order */
+#define KERNEL_ATTN_BLOCK ATTN_BLOCK_LEN /* positions in one step of the online softmax */
+#define KERNEL_ATTN_SPLIT ATTN_SPLIT_LEN /* positions in a part; parts are merged in order */
+#define KERNEL_ATTN_NEAR ATTN_NEAR_LEN   /* rows that see no more may go another way than others */
 #define KERNEL_HEAD_DIM_MAX 1024u
 
 /* Queries of one sequence against one KV head of one layer.
@@ -67,7 +68,8 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
  * blocks of KERNEL_ATTN_BLOCK positions, aligned to absolute position 0, are reduced in ascending
  * order with a running maximum and sum; parts of KERNEL_ATTN_SPLIT positions start afresh and are
  * merged in ascending order. So the result depends neither on the other rows nor on who computes
- * which part. Positions outside a row's range are not used for it, whatever their memory holds. */
+ * which part. Positions outside a row's range are not used for it, whatever their memory holds.
+ * Which of two ways a level goes may depend on whether kv_end is above KERNEL_ATTN_NEAR. */
 typedef struct attention_args {
     float *out;     /* [n_rows][n_heads][v_dim], rows out_stride floats apart */
     const float *q; /* [n_rows][n_heads][k_dim], rows q_stride floats apart */
@@ -87,12 +89,13 @@ typedef struct attention_args {
     float scale;   /* applied to q . k */
     float softcap; /* cap * tanh(s / cap) after the scale; 0 = none */
 
-    /* To share one row's context between threads. NULL: out is written. Otherwise only positions
-     * of part `part` ([part * KERNEL_ATTN_SPLIT, + KERNEL_ATTN_SPLIT)) are attended, out and sinks
-     * are left alone, and each row and head leaves its maximum, sum and accumulator for
-     * attention_merge. A part without positions of a row leaves the sum 0. */
+    /* To share a context between threads, and between rows. NULL: out is written. Otherwise only
+     * positions [from, to) are attended, which lie in one part and begin and end a block; out and
+     * sinks are left alone, and each row and head leaves its maximum, sum and accumulator for
+     * attention_merge, the sum 0 where it saw nothing. When `from` does not begin the part, partial
+     * holds what the part's positions before it left, and they go on from there. */
     float *partial; /* [n_rows][n_heads][2 + v_dim] */
-    uint32_t part;
+    uint32_t from, to;
 } attention_args;
 
 /* Rows come with ascending (equal allowed) kv_end. */

@@ -29,14 +29,20 @@ uint64_t attn_partial_floats(const attn_shape *shape, uint32_t n_rows, uint32_t 
     return (uint64_t)n_parts * n_rows * shape->n_heads * ((uint64_t)shape->v_dim + 2);
 }
 
-/* Sequences from `first` on that begin alike, and how many parts all of them have in common: one
- * that would more than halve these is left to the next group. */
-static uint32_t group_of(const attn_share *shares, uint32_t n, uint32_t first, uint32_t *n_shared) {
+/* Positions that are worth a group, in whole blocks. */
+static uint32_t common_of(const attn_share *s) {
+    const uint32_t n = s->n_common / ATTN_BLOCK_LEN * ATTN_BLOCK_LEN;
+    return n > ATTN_NEAR_LEN ? n : 0;
+}
+
+/* Sequences from `first` on that begin alike, and how many positions all of them have in common:
+ * one that would more than halve these is left to the next group. */
+static uint32_t group_of(const attn_share *shares, uint32_t n, uint32_t first, uint32_t *common) {
     uint32_t end = first + 1;
-    *n_shared = end < n ? shares[end].n_common : 0;
-    while (end < n && end - first < ATTN_TILE_ROWS && shares[end].n_common > 0 &&
-           shares[end].n_common >= *n_shared / 2) {
-        *n_shared = shares[end].n_common < *n_shared ? shares[end].n_common : *n_shared;
+    *common = end < n ? common_of(&shares[end]) : 0;
+    while (end < n && end - first < ATTN_TILE_ROWS && common_of(&shares[end]) > 0 &&
+           common_of(&shares[end]) >= *common / 2) {
+        *common = common_of(&shares[end]) < *common ? common_of(&shares[end]) : *common;
         end++;
     }
     return end - first;
@@ -45,11 +51,12 @@ static uint32_t group_of(const attn_share *shares, uint32_t n, uint32_t first, u
 /* Cuts the members of a group, if there is one and the room for it; returns the floats it takes. */
 static uint64_t cut_group(const attn_shape *shape, attn_share *shares, uint32_t n, uint32_t first,
                           uint64_t used) {
-    uint32_t n_shared;
-    const uint32_t n_members = group_of(shares, n, first, &n_shared);
+    uint32_t common;
+    const uint32_t n_members = group_of(shares, n, first, &common);
     if (n_members < 2) {
         return 0;
     }
+    const uint32_t n_shared = (common + ATTN_SPLIT_LEN - 1) / ATTN_SPLIT_LEN;
     const uint64_t records = attn_partial_floats(shape, n_members, n_shared);
     uint64_t floats = records;
     for (uint32_t i = first; i < first + n_members; i++) {
@@ -64,6 +71,7 @@ static uint64_t cut_group(const attn_shape *shape, attn_share *shares, uint32_t 
     for (uint32_t i = first; i < first + n_members; i++) {
         shares[i].leader = first;
         shares[i].n_shared = n_shared;
+        shares[i].shared_end = common;
         shares[i].n_parts = parts_of(&shares[i]);
         shares[i].partial_first = used;
         used += attn_partial_floats(shape, 1, shares[i].n_parts);
@@ -84,6 +92,7 @@ attn_tasks attn_split(const attn_shape *shape, attn_share *shares, uint32_t n) {
     uint64_t total = 0, n_tiles = 0, used = 0;
     for (uint32_t i = 0; i < n; i++) {
         shares[i].n_parts = shares[i].n_shared = shares[i].n_members = 0;
+        shares[i].shared_end = 0;
         total += cost_of(&shares[i]) * shape->n_kv_heads;
         n_tiles += (uint64_t)tiles_of(&shares[i], t.tile_rows) * shape->n_kv_heads;
     }

@@ -9,11 +9,13 @@
  *   sequence 2: 1 row     | part, head | part, head | ... -> merge   long: n_parts x n_kv_heads
  *
  * Single rows of sequences that follow each other and begin with the same pages form a group: the
- * parts that all of them have in common are attended by all rows at once, so that each key and
+ * positions that all of them have in common are attended by all rows at once, so that each key and
  * value is read once for all, and every member is cut:
  *
  *   sequences 3 to 6      | common part, head | ...                  n_shared x n_kv_heads
- *                         | part, head | ... -> merge               each: the rest of its parts
+ *                         | part, head | ... -> merge                each: the rest of its parts
+ *
+ * Where the common positions end inside a part, its members go on from there when they merge.
  *
  * How a row is cut never changes its bits (kernels.h), so the cut may follow the threads and the
  * room there is.
@@ -24,19 +26,22 @@
 #include <stdint.h>
 
 #define ATTN_SPLIT_LEN 512u /* positions in a part, aligned to 0 */
+#define ATTN_BLOCK_LEN 64u  /* that are attended in one step, aligned to 0 */
+#define ATTN_NEAR_LEN 192u  /* fewer in common are not worth a group */
 #define ATTN_TILE_ROWS 64u  /* query rows in a task; fewer when tasks would be few */
 
 /* What is known of a sequence, and what attn_split answers. */
 typedef struct attn_share {
     uint32_t n_rows, kv_begin, kv_end; /* positions that some row sees */
-    uint32_t n_common;      /* leading parts that are those of the sequence before it, too; both
+    uint32_t n_common;      /* leading positions that are those of the sequence before it, too; both
                              * have one row, and see all of them */
     uint32_t task_first;    /* its tasks count on from there */
     uint32_t n_parts;       /* 0: not cut over the context */
     uint64_t partial_first; /* floats: [n_kv_heads][n_parts][n_rows][heads][2 + v_dim] */
     uint32_t leader;        /* the first of its group, whose tasks begin with the group's */
     uint32_t n_members;     /* of a leader's group; 0: none */
-    uint32_t n_shared;      /* parts of a member that the group's tasks attend */
+    uint32_t n_shared;      /* parts of a member that the group's tasks attend, */
+    uint32_t shared_end;    /* the last of them up to here: whole blocks */
     uint64_t shared_first;  /* of a leader: [n_kv_heads][n_shared][n_members][heads][2 + v_dim] */
 } attn_share;
 

@@ -277,7 +277,7 @@ static void compare_infinite(kcheck *kc, attention_fn *attention, const context 
     memcpy(value, kept, c->args.v_row_bytes);
 }
 
-/* Parts one by one, then merged into out. */
+/* Parts one by one, each in stretches of random length, then merged into out. */
 static void attend_parts(kcheck *kc, const kernels_cpu *k, const context *c) {
     const attention_args *a = &c->args;
     const uint32_t n_parts = (a->kv_end[a->n_rows - 1] + KERNEL_ATTN_SPLIT - 1) / KERNEL_ATTN_SPLIT;
@@ -287,8 +287,13 @@ static void attend_parts(kcheck *kc, const kernels_cpu *k, const context *c) {
         attention_args one = *a;
         one.out = NULL;
         one.partial = partials + part * part_len;
-        one.part = part;
-        k->attention[c->dtype](&one);
+        for (one.from = part * KERNEL_ATTN_SPLIT; one.from < (part + 1) * KERNEL_ATTN_SPLIT;) {
+            const uint32_t left = (part + 1) * KERNEL_ATTN_SPLIT - one.from;
+            const uint32_t n_blocks = 1 + kc_below(kc, left / KERNEL_ATTN_BLOCK);
+            one.to = one.from + n_blocks * KERNEL_ATTN_BLOCK;
+            k->attention[c->dtype](&one);
+            one.from = one.to;
+        }
     }
     KC_CALL(kc, k->attention_merge(a, partials, n_parts));
 }

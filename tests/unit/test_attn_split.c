@@ -109,11 +109,15 @@ static void the_workspace_holds_what_is_cut(void **state) {
     }
 }
 
-/* Sequences 10 to 29 have four parts in common, 30 to 35 one, the rest none. */
+/* Sequences 10 to 29 have four parts in common, 30 to 35 a part and three blocks; the rest none, or
+ * so few that each had better read them itself. */
 static void fill_groups(attn_share *shares) {
     for (uint32_t i = 0; i < SEQS; i++) {
         shares[i] = share_of(1, 2060 + i);
-        shares[i].n_common = i > 10 && i < 30 ? 4 : i >= 30 && i < 36 ? 1 : 0;
+        shares[i].n_common = i > 10 && i < 30    ? 4 * ATTN_SPLIT_LEN
+                             : i >= 30 && i < 36 ? ATTN_SPLIT_LEN + 3 * ATTN_BLOCK_LEN + 16 + i
+                             : i > 0             ? ATTN_NEAR_LEN + 16
+                                                 : 0;
     }
 }
 
@@ -144,7 +148,10 @@ static void a_common_beginning_makes_a_group(void **state) {
     assert_int_equal(t.n_split, 20 + 5 + 1);
     for (uint32_t i = 0; i < SEQS; i++) {
         const bool is_long = i >= 10 && i < 30, is_short = i >= 30 && i < 36;
-        assert_int_equal(shares[i].n_shared, is_long ? 4 : is_short ? 1 : 0);
+        assert_int_equal(shares[i].n_shared, is_long ? 4 : is_short ? 2 : 0);
+        assert_int_equal(shares[i].shared_end, is_long    ? 4 * ATTN_SPLIT_LEN
+                                               : is_short ? ATTN_SPLIT_LEN + 3 * ATTN_BLOCK_LEN
+                                                          : 0);
         assert_int_equal(shares[i].n_parts, is_long || is_short ? 5 : 0);
         assert_int_equal(shares[i].n_members, i == 10 ? 20 : i == 30 ? 6 : 0);
         assert_true(shares[i].n_shared == 0 || shares[i].leader == (is_long ? 10 : 30));

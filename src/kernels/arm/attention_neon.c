@@ -193,15 +193,17 @@ static void tile_block(tile *t, uint32_t first) {
     }
 }
 
-/* Leaves each query's record of the part. */
-static void tile_part(tile *t, uint32_t part) {
-    const uint32_t begin = part * KERNEL_ATTN_SPLIT;
+static void tile_begin_part(tile *t) {
     for (uint32_t i = 0; i < t->n_queries; i++) {
         memset(t->queries[i].part, 0, (t->a->v_dim + 2) * sizeof(float));
         t->queries[i].part[0] = -INFINITY;
     }
-    const uint32_t first = max_u32(begin, t->begin / BLOCK * BLOCK);
-    for (uint32_t at = first; at < min_u32(begin + KERNEL_ATTN_SPLIT, t->end); at += BLOCK) {
+}
+
+/* Each query's record moves on by the positions [from, to), which are blocks of one part. */
+static void tile_range(tile *t, uint32_t from, uint32_t to) {
+    const uint32_t first = max_u32(from, t->begin / BLOCK * BLOCK);
+    for (uint32_t at = first; at < min_u32(to, t->end); at += BLOCK) {
         tile_block(t, at);
     }
 }
@@ -223,8 +225,15 @@ static void tile_init(tile *t, const attention_args *a, uint32_t first, uint32_t
     }
 }
 
-static void tile_keep_partials(const tile *t, uint32_t first) {
+/* The records of a range of a part, for queries from `first` on. */
+static void tile_records(tile *t, uint32_t first) {
     const size_t record_len = (size_t)t->a->v_dim + 2;
+    tile_begin_part(t);
+    for (uint32_t i = 0; i < t->n_queries && t->a->from % KERNEL_ATTN_SPLIT != 0; i++) {
+        memcpy(t->queries[i].part, t->a->partial + (first + i) * record_len,
+               record_len * sizeof(float));
+    }
+    tile_range(t, t->a->from, t->a->to);
     for (uint32_t i = 0; i < t->n_queries; i++) {
         memcpy(t->a->partial + (first + i) * record_len, t->queries[i].part,
                record_len * sizeof(float));
@@ -235,7 +244,8 @@ static void tile_finish(tile *t, uint32_t first) {
     const attention_args *a = t->a;
     const uint32_t last = (t->end - 1) / KERNEL_ATTN_SPLIT;
     for (uint32_t part = t->begin / KERNEL_ATTN_SPLIT; part <= last; part++) {
-        tile_part(t, part);
+        tile_begin_part(t);
+        tile_range(t, part * KERNEL_ATTN_SPLIT, (part + 1) * KERNEL_ATTN_SPLIT);
         for (uint32_t i = 0; i < t->n_queries; i++) {
             attention_record_merge_ref(t->queries[i].whole, t->queries[i].part, a->v_dim);
         }
@@ -260,8 +270,7 @@ static bool try_attend(const attention_args *a, load_row_fn *load_row) {
     for (uint32_t first = 0; first < n_queries; first += TILE) {
         tile_init(&t, a, first, min_u32(TILE, n_queries - first));
         if (a->partial != NULL) {
-            tile_part(&t, a->part);
-            tile_keep_partials(&t, first);
+            tile_records(&t, first);
         } else {
             tile_finish(&t, first);
         }

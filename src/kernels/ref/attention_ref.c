@@ -25,8 +25,8 @@
 
 static void attend(const attention_args *a, weft_dtype dtype);
 static void attend_row(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head);
-static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
-                        uint32_t part, float *record);
+static void attend_range(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
+                         uint32_t from, uint32_t to, float *record);
 static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,
                          uint32_t end, float *record);
 
@@ -56,8 +56,8 @@ static void attend(const attention_args *a, weft_dtype dtype) {
     for (uint32_t r = 0; r < a->n_rows; r++) {
         for (uint32_t h = 0; h < a->n_heads; h++) {
             if (a->partial != NULL) {
-                attend_part(a, dtype, r, h, a->part,
-                            a->partial + ((size_t)r * a->n_heads + h) * record_len);
+                attend_range(a, dtype, r, h, a->from, a->to,
+                             a->partial + ((size_t)r * a->n_heads + h) * record_len);
             } else {
                 attend_row(a, dtype, r, h);
             }
@@ -71,22 +71,23 @@ static void attend_row(const attention_args *a, weft_dtype dtype, uint32_t row, 
     float sum[RECORD_MAX] = {-INFINITY};
     for (uint32_t part = part_first; part <= part_last; part++) {
         float record[RECORD_MAX];
-        attend_part(a, dtype, row, head, part, record);
+        attend_range(a, dtype, row, head, part * KERNEL_ATTN_SPLIT, (part + 1) * KERNEL_ATTN_SPLIT,
+                     record);
         attention_record_merge_ref(sum, record, a->v_dim);
     }
     attention_record_finish_ref(a->out + row * a->out_stride + (size_t)head * a->v_dim, sum,
                                 a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
 }
 
-static void attend_part(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
-                        uint32_t part, float *record) {
-    const uint32_t part_begin = part * KERNEL_ATTN_SPLIT;
-    const uint32_t part_end = part_begin + KERNEL_ATTN_SPLIT;
-    const uint32_t begin = a->kv_begin[row] > part_begin ? a->kv_begin[row] : part_begin;
-    const uint32_t end = a->kv_end[row] < part_end ? a->kv_end[row] : part_end;
+static void attend_range(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
+                         uint32_t from, uint32_t to, float *record) {
+    const uint32_t begin = a->kv_begin[row] > from ? a->kv_begin[row] : from;
+    const uint32_t end = a->kv_end[row] < to ? a->kv_end[row] : to;
     const float *q = a->q + row * a->q_stride + (size_t)head * a->k_dim;
-    memset(record, 0, ((size_t)a->v_dim + 2) * sizeof(float));
-    record[0] = -INFINITY;
+    if (from % KERNEL_ATTN_SPLIT == 0) {
+        memset(record, 0, ((size_t)a->v_dim + 2) * sizeof(float));
+        record[0] = -INFINITY;
+    }
     for (uint32_t at = begin; at < end;) {
         const uint32_t block_end = (at / KERNEL_ATTN_BLOCK + 1) * KERNEL_ATTN_BLOCK;
         const uint32_t stop = block_end < end ? block_end : end;

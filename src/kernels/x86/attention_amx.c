@@ -14,8 +14,8 @@
  *
  * To take a block apart costs as much as six queries' products with AVX-512, so decode would pay
  * for what prefill gains. Where contexts are short, and caches hold them, that is felt: a row that
- * sees none but the first NEAR positions is attention_avx512.c's. Further on memory is what decode
- * waits for.
+ * sees none but the first KERNEL_ATTN_NEAR positions is attention_avx512.c's. Further on memory is
+ * what decode waits for.
  *
  * A query's bits do not depend on its neighbours: a tile's line is that query's alone, and what it
  * does not see has the weight 0 and a finite value. What is not finite in a block, seen by some or
@@ -32,7 +32,6 @@
 #define ATTENTION_ACC_FLOATS 36864u
 #include "kernels/x86/attention_walk.inc"
 
-#define NEAR 192u        /* positions */
 #define COLS 32u         /* columns of a head, or positions, that a multiplication sums up */
 #define TILE_BYTES 1024u /* a tile: 16 lines of 32 pieces */
 #define PIECES 2u        /* of a key, a value, a weight */
@@ -72,7 +71,7 @@ static void attend(const attention_args *args) {
 void attention_f16_amx(const attention_args *args) {
     attention_args near = *args, far = *args;
     near.n_rows = 0;
-    while (near.n_rows < args->n_rows && args->kv_end[near.n_rows] <= NEAR) {
+    while (near.n_rows < args->n_rows && args->kv_end[near.n_rows] <= KERNEL_ATTN_NEAR) {
         near.n_rows++;
     }
     if (!args->k_in_columns || near.n_rows == args->n_rows) {
