@@ -125,18 +125,30 @@ static void init_avx512vnni(kernels_cpu *k) {
 
 static void init_amx(kernels_cpu *k) {
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
-    PRODUCTS_TWELVE_LIST(X)
     PRODUCTS_LONG_LIST(X)
-#undef X
-#define X(NAME, name)                         \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12; \
-    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
-    PRODUCTS_TWELVE_LIST(X)
 #undef X
 #define X(NAME, name)                            \
     k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256; \
     k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
     PRODUCTS_LONG_LIST(X)
+#undef X
+}
+
+static void init_amxbf16(kernels_cpu *k) {
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
+    k->linear_bf16_pairs = linear_bf16_pairs_amx;
+#define X(NAME, name)                                   \
+    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;         \
+    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
+    PRODUCTS_SPLIT_LIST(X)
+#undef X
+    k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;
+#define X(NAME, name)                                   \
+    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12;           \
+    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
+    PRODUCTS_TWELVE_LIST(X)
 #undef X
 }
 
@@ -160,18 +172,9 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
         return;
     }
     init_amx(k);
-    if ((flags & CPU_AMXBF16) == 0) {
-        return;
+    if ((flags & CPU_AMXBF16) != 0) {
+        init_amxbf16(k);
     }
-    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
-    k->linear_bf16_pairs = linear_bf16_pairs_amx;
-#define X(NAME, name)                                   \
-    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;         \
-    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
-    PRODUCTS_SPLIT_LIST(X)
-#undef X
-    k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;
 }
 #endif
 

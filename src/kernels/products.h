@@ -27,15 +27,19 @@
  *   opened        y = fma(float(sum of whole * dot), d * xs, y)      16 of 16, or 8 of 32
  *   Q2_K          then y = fma(float(sum of min * xsum), -min_scale * xs, y)
  *
- * With ACT_Q12, over blocks of 128 columns, or what is left of them:
+ * With ACT_Q12, over blocks of 256 columns, or what is left of them, sums begin at +0:
  *
- *   sum from +0 over blocks of 32:  sum = fma(float(dot), d * 16 / 2^s, sum), and then where there
- *   are minimums  sum = fma(min, xsum, sum)
- *   y = fma(sum, xs, y)
+ *   over blocks of 32               sum = fma(float(dot), d * 16 / 2^s, sum)
  *                                          dot = sum of u * a + v * b, u = w * 2^s, v = u >> 4
+ *   y = fma(sum, xs, y)
  *
- * with d, min and w of above. s is 4 for codes of 4 bits, 3 for 5 and MXFP4, 0 for 8 and IQ4_NL: v
- * is w for the first, so that dot is w * x; else w / 2 or w / 16 rounded down.
+ * with d and w of above. s is 4 for codes of 4 bits, 3 for 5 and MXFP4, 0 for 8 and IQ4_NL: v is w
+ * for the first, so that dot is w * x; else w / 2 or w / 16 rounded down. Where there are minimums
+ * (Q4_1, Q5_1 with q for w) these are m0, their upper 16 bits, and m1, the rest; x's sums are h and
+ * l (layout/act.h). Then, before sum is scaled, sum = sum + (even + odd), which is TDPBF16PS again:
+ *
+ *   over blocks of 32               even = fma(h, m0, even), odd = fma(l, m0, odd)
+ *                                   even = fma(h, m1, even), odd = fma(l, m1, odd)
  *
  * With ACT_BF16 (F8_E4M3, and BF16 in linear_bf16_pairs, whose scale d is 1), over blocks of 128,
  * of which every 32 columns have two chains that start at +0:
@@ -178,7 +182,6 @@ PRODUCTS_SPLIT_LIST(X)
 
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
-PRODUCTS_TWELVE_LIST(X)
 PRODUCTS_LONG_LIST(X)
 #undef X
 
@@ -186,9 +189,10 @@ PRODUCTS_LONG_LIST(X)
 linear_fn linear_f8_e4m3_avx2, linear_f8_e4m3_avx512, linear_f8_e4m3_amx;
 linear_fn linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
 
-/* x86/: AMX with bf16, and AVX-512 with bf16 for activations. */
+/* x86/: AMX with bf16, and AVX-512 with bf16 for activations; with 8-bit integers too. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
 PRODUCTS_SPLIT_LIST(X)
+PRODUCTS_TWELVE_LIST(X)
 #undef X
 act_quantize_fn act_quantize_split_amx;
 

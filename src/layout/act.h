@@ -81,16 +81,20 @@ _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256")
  * these. Ten cache lines. The last block of a row may have fewer values: multiples of 32, then
  * zeros.
  *
+ * What minimums of weights are multiplied by, the sum of 32 codes, has 16 bits and a sign: two
+ * bfloat16, 256 * h and l from -128 to 127. sums[i] is these two, twice, so that a line of eight
+ * such times two pieces of each minimum is one row of a tile.
+ *
  * Rows lie in groups of ACT_GROUP_ROWS, the last of what is left, because a tile takes lines of 16
  * rows at a time and caches bring lines in a row best: in a group of g rows, each field of a block
  * holds that of row 0, then of row 1, and so on, lines of codes for each i apart. So a block of a
  * group is 640 * g bytes, and a group of one row is this struct. */
 typedef struct act_block_q12 {
     int8_t codes[8][64];
-    float sums[8];          /* of 32 codes: whole numbers */
+    uint16_t sums[8][4];    /* of 32 codes, in bfloat16 */
     int16_t neg_sums[8][2]; /* minus the sums of their a and of their b */
     float scale;
-    float unused[15]; /* zeros */
+    float unused[7]; /* zeros */
 } act_block_q12;
 
 _Static_assert(sizeof(act_block_q12) == 640, "12-bit activation block");
@@ -114,7 +118,7 @@ static inline size_t act_group_codes(size_t n_rows, size_t i, size_t row) {
 }
 
 static inline size_t act_group_sums(size_t n_rows, size_t row) {
-    return n_rows * offsetof(act_block_q12, sums) + row * 8 * sizeof(float);
+    return n_rows * offsetof(act_block_q12, sums) + row * 32 * sizeof(uint16_t);
 }
 
 static inline size_t act_group_neg_sums(size_t n_rows, size_t row) {

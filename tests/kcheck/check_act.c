@@ -72,8 +72,11 @@ static void look_at_q12(kcheck *kc, const act_block_q12 *block, const float *x, 
             sums[0] += code[0];
             sums[1] += code[16];
         }
+        const uint16_t *pieces = block->sums[b];
+        const float high = quant_bf16_to_f32(pieces[0]), low = quant_bf16_to_f32(pieces[1]);
         if (block->neg_sums[b][0] != -sums[0] || block->neg_sums[b][1] != -sums[1] ||
-            block->sums[b] != (float)(16 * sums[0] + sums[1])) {
+            high + low != (float)(16 * sums[0] + sums[1]) || fabsf(low) > 128.0f ||
+            pieces[2] != pieces[0] || pieces[3] != pieces[1]) {
             kc_fail(kc, "neg_sums[%zu] or sums[%zu] is not the sum", b, b);
         }
     }

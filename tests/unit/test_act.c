@@ -50,7 +50,9 @@ static act_block_q12 some_block(size_t seed) {
         block.codes[i / 64][i % 64] = (int8_t)(7 * seed + i);
     }
     for (size_t b = 0; b < 8; b++) {
-        block.sums[b] = (float)(100 * seed + b);
+        for (size_t i = 0; i < 4; i++) {
+            block.sums[b][i] = (uint16_t)(100 * seed + 4 * b + i);
+        }
         block.neg_sums[b][0] = (int16_t)(10 * seed + b);
         block.neg_sums[b][1] = (int16_t)(20 * seed + b);
     }

@@ -83,6 +83,13 @@ void act_residual_q8_ref(float *r, const float *x, const void *act, size_t k) {
     }
 }
 
+/* A sum, of 16 bits and a sign, as the multiple of 256 nearest to it and the rest, twice. */
+static void put_sum(uint16_t sums[4], int sum) {
+    const int high = (sum + 65536 + 128) / 256 * 256 - 65536;
+    sums[0] = sums[2] = quant_f32_to_bf16((float)high);
+    sums[1] = sums[3] = quant_f32_to_bf16((float)(sum - high));
+}
+
 void act_quantize_q12_ref(void *act, const float *x, size_t k) {
     act_block_q12 *block = act;
     for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
@@ -99,7 +106,7 @@ void act_quantize_q12_ref(void *act, const float *x, size_t k) {
             block->neg_sums[block32][1] = (int16_t)(block->neg_sums[block32][1] - b);
         }
         for (size_t b = 0; b < 8; b++) {
-            block->sums[b] = (float)-(16 * block->neg_sums[b][0] + block->neg_sums[b][1]);
+            put_sum(block->sums[b], -(16 * block->neg_sums[b][0] + block->neg_sums[b][1]));
         }
     }
 }

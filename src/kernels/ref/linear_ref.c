@@ -6,6 +6,7 @@
  * a block is decoded once for all rows of x.
  */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
@@ -311,32 +312,56 @@ X(IQ4_NL, iq4_nl)
 X(MXFP4, mxfp4)
 #undef X
 
+/* Q5_1 as products with 12-bit activations take it: the middle stays in, as in Q4_1. */
+static void load_q5_1_whole(weight_block *w, const void *panel, size_t b, size_t row) {
+    load_q5_1(w, panel, b, row);
+    w->min = quant_f16_to_f32(((const slab_q5_1 *)panel + b)->m[row]);
+    for (size_t l = 0; l < BLOCK; l++) {
+        w->codes[l] += 16;
+    }
+}
+
 typedef struct twelve_form {
     load_block_fn *load;
     int log2_step; /* s */
     bool has_min;
 } twelve_form;
 
-static float sum_twelve(float sum, const twelve_form *form, const weight_block *w,
-                        const act_block_q12 *x, size_t b) {
+static int32_t dot_twelve(const twelve_form *form, const weight_block *w, const int8_t codes[64]) {
     int32_t dot = 0;
     for (size_t l = 0; l < BLOCK; l++) {
-        const int8_t *codes = &x->codes[b][l / 16 * 32 + l % 16];
+        const int8_t *code = &codes[l / 16 * 32 + l % 16];
         const int u = w->codes[l] * (1 << form->log2_step);
-        dot += u * codes[0] + (u >> 4) * codes[16];
+        dot += u * code[0] + (u >> 4) * code[16];
     }
-    sum = fmaf((float)dot, w->scale * (float)(16 >> form->log2_step), sum);
-    return form->has_min ? fmaf(w->min, x->sums[b], sum) : sum;
+    return dot;
 }
 
-/* y += 128 columns of a row: the blocks from w on. */
-static float add_twelve(float y, const twelve_form *form, const weight_block *w, size_t n_blocks,
-                        const act_block_q12 *x, size_t from) {
-    float sum = 0.0f;
-    for (size_t b = from; b < n_blocks && b < from + 4; b++) {
-        sum = sum_twelve(sum, form, &w[b], x, b);
+/* What the upper 16 bits are alone: a bfloat16. */
+static float upper_half(float v) {
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return quant_bf16_to_f32((uint16_t)(bits >> 16));
+}
+
+/* sums [2] += a block's minimum, in two pieces, times the two pieces of x's sum */
+static void add_min(float sums[2], float min, const uint16_t x_sums[4]) {
+    const float first = upper_half(min), pieces[2] = {first, min - first};
+    for (size_t i = 0; i < 4; i++) {
+        sums[i % 2] = fmaf(quant_bf16_to_f32(x_sums[i]), pieces[i / 2], sums[i % 2]);
     }
-    return fmaf(sum, x->scale, y);
+}
+
+/* y += 256 columns of a row, or those that are left */
+static float add_twelve(float y, const twelve_form *form, const weight_block *w, size_t n_blocks,
+                        const act_block_q12 *x) {
+    float sum = 0.0f, mins[2] = {0.0f, 0.0f};
+    for (size_t b = 0; b < n_blocks; b++) {
+        const float scale = w[b].scale * (float)(16 >> form->log2_step);
+        sum = fmaf((float)dot_twelve(form, &w[b], x->codes[b]), scale, sum);
+        add_min(mins, w[b].min, x->sums[b]);
+    }
+    return fmaf(form->has_min ? sum + (mins[0] + mins[1]) : sum, x->scale, y);
 }
 
 static void linear_twelve(twelve_form form, float *y, size_t y_stride, const void *panel,
@@ -355,26 +380,25 @@ static void linear_twelve(twelve_form form, float *y, size_t y_stride, const voi
                 act_block_q12 block;
                 act_group_get(&block, x + act_group_first(r) * x_stride_bytes, act_group_rows(r, m),
                               r % ACT_GROUP_ROWS, from / 8);
-                *out = add_twelve(*out, &form, w, count, &block, 0);
-                *out = count > 4 ? add_twelve(*out, &form, w, count, &block, 4) : *out;
+                *out = add_twelve(*out, &form, w, count, &block);
             }
         }
     }
 }
 
-#define LINEAR_TWELVE(name, log2_step, has_min)                                                  \
+#define LINEAR_TWELVE(name, load, log2_step, has_min)                                            \
     void linear_##name##_twelve_ref(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        linear_twelve((twelve_form){load_##name, log2_step, has_min}, y, y_stride, panel, x,     \
+        linear_twelve((twelve_form){load, log2_step, has_min}, y, y_stride, panel, x,            \
                       x_stride_bytes, m, n, k);                                                  \
     }
-LINEAR_TWELVE(q4_0, 4, false)
-LINEAR_TWELVE(q4_1, 4, true)
-LINEAR_TWELVE(q5_0, 3, false)
-LINEAR_TWELVE(q5_1, 3, true)
-LINEAR_TWELVE(q8_0, 0, false)
-LINEAR_TWELVE(iq4_nl, 0, false)
-LINEAR_TWELVE(mxfp4, 3, false)
+LINEAR_TWELVE(q4_0, load_q4_0, 4, false)
+LINEAR_TWELVE(q4_1, load_q4_1, 4, true)
+LINEAR_TWELVE(q5_0, load_q5_0, 3, false)
+LINEAR_TWELVE(q5_1, load_q5_1_whole, 3, true)
+LINEAR_TWELVE(q8_0, load_q8_0, 0, false)
+LINEAR_TWELVE(iq4_nl, load_iq4_nl, 0, false)
+LINEAR_TWELVE(mxfp4, load_mxfp4, 3, false)
 
 void linear_q8_0_bytes_ref(float *y, size_t y_stride, const void *panel, const void *x,
                            size_t x_stride_bytes, size_t m, size_t n, size_t k) {

@@ -125,6 +125,14 @@ VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float l
     return max / largest;
 }
 
+/* A sum as two bfloat16, twice. */
+VNNI_INLINE void put_sum(uint16_t sums[4], int sum) {
+    const int high = (sum + 128) & ~255;
+    const __m128 both = _mm_cvtepi32_ps(_mm_setr_epi32(high, sum - high, high, sum - high));
+    const __m128i upper = _mm_srli_epi32(_mm_castps_si128(both), 16);
+    _mm_storel_epi64((__m128i *)sums, _mm_packus_epi32(upper, upper));
+}
+
 /* 32 values as bytes a and b of their codes, and the sums of these. */
 VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, float inverse,
                              __mmask16 has_codes) {
@@ -148,7 +156,7 @@ VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, flo
     const int sum_b = (int)(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 4096;
     block->neg_sums[b][0] = (int16_t)-sum_a;
     block->neg_sums[b][1] = (int16_t)-sum_b;
-    block->sums[b] = (float)(16 * sum_a + sum_b);
+    put_sum(block->sums[b], 16 * sum_a + sum_b);
 }
 
 void act_quantize_q12_avx512(void *act, const float *x, size_t k) {

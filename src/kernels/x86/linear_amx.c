@@ -2,37 +2,87 @@
  *
  * Scales of weights belong to 32 columns, so that a tile of sums leaves for memory after each
  * block: 16 rows x 16 outputs x 32 columns are one multiplication of tiles (both bytes of x and of
- * the weights are its 64 columns, twelve_avx512.h), a store of 16 lines, and 2 or 3 instructions a
- * line that scale it. These are what bounds it; the multiplier waits.
+ * the weights are its 64 columns, twelve_avx512.h), a store of 16 lines, and 2 instructions a line
+ * that scale it. While tiles work, one port is left for those: they bind. Minimums do without them:
+ * those of 256 columns, in two pieces of bfloat16, times x's sums are one multiplication more.
  *
- *   unit    128 columns of a panel, opened to bytes: four tiles that stay in the first-level cache
- *   pass    a group of rows times a unit: four multiplications, into tiles 4 to 7
+ *   codes   256 columns of a panel, opened to bytes: eight tiles, and one of minimums
+ *   pass    a group of rows times these: eight steps, of a multiplication each
  *
- *   for units of 128 columns, for groups of rows, for two panels: a pass
+ *   for 256 columns, for two panels, for groups of rows: a pass
  *
- * so that both panels use the rows that one of them brought from the second-level cache. A tile of
- * sums is ready long after it was asked for, and its store blocks what comes behind: so the sums of
- * a pass stay in tiles until the next pass needs these, and are scaled in the pass after that. A
- * unit is opened when its first rows come: one that waits would take the cache from the rest.
+ * A tile of sums is ready long after it was asked for, and its store blocks what comes behind: so
+ * it leaves four steps later, when its tile is needed again, and is scaled after four more, in the
+ * same step of the next pass. While the last group passes, each step opens its part of the columns
+ * that come next, where that group has read its own: stores wait for what is before them, and a
+ * tile can be loaded only when they are done. Codes, sums and a group of x have to stay in the
+ * first-level cache; 8 KB more of them cost a sixth of the time.
  *
  * A few rows go through vpdpbusd: the same integers. One row is bound by reading the panel.
  */
-#include <string.h>
-
 #include "kernels/products.h"
 #include "kernels/x86/amx.h"
 #include "kernels/x86/twelve_avx512.h"
 
-#define FEW_ROWS_MAX 4u /* from 5 on, expanding costs less than what it saves */
+#define FEW_ROWS_MAX 4u /* from 5 on, opening codes costs less than what it saves */
 #define PANELS KERNEL_PANELS_MAX
-#define UNIT_BLOCKS 4u
-#define UNIT_COLS (UNIT_BLOCKS * ACT_BLOCK_LEN)
+#define STEPS VNNI_BLOCKS /* of 32 columns, in 256 */
+
+/* Blocks of the 256 columns from col on. */
+VNNI_INLINE size_t blocks_from(size_t col, size_t k) {
+    const size_t left = (k - col) / ACT_BLOCK_LEN;
+    return left < STEPS ? left : STEPS;
+}
 
 VNNI_INLINE __m512 unit_scale(vnni_kind kind, const vnni_scale *s) {
     return _mm512_mul_ps(s->scale, _mm512_set1_ps(twelve_unit(kind)));
 }
 
+/* The upper 16 bits of the value: a bfloat16. */
+VNNI_INLINE __m512 upper_half(__m512 v) {
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), upper));
+}
+
+/* Rows of x, in groups, and the panels that they meet. */
+typedef struct amx_product {
+    float *y;
+    const uint8_t *panel, *x;
+    size_t y_stride, panel_bytes, x_stride;
+    size_t n_panels, rows, n, k;
+} amx_product;
+
 /* ---- few rows ---- */
+
+/* A row's sums of 256 columns: of codes, and those two of minimums (products.h). */
+typedef struct few_sums {
+    __m512 codes[VNNI_ROWS_MAX], even[VNNI_ROWS_MAX], odd[VNNI_ROWS_MAX];
+} few_sums;
+
+/* The pieces of sums of x, as float32: those of block b are number 2 * b. */
+typedef struct few_pieces {
+    WEFT_ALIGNED(64) float high[VNNI_ROWS_MAX][16], low[VNNI_ROWS_MAX][16];
+} few_pieces;
+
+VNNI_INLINE void open_pieces(int rows, few_pieces *p, const uint8_t *x) {
+    VNNI_EACH_ROW(rows, {
+        const __m512i pairs = vnni_load(x + act_group_sums((size_t)rows, (size_t)r));
+        _mm512_store_si512(p->high[r], _mm512_slli_epi32(pairs, 16));
+        _mm512_store_ps(p->low[r], upper_half(_mm512_castsi512_ps(pairs)));
+    });
+}
+
+VNNI_INLINE void add_min(int rows, few_sums *v, __m512 min, const few_pieces *p, size_t b) {
+    const __m512 first = upper_half(min), second = _mm512_sub_ps(min, first);
+    VNNI_EACH_ROW(rows, {
+        const __m512 high = _mm512_set1_ps(p->high[r][2 * b]);
+        const __m512 low = _mm512_set1_ps(p->low[r][2 * b]);
+        v->even[r] = _mm512_fmadd_ps(high, first, v->even[r]);
+        v->odd[r] = _mm512_fmadd_ps(low, first, v->odd[r]);
+        v->even[r] = _mm512_fmadd_ps(high, second, v->even[r]);
+        v->odd[r] = _mm512_fmadd_ps(low, second, v->odd[r]);
+    });
+}
 
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const uint8_t *x, int group) {
@@ -45,15 +95,9 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
     });
 }
 
-VNNI_INLINE float float_at(const uint8_t *p) {
-    float v;
-    __builtin_memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-/* v [rows] += the group of rows at x . block b, both of 256 columns. */
-VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const uint8_t *slabs,
-                           size_t b, const uint8_t *x) {
+/* v += the group of rows at x . block b, both of 256 columns. */
+VNNI_INLINE void add_block(int rows, vnni_kind kind, few_sums *v, const uint8_t *slabs, size_t b,
+                           const uint8_t *x, const few_pieces *pieces) {
     const __m512i middles = _mm512_set1_epi32(8 << 16 | 128);
     const uint8_t *at = slabs + kind.codes_at + b * kind.block_stride;
     const uint8_t *codes = x + act_group_codes((size_t)rows, b, 0);
@@ -70,18 +114,22 @@ VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], co
     add_group(rows, kind, sums, at, codes, 1);
     add_group(rows, kind, sums, at, codes, 2);
     add_group(rows, kind, sums, at, codes, 3);
+    if (vnni_has_min(kind)) { /* here, where instructions wait for each other */
+        add_min(rows, v, s.min, pieces, b);
+    }
     add_group(rows, kind, sums, at, codes, 4);
     add_group(rows, kind, sums, at, codes, 5);
     add_group(rows, kind, sums, at, codes, 6);
     add_group(rows, kind, sums, at, codes, 7);
     const __m512 scale = unit_scale(kind, &s);
-    VNNI_EACH_ROW(rows, {
-        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), scale, v[r]);
-        if (vnni_has_min(kind)) {
-            const uint8_t *xsum = x + act_group_sums((size_t)rows, (size_t)r) + 4 * b;
-            v[r] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(float_at(xsum)), v[r]);
-        }
-    });
+    VNNI_EACH_ROW(
+        rows, { v->codes[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), scale, v->codes[r]); });
+}
+
+VNNI_INLINE float float_at(const uint8_t *p) {
+    float v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
 }
 
 /* y [rows][16] = x [rows] . panel */
@@ -89,94 +137,97 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const uint8_t *panel, c
                      size_t k) {
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_ps(); });
-    for (size_t unit = 0; unit * UNIT_COLS < k; unit++) {
-        const size_t from = unit % 2 * UNIT_BLOCKS;
-        const size_t end = from + (k - unit * UNIT_COLS) / ACT_BLOCK_LEN;
-        __m512 v[VNNI_ROWS_MAX];
-        VNNI_EACH_ROW(rows, { v[r] = _mm512_setzero_ps(); });
-        for (size_t b = from; b < end && b < from + UNIT_BLOCKS; b++) {
-            add_block(rows, kind, v, panel, b, x);
+    for (size_t col = 0; col < k; col += ACT_LONG_LEN) {
+        const size_t n_blocks = blocks_from(col, k);
+        few_pieces pieces;
+        few_sums v;
+        VNNI_EACH_ROW(rows, { v.codes[r] = v.even[r] = v.odd[r] = _mm512_setzero_ps(); });
+        if (vnni_has_min(kind)) {
+            open_pieces(rows, &pieces, x);
+        }
+        for (size_t b = 0; b < n_blocks; b++) {
+            add_block(rows, kind, &v, panel, b, x, &pieces);
         }
         VNNI_EACH_ROW(rows, {
             const float xs = float_at(x + act_group_scale((size_t)rows, (size_t)r));
-            sums[r] = _mm512_fmadd_ps(v[r], _mm512_set1_ps(xs), sums[r]);
+            if (vnni_has_min(kind)) {
+                v.codes[r] = _mm512_add_ps(v.codes[r], _mm512_add_ps(v.even[r], v.odd[r]));
+            }
+            sums[r] = _mm512_fmadd_ps(v.codes[r], _mm512_set1_ps(xs), sums[r]);
         });
-        panel += unit % 2 * kind.chunk_bytes;
-        x += unit % 2 * (size_t)rows * sizeof(act_block_q12);
+        panel += kind.chunk_bytes;
+        x += (size_t)rows * sizeof(act_block_q12);
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
-VNNI_INLINE void run_few(vnni_kind kind, float *y, const uint8_t *panel, const uint8_t *x,
-                         size_t rows, size_t k) {
-    switch (rows) {
-    case 1: few(1, kind, y, panel, x, k); return;
-    case 2: few(2, kind, y, panel, x, k); return;
-    case 3: few(3, kind, y, panel, x, k); return;
-    default: few(4, kind, y, panel, x, k);
+VNNI_INLINE void run_few(vnni_kind kind, const amx_product *p) {
+    WEFT_ALIGNED(64) float sums[PANELS][FEW_ROWS_MAX * PACK_PANEL_ROWS];
+    for (size_t i = 0; i < p->n_panels; i++) {
+        const uint8_t *panel = p->panel + i * p->panel_bytes;
+        vnni_fetch_outputs(p->y + i * PACK_PANEL_ROWS, p->y_stride, p->rows);
+        switch (p->rows) {
+        case 1: few(1, kind, sums[i], panel, p->x, p->k); break;
+        case 2: few(2, kind, sums[i], panel, p->x, p->k); break;
+        case 3: few(3, kind, sums[i], panel, p->x, p->k); break;
+        default: few(4, kind, sums[i], panel, p->x, p->k);
+        }
     }
+    vnni_store_panels(p->y, p->y_stride, sums[0], FEW_ROWS_MAX * PACK_PANEL_ROWS, p->rows, p->n);
 }
 
-/* ---- many rows ---- */
+/* ---- many rows: codes ---- */
 
-/* A unit's codes: of each block a tile, u and v of groups 0 to 3, then of 4 to 7. */
+/* 256 columns of a panel, or what is left of them, then in the last steps: of each block a tile, u
+ * and v of groups 0 to 3, then of 4 to 7. Of each block's minimums, zeros beyond the last, a row of
+ * first pieces and one of second, each twice side by side: once for each piece of x's sums. */
 typedef struct amx_codes {
-    WEFT_ALIGNED(64) uint8_t block[UNIT_BLOCKS][16][64];
+    WEFT_ALIGNED(64) uint8_t step[STEPS][16][64];
+    uint32_t mins[2 * STEPS][PACK_PANEL_ROWS];
 } amx_codes;
 
-/* And its scales; of blocks beyond the last column zeros. */
 typedef struct amx_scales {
-    WEFT_ALIGNED(64) float scale[UNIT_BLOCKS][PACK_PANEL_ROWS];
-    float min[UNIT_BLOCKS][PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float step[STEPS][PACK_PANEL_ROWS];
 } amx_scales;
 
-typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
-
-/* What a pass left to do: to scale its sums of n_rows rows and add them to y. */
-typedef struct amx_pass {
-    tile_sums *sums; /* of each block */
-    const amx_scales *scales;
-    float *y;
-    const uint8_t *x_sums; /* of the first row, 8 floats a row */
-    const float *x_scales; /* of each row */
-    size_t n_rows;
-} amx_pass;
-
-typedef struct amx_state {
-    amx_codes codes[PANELS];
-    amx_scales scales[2][PANELS]; /* scales are needed two passes longer */
-    WEFT_ALIGNED(64) tile_sums sums[2][UNIT_BLOCKS];
-    amx_pass held;   /* its sums are in tiles 4 to 7 */
-    amx_pass stored; /* its sums are in memory */
-} amx_state;
-
-/* A unit that is to be opened. */
+/* Columns that are to be opened. */
 typedef struct amx_opening {
     amx_codes *codes;
     amx_scales *scales;
-    const uint8_t *slabs; /* of the 256 columns that it lies in */
-    size_t from, n_blocks;
+    const uint8_t *slabs;
+    size_t first; /* step that has columns */
 } amx_opening;
 
-VNNI_INLINE void open_block(vnni_kind kind, const amx_opening *opening, size_t b) {
-    if (b >= opening->n_blocks) {
-        _mm512_store_ps(opening->scales->scale[b], _mm512_setzero_ps());
-        _mm512_store_ps(opening->scales->min[b], _mm512_setzero_ps());
+/* The upper half, and again in the lower. */
+VNNI_INLINE __m512i upper_twice(__m512 v) {
+    const __m512i order = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15));
+    return _mm512_shuffle_epi8(_mm512_castps_si512(v), order);
+}
+
+VNNI_INLINE void open_min(amx_codes *codes, size_t b, __m512 min) {
+    _mm512_store_si512(codes->mins[2 * b], upper_twice(min));
+    _mm512_store_si512(codes->mins[2 * b + 1], upper_twice(_mm512_sub_ps(min, upper_half(min))));
+}
+
+VNNI_INLINE void open_step(vnni_kind kind, const amx_opening *o, size_t step) {
+    const size_t b = (step - o->first) % STEPS;
+    if (step < o->first) {
+        open_min(o->codes, b, _mm512_setzero_ps());
         return;
     }
-    const size_t at_block = opening->from + b;
-    const uint8_t *at = opening->slabs + kind.codes_at + at_block * kind.block_stride;
-    const vnni_scale s = vnni_scale_of(kind, opening->slabs, at_block);
-    _mm512_store_ps(opening->scales->scale[b], unit_scale(kind, &s));
+    const uint8_t *at = o->slabs + kind.codes_at + b * kind.block_stride;
+    const vnni_scale s = vnni_scale_of(kind, o->slabs, b);
+    _mm512_store_ps(o->scales->step[step], unit_scale(kind, &s));
     if (vnni_has_min(kind)) {
-        _mm512_store_ps(opening->scales->min[b], s.min);
+        open_min(o->codes, b, s.min);
     }
-#define GROUP(g)                                                                        \
-    {                                                                                   \
-        const twelve_bytes w = twelve_centred(kind, at, g);                             \
-        vnni_fetch_ahead(kind.block_stride, at, g, VNNI_AHEAD_BYTES);                   \
-        _mm512_store_si512(opening->codes->block[b][8 * ((g) / 4) + (g) % 4], w.u);     \
-        _mm512_store_si512(opening->codes->block[b][8 * ((g) / 4) + (g) % 4 + 4], w.v); \
+#define GROUP(g)                                                                    \
+    {                                                                               \
+        const twelve_bytes w = twelve_centred(kind, at, g);                         \
+        vnni_fetch_ahead(kind.block_stride, at, g, VNNI_AHEAD_BYTES);               \
+        _mm512_store_si512(o->codes->step[step][8 * ((g) / 4) + (g) % 4], w.u);     \
+        _mm512_store_si512(o->codes->step[step][8 * ((g) / 4) + (g) % 4 + 4], w.v); \
     }
     GROUP(0)
     GROUP(1)
@@ -189,178 +240,198 @@ VNNI_INLINE void open_block(vnni_kind kind, const amx_opening *opening, size_t b
 #undef GROUP
 }
 
-/* A pass's scales, in registers. */
-typedef struct amx_factors {
-    __m512 scale[UNIT_BLOCKS], min[UNIT_BLOCKS];
-} amx_factors;
+/* ---- many rows: a pass ---- */
 
-VNNI_INLINE amx_factors load_factors(vnni_kind kind, const amx_scales *scales) {
-    amx_factors f;
-#define BLOCK(b)                                   \
-    f.scale[b] = _mm512_load_ps(scales->scale[b]); \
-    f.min[b] = vnni_has_min(kind) ? _mm512_load_ps(scales->min[b]) : _mm512_setzero_ps();
-    BLOCK(0)
-    BLOCK(1)
-    BLOCK(2)
-    BLOCK(3)
-#undef BLOCK
-    return f;
-}
+#define SLOTS 4u  /* steps from a multiplication to its store, and from there to scaling */
+#define SCALES 3u /* that are opened in one pass, in use in the next, and in the one after */
 
-/* Row r's sums, scaled, into y. */
-VNNI_INLINE void finish_row(vnni_kind kind, const amx_pass *p, const amx_factors *f, size_t r) {
-    const float *x_sums = (const float *)(const void *)(p->x_sums + 32 * r);
-    float *y = p->y + 16 * r;
-    __m512 v = _mm512_setzero_ps();
-#define BLOCK(b)                                                                               \
-    v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(p->sums[b][r])), f->scale[b], v); \
-    if (vnni_has_min(kind)) {                                                                  \
-        v = _mm512_fmadd_ps(f->min[b], _mm512_set1_ps(x_sums[b]), v);                          \
+typedef int32_t tile_sums[AMX_ROWS][PACK_PANEL_ROWS];
+
+/* A group of rows times opened columns. */
+typedef struct amx_pass {
+    const amx_codes *codes;
+    const amx_scales *scales;
+    const uint8_t *x; /* the group's block of 256 */
+    float *sums;      /* [16][16]: of the columns before these, and then of these too */
+    float *y;         /* NULL; of the last columns where the sums go instead */
+    size_t first;     /* step that has columns */
+    size_t n_rows;
+    __mmask16 has_sums, outputs;
+} amx_pass;
+
+typedef struct amx_state {
+    amx_codes codes;
+    amx_scales scales[SCALES]; /* are needed two passes longer */
+    WEFT_ALIGNED(64) tile_sums sums[SLOTS];
+    float mins[AMX_ROWS][PACK_PANEL_ROWS];
+    amx_pass before;
+} amx_state;
+
+/* Tile 1 <- x's sums times minimums, of all columns; it held those of the pass before. */
+VNNI_INLINE void multiply_mins(amx_state *s, const amx_pass *now) {
+    _tile_stored(1, s->mins, 64);
+    if (now->n_rows != 0) {
+        _tile_loadd(0, now->x + act_group_sums(now->n_rows, 0), 64);
+        _tile_loadd(2, now->codes->mins, 64);
+        _tile_zero(1);
+        _tile_dpbf16ps(1, 0, 2);
     }
-    BLOCK(0)
-    BLOCK(1)
-    BLOCK(2)
-    BLOCK(3)
-#undef BLOCK
-    _mm512_store_ps(y, _mm512_fmadd_ps(v, _mm512_set1_ps(p->x_scales[r]), _mm512_load_ps(y)));
-}
-
-VNNI_INLINE void finish_four(vnni_kind kind, const amx_pass *p, const amx_factors *f, size_t r) {
-    finish_row(kind, p, f, r);
-    finish_row(kind, p, f, r + 1);
-    finish_row(kind, p, f, r + 2);
-    finish_row(kind, p, f, r + 3);
     amx_fence();
 }
 
-VNNI_INLINE void finish(vnni_kind kind, const amx_pass *p) {
-    const amx_factors f = load_factors(kind, p->scales);
-    for (size_t r = 0; r < p->n_rows; r++) {
-        finish_row(kind, p, &f, r);
+/* v [height] += a step's sums, scaled. */
+VNNI_INLINE void add_sums(int height, __m512 v[AMX_ROWS], tile_sums sums, const float *scales) {
+    const __m512 scale = _mm512_load_ps(scales);
+    VNNI_EACH_ROW(height, {
+        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums[r])), scale, v[r]);
+    });
+}
+
+/* Asks for two rows of outputs, which the next pass stores. */
+VNNI_INLINE void fetch_outputs(const amx_pass *now, size_t y_stride, size_t step) {
+    if (now->y != NULL) {
+        _mm_prefetch((const char *)(now->y + 2 * step * y_stride), _MM_HINT_T0);
+        _mm_prefetch((const char *)(now->y + (2 * step + 1) * y_stride), _MM_HINT_T0);
     }
 }
 
-/* sums <- x . codes; x holds the lines of a group's block, one row's after another's. What the tile
- * held leaves for memory first. */
-#define MULTIPLY(kind, sums, x_tile, w_tile, is_there, held, x, codes) \
-    if (is_there) {                                                    \
-        _tile_loadd(x_tile, x, 64);                                    \
-        _tile_loadd(w_tile, codes, 64);                                \
-    }                                                                  \
-    _tile_stored(sums, held, 64);                                      \
-    if (is_there) {                                                    \
-        _tile_zero(sums);                                              \
-        if ((kind).log2_middle != 0) {                                 \
-            _tile_dpbssd(sums, x_tile, w_tile);                        \
-        } else {                                                       \
-            _tile_dpbsud(sums, x_tile, w_tile);                        \
-        }                                                              \
-    }                                                                  \
-    amx_fence()
+/* What a pass's codes sum up to, and its minimums: to where it belongs. */
+VNNI_INLINE void finish(vnni_kind kind, int height, const amx_pass *p, size_t y_stride,
+                        __m512 v[AMX_ROWS], float mins[AMX_ROWS][PACK_PANEL_ROWS]) {
+    const float *scales = (const float *)(const void *)(p->x + act_group_scale(p->n_rows, 0));
+    VNNI_EACH_ROW(height, {
+        if (r < p->n_rows) {
+            const __m512 before = _mm512_maskz_load_ps(p->has_sums, p->sums + 16 * r);
+            if (vnni_has_min(kind)) {
+                v[r] = _mm512_add_ps(v[r], _mm512_load_ps(mins[r]));
+            }
+            v[r] = _mm512_fmadd_ps(v[r], _mm512_set1_ps(scales[r]), before);
+            if (p->y == NULL) {
+                _mm512_store_ps(p->sums + 16 * r, v[r]);
+            } else {
+                _mm512_mask_storeu_ps(p->y + r * y_stride, p->outputs, v[r]);
+            }
+        }
+    });
+}
 
-/* The blocks at x, x_block apart, times n_blocks of codes; what the pass before last left is
- * finished on the way. Before that `opening` is opened, if there is one: these codes. */
-VNNI_INLINE void pass(vnni_kind kind, amx_state *s, const amx_pass *now, const amx_codes *codes,
-                      size_t n_blocks, const uint8_t *x, size_t x_block,
-                      const amx_opening *opening) {
-    const amx_pass done = s->stored;
-    const amx_factors f = load_factors(kind, done.scales);
-    tile_sums *held = s->held.sums;
-    if (opening != NULL) {
-        open_block(kind, opening, 0);
-        open_block(kind, opening, 1);
-        open_block(kind, opening, 2);
-        open_block(kind, opening, 3);
-        amx_fence();
-    }
-    const int is_whole = done.n_rows == AMX_ROWS;
-    for (size_t r = 0; !is_whole && r < done.n_rows; r++) {
-        finish_row(kind, &done, &f, r);
-    }
-#define STEP(b, sums, x_tile, w_tile)                                              \
-    MULTIPLY(kind, sums, x_tile, w_tile, (b) < n_blocks, held[b], x + (b)*x_block, \
-             codes->block[b]);                                                     \
-    if (is_whole) {                                                                \
-        finish_four(kind, &done, &f, 4 * (b));                                     \
-    }                                                                              \
+/* Multiplies, finishes the pass before and opens what the next will need, if that is not NULL. Of
+ * columns that fill no 256, the pass has the last steps, so that it takes the usual way to the end:
+ * what is multiplied in step s is stored in step s + 4, that of the next pass if there is no such,
+ * and scaled in step s of the next. */
+VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *now,
+                      const amx_opening *next, size_t y_stride) {
+    const amx_pass done = s->before;
+    const size_t x_step = 64 * now->n_rows;
+    const uint8_t *x = now->x - now->first * x_step;
+    __m512 v[AMX_ROWS];
+    VNNI_EACH_ROW(height, { v[r] = _mm512_setzero_ps(); });
     amx_fence();
-    STEP(0, 4, 0, 2)
-    STEP(1, 5, 1, 3)
-    STEP(2, 6, 0, 2)
-    STEP(3, 7, 1, 3)
+    if (vnni_has_min(kind)) {
+        multiply_mins(s, now);
+    }
+#define STEP(i, tile)                                                          \
+    if ((i) >= now->first) {                                                   \
+        _tile_loadd(0, x + (i)*x_step, 64);                                    \
+        _tile_loadd(2, now->codes->step[i], 64);                               \
+    }                                                                          \
+    if ((i) >= done.first) {                                                   \
+        add_sums(height, v, s->sums[(i) % SLOTS], done.scales->step[i]);       \
+    }                                                                          \
+    amx_fence();                                                               \
+    if ((i) < SLOTS ? (i) + SLOTS >= done.first : (i) >= now->first + SLOTS) { \
+        _tile_stored(tile, s->sums[(i) % SLOTS], 64);                          \
+    }                                                                          \
+    if ((i) >= now->first) {                                                   \
+        _tile_zero(tile);                                                      \
+        if (kind.log2_middle != 0) {                                           \
+            _tile_dpbssd(tile, 0, 2);                                          \
+        } else {                                                               \
+            _tile_dpbsud(tile, 0, 2);                                          \
+        }                                                                      \
+    }                                                                          \
+    amx_fence();                                                               \
+    if (next != NULL) {                                                        \
+        open_step(kind, next, i);                                              \
+    }                                                                          \
+    fetch_outputs(now, y_stride, i);                                           \
+    amx_fence();
+    STEP(0, 4)
+    STEP(1, 5)
+    STEP(2, 6)
+    STEP(3, 7)
+    STEP(4, 4)
+    STEP(5, 5)
+    STEP(6, 6)
+    STEP(7, 7)
 #undef STEP
-    s->stored = s->held;
-    s->held = *now;
-}
-#undef MULTIPLY
-
-/* Rows of x, in groups, and the panels that they meet. */
-typedef struct amx_product {
-    float *y; /* [n_panels][ACT_CHUNK_ROWS][16] */
-    const uint8_t *panel, *x;
-    size_t panel_bytes, x_stride, n_panels, rows, k;
-} amx_product;
-
-VNNI_INLINE size_t unit_blocks(const amx_product *p, size_t unit) {
-    const size_t left = (p->k - unit * UNIT_COLS) / ACT_BLOCK_LEN;
-    return left < UNIT_BLOCKS ? left : UNIT_BLOCKS;
+    finish(kind, height, &done, y_stride, v, s->mins);
+    amx_fence();
+    s->before = *now;
 }
 
-VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t unit,
-                                   size_t i) {
+/* ---- many rows: all passes ---- */
+
+typedef float amx_sums[ACT_CHUNK_ROWS][PACK_PANEL_ROWS];
+
+/* The columns from col on of panel i: number n of all such. */
+VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t i,
+                                   size_t col, size_t n) {
     return (amx_opening){
-        .codes = &s->codes[i],
-        .scales = &s->scales[unit % 2][i],
-        .slabs = p->panel + i * p->panel_bytes + unit / 2 * kind.chunk_bytes,
-        .from = unit % 2 * UNIT_BLOCKS,
-        .n_blocks = unit_blocks(p, unit),
+        .codes = &s->codes,
+        .scales = &s->scales[n % SCALES],
+        .slabs = p->panel + i * p->panel_bytes + col / ACT_LONG_LEN * kind.chunk_bytes,
+        .first = STEPS - blocks_from(col, p->k),
     };
 }
 
-/* The group of rows from row on times unit `unit` of all panels; number n of all such. */
-VNNI_INLINE void add_group_of_rows(vnni_kind kind, amx_state *s, const amx_product *p, size_t row,
-                                   size_t unit, size_t n) {
-    const size_t g = act_group_rows(row, p->rows), from = unit % 2 * UNIT_BLOCKS;
-    const uint8_t *x = p->x + row * p->x_stride + unit / 2 * g * sizeof(act_block_q12);
-    for (size_t i = 0; i < p->n_panels; i++) {
-        const amx_pass now = {
-            .sums = s->sums[(n * p->n_panels + i) % 2],
-            .scales = &s->scales[unit % 2][i],
-            .y = p->y + (i * ACT_CHUNK_ROWS + row) * PACK_PANEL_ROWS,
-            .x_sums = x + act_group_sums(g, 0) + from * sizeof(float),
-            .x_scales = (const float *)(const void *)(x + act_group_scale(g, 0)),
-            .n_rows = g,
-        };
-        const uint8_t *lines = x + act_group_codes(g, from, 0);
-        const amx_codes *codes = &s->codes[i];
-        const size_t n_blocks = unit_blocks(p, unit);
-        if (row == 0) {
-            const amx_opening opening = opening_of(kind, s, p, unit, i);
-            pass(kind, s, &now, codes, n_blocks, lines, 64 * g, &opening);
+/* All rows times the columns from col on of panel i; the last of them open the columns that come
+ * next, step by step where they have read their own. */
+VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums *sums,
+                             const amx_product *p, size_t i, size_t col, size_t n) {
+    const int is_end = p->k - col <= ACT_LONG_LEN, is_last_panel = i + 1 == p->n_panels;
+    const size_t n_left = p->n - i * PACK_PANEL_ROWS;
+    const amx_opening o = opening_of(kind, s, p, i, col, n);
+    const amx_opening next = opening_of(kind, s, p, is_last_panel ? 0 : i + 1,
+                                        is_last_panel ? col + ACT_LONG_LEN : col, n + 1);
+    const int has_next = !is_last_panel || !is_end;
+    amx_pass now = {
+        .codes = o.codes,
+        .scales = o.scales,
+        .first = o.first,
+        .has_sums = col != 0 ? 0xffff : 0,
+        .outputs = (__mmask16)(n_left < PACK_PANEL_ROWS ? (1u << n_left) - 1 : 0xffffu),
+    };
+    for (size_t row = 0; row < p->rows; row += now.n_rows) {
+        now.n_rows = act_group_rows(row, p->rows);
+        now.x = p->x + row * p->x_stride + col / ACT_LONG_LEN * now.n_rows * sizeof(act_block_q12);
+        now.sums = sums[i][row];
+        now.y = is_end ? p->y + row * p->y_stride + i * PACK_PANEL_ROWS : NULL;
+        if (has_next && row + now.n_rows == p->rows) {
+            pass(kind, height, s, &now, &next, p->y_stride);
         } else {
-            pass(kind, s, &now, codes, n_blocks, lines, 64 * g, NULL);
+            pass(kind, height, s, &now, NULL, p->y_stride);
         }
     }
 }
 
-VNNI_INLINE void run_many(vnni_kind kind, const amx_product *p) {
+/* height: 16, or 8 where rows are no more. */
+VNNI_INLINE void run_many(vnni_kind kind, int height, const amx_product *p) {
+    static const amx_pass none = {.first = STEPS};
+    WEFT_ALIGNED(64) amx_sums sums[PANELS];
     amx_state s;
+    s.before = none;
+    const amx_opening first = opening_of(kind, &s, p, 0, 0, 0);
+    for (size_t step = 0; step < STEPS; step++) {
+        open_step(kind, &first, step);
+    }
     amx_begin_rows((uint8_t)(p->rows < AMX_ROWS ? p->rows : AMX_ROWS), 16, 64);
-    amx_fence();
-    s.held = (amx_pass){.sums = s.sums[1], .scales = s.scales[0]};
-    s.stored = (amx_pass){.sums = s.sums[0], .scales = s.scales[0]};
-    for (size_t unit = 0, n = 0; unit * UNIT_COLS < p->k; unit++) {
-        for (size_t row = 0; row < p->rows; row += ACT_GROUP_ROWS, n++) {
-            add_group_of_rows(kind, &s, p, row, unit, n);
+    for (size_t col = 0, n = 0; col < p->k; col += ACT_LONG_LEN) {
+        for (size_t i = 0; i < p->n_panels; i++, n++) {
+            run_columns(kind, height, &s, sums, p, i, col, n);
         }
     }
-    _tile_stored(4, s.held.sums[0], 64);
-    _tile_stored(5, s.held.sums[1], 64);
-    _tile_stored(6, s.held.sums[2], 64);
-    _tile_stored(7, s.held.sums[3], 64);
-    amx_fence();
-    finish(kind, &s.stored);
-    finish(kind, &s.held);
+    pass(kind, height, &s, &none, NULL, p->y_stride);
     amx_end();
 }
 
@@ -369,39 +440,34 @@ VNNI_INLINE void run_many(vnni_kind kind, const amx_product *p) {
 VNNI_INLINE void run(vnni_kind kind, size_t panel_bytes, float *y, size_t y_stride,
                      const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m, size_t n,
                      size_t k) {
-    WEFT_ALIGNED(64) float sums[PANELS][ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    amx_product p = {
-        .y = sums[0],
-        .panel = panel,
-        .panel_bytes = panel_bytes,
-        .x_stride = x_stride,
-        .n_panels = (n + PACK_PANEL_ROWS - 1) / PACK_PANEL_ROWS,
-        .k = k,
-    };
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        p.rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        p.x = x + from * x_stride;
-        float *out = y + from * y_stride;
-        for (size_t i = 0; i < p.n_panels; i++) {
-            vnni_fetch_outputs(out + i * PACK_PANEL_ROWS, y_stride, p.rows);
-            if (p.rows <= FEW_ROWS_MAX) {
-                run_few(kind, sums[i], panel + i * panel_bytes, p.x, p.rows, k);
-            } else {
-                memset(sums[i], 0, p.rows * PACK_PANEL_ROWS * sizeof(float));
-            }
+        const amx_product p = {
+            .y = y + from * y_stride,
+            .panel = panel,
+            .x = x + from * x_stride,
+            .y_stride = y_stride,
+            .panel_bytes = panel_bytes,
+            .x_stride = x_stride,
+            .n_panels = (n + PACK_PANEL_ROWS - 1) / PACK_PANEL_ROWS,
+            .rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS,
+            .n = n,
+            .k = k,
+        };
+        if (p.rows <= FEW_ROWS_MAX) {
+            run_few(kind, &p);
+        } else if (p.rows <= 8) {
+            run_many(kind, 8, &p);
+        } else {
+            run_many(kind, 16, &p);
         }
-        if (p.rows > FEW_ROWS_MAX) {
-            run_many(kind, &p);
-        }
-        vnni_store_panels(out, y_stride, sums[0], ACT_CHUNK_ROWS * PACK_PANEL_ROWS, p.rows, n);
     }
 }
 
-#define X(NAME, name)                                                                     \
-    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x, \
-                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        run(vnni_##name, pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x,   \
-            x_stride_bytes, m, n, k);                                                     \
+#define X(NAME, name)                                                                             \
+    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,         \
+                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {               \
+        run(twelve_kind(vnni_##name), pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, \
+            x, x_stride_bytes, m, n, k);                                                          \
     }
 PRODUCTS_TWELVE_LIST(X)
 #undef X

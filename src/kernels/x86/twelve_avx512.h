@@ -5,7 +5,8 @@
  *
  *   sum of w * (16 * a + b) * 2^s / 16  is taken as  sum of u * a + v * b
  *
- * Codes with a middle are stored with it: u + 128 and v + 8, whatever s.
+ * Codes with a middle are stored with it: u + 128 and v + 8, whatever s. Where there are minimums
+ * besides, the middle stays in the codes.
  */
 #ifndef WEFT_KERNELS_X86_TWELVE_AVX512_H
 #define WEFT_KERNELS_X86_TWELVE_AVX512_H
@@ -15,6 +16,11 @@
 typedef struct twelve_bytes {
     __m512i u, v;
 } twelve_bytes;
+
+VNNI_INLINE vnni_kind twelve_kind(vnni_kind kind) {
+    kind.log2_middle = vnni_has_min(kind) ? 0 : kind.log2_middle;
+    return kind;
+}
 
 /* What a block's scale is times of: 16 / 2^s. */
 VNNI_INLINE float twelve_unit(vnni_kind kind) {
@@ -26,26 +32,27 @@ VNNI_INLINE float twelve_unit(vnni_kind kind) {
     }
 }
 
-VNNI_INLINE __m512i twelve_sixteenth(__m512i u) {
-    return _mm512_and_si512(_mm512_srli_epi16(u, 4), _mm512_set1_epi8(15));
+/* Each byte a number of bits to the left, less than 0: to the right. Zeros come in. */
+VNNI_INLINE __m512i twelve_shift(__m512i bytes, int left) {
+    const uint64_t same = 0x0102040810204080u; /* a row of bits for each bit of the result */
+    const uint64_t matrix = left > 0 ? same >> (8 * left) : same << (-8 * left);
+    return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64((long long)matrix), 0);
 }
 
 /* Group 0..7 of a block, with the middle. */
 VNNI_INLINE twelve_bytes twelve_of(vnni_kind kind, const uint8_t *at, int group) {
     if (kind.codes == VNNI_CODES_4) {
         const __m512i low = _mm512_set1_epi8(15), both = vnni_load(at + 64 * (group / 2));
-        const __m512i moved =
-            group % 2 == 0 ? _mm512_slli_epi16(both, 4) : _mm512_srli_epi16(both, 4);
-        const __m512i v = _mm512_and_si512(group % 2 == 0 ? both : moved, low);
-        return (twelve_bytes){_mm512_andnot_si512(low, group % 2 == 0 ? moved : both), v};
+        if (group % 2 == 0) {
+            return (twelve_bytes){twelve_shift(both, 4), _mm512_and_si512(both, low)};
+        }
+        return (twelve_bytes){_mm512_andnot_si512(low, both), twelve_shift(both, -4)};
     }
     const __m512i q = vnni_weights(kind.codes, at, group);
     if (kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_E2M1) {
-        const __m512i half = _mm512_srli_epi16(q, 1);
-        return (twelve_bytes){_mm512_slli_epi16(q, 3),
-                              _mm512_and_si512(half, _mm512_set1_epi8(15))};
+        return (twelve_bytes){_mm512_slli_epi16(q, 3), twelve_shift(q, -1)};
     }
-    return (twelve_bytes){q, twelve_sixteenth(q)};
+    return (twelve_bytes){q, twelve_shift(q, -4)};
 }
 
 /* The same less the middle. */
