@@ -125,15 +125,7 @@ VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float l
     return max / largest;
 }
 
-/* A sum as two bfloat16, twice. */
-VNNI_INLINE void put_sum(uint16_t sums[4], int sum) {
-    const int high = (sum + 128) & ~255;
-    const __m128 both = _mm_cvtepi32_ps(_mm_setr_epi32(high, sum - high, high, sum - high));
-    const __m128i upper = _mm_srli_epi32(_mm_castps_si128(both), 16);
-    _mm_storel_epi64((__m128i *)sums, _mm_packus_epi32(upper, upper));
-}
-
-/* 32 values as bytes a and b of their codes, and the sums of these. */
+/* 32 values as bytes a and b of their codes. */
 VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, float inverse,
                              __mmask16 has_codes) {
     __m128i bytes[4];
@@ -148,15 +140,41 @@ VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, flo
     const __m256i high = _mm256_set_m128i(bytes[3], bytes[2]);
     _mm256_storeu_si256((__m256i *)block->codes[b], low);
     _mm256_storeu_si256((__m256i *)(block->codes[b] + 32), high);
+}
+
+/* Sums of both bytes of blocks i and i + 1: of a in the lower half, of b in the upper; twice. */
+VNNI_INLINE __m256i sum_two(const act_block_q12 *block, size_t i) {
     /* Bytes less than 128 from 0, as unsigned: 32 of them are 128 * 32 more. */
-    const __m256i turn = _mm256_set1_epi8((char)0x80), zero = _mm256_setzero_si256();
-    const __m256i sums = _mm256_add_epi64(_mm256_sad_epu8(_mm256_xor_si256(low, turn), zero),
-                                          _mm256_sad_epu8(_mm256_xor_si256(high, turn), zero));
-    const int sum_a = (int)(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1)) - 4096;
-    const int sum_b = (int)(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 4096;
-    block->neg_sums[b][0] = (int16_t)-sum_a;
-    block->neg_sums[b][1] = (int16_t)-sum_b;
-    put_sum(block->sums[b], 16 * sum_a + sum_b);
+    const __m512i turn = _mm512_set1_epi8((char)0x80), zero = _mm512_setzero_si512();
+    const __m512i first = _mm512_sad_epu8(_mm512_xor_si512(vnni_load(block->codes[i]), turn), zero);
+    const __m512i second =
+        _mm512_sad_epu8(_mm512_xor_si512(vnni_load(block->codes[i + 1]), turn), zero);
+    const __m512i both = _mm512_or_si512(first, _mm512_slli_epi64(second, 32));
+    const __m256i halves =
+        _mm256_add_epi32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
+    const __m256i sums = _mm256_add_epi32(halves, _mm256_shuffle_epi32(halves, 0x4e));
+    return _mm256_sub_epi32(sums, _mm256_set1_epi32(128 * 32));
+}
+
+/* neg_sums and sums of all eight blocks, whose codes are there. */
+VNNI_INLINE void put_sums(act_block_q12 *block) {
+    const __m256i ab0 = _mm256_unpacklo_epi64(sum_two(block, 0), sum_two(block, 2));
+    const __m256i ab4 = _mm256_unpacklo_epi64(sum_two(block, 4), sum_two(block, 6));
+    const __m256i a = _mm256_permute2x128_si256(ab0, ab4, 0x20);
+    const __m256i b = _mm256_permute2x128_si256(ab0, ab4, 0x31), zero = _mm256_setzero_si256();
+    const __m256i low_words = _mm256_set1_epi32(0xffff);
+    const __m256i neg_b = _mm256_slli_epi32(_mm256_sub_epi32(zero, b), 16);
+    const __m256i neg_a = _mm256_and_si256(_mm256_sub_epi32(zero, a), low_words);
+    _mm256_storeu_si256((__m256i *)block->neg_sums, _mm256_or_si256(neg_a, neg_b));
+    /* A sum as two bfloat16, twice. */
+    const __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(a, 4), b);
+    const __m256i h =
+        _mm256_and_si256(_mm256_add_epi32(sum, _mm256_set1_epi32(128)), _mm256_set1_epi32(~255));
+    const __m256i l = _mm256_castps_si256(_mm256_cvtepi32_ps(_mm256_sub_epi32(sum, h)));
+    const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(h)), 16);
+    const __m512i pair =
+        _mm512_cvtepu32_epi64(_mm256_or_si256(upper, _mm256_andnot_si256(low_words, l)));
+    _mm512_storeu_si512(block->sums, _mm512_or_si512(pair, _mm512_slli_epi64(pair, 32)));
 }
 
 void act_quantize_q12_avx512(void *act, const float *x, size_t k) {
@@ -164,15 +182,16 @@ void act_quantize_q12_avx512(void *act, const float *x, size_t k) {
     for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
         const size_t len = k - i < ACT_LONG_LEN ? k - i : ACT_LONG_LEN;
         float inverse;
-        if (len < ACT_LONG_LEN) {
-            memset(block, 0, sizeof(*block));
-        }
         block->scale = long_scale(&inverse, x + i, len, 2039.0f);
         memset(block->unused, 0, sizeof(block->unused));
         const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
         for (size_t b = 0; b < len / ACT_BLOCK_LEN; b++) {
             split_codes(block, b, x + i + b * ACT_BLOCK_LEN, inverse, has_codes);
         }
+        for (size_t b = len / ACT_BLOCK_LEN; b < 8; b++) {
+            _mm512_storeu_si512(block->codes[b], _mm512_setzero_si512());
+        }
+        put_sums(block);
     }
 }
 
