@@ -77,7 +77,7 @@ uint64_t os_cache_bytes(uint32_t level);
 bool os_thread_pin(uint32_t nth, uint32_t count);
 
 /* Starts a thread with a stack of OS_STACK_BYTES, whatever the system's default is: the attention
- * kernels keep a tile of 1.4 MB on it, most of it untouched. Returns pthread_create's code. */
+ * kernels keep a tile of 1.1 MB on it, most of it untouched. Returns pthread_create's code. */
 #define OS_STACK_BYTES ((size_t)2 << 20)
 int os_thread_start(pthread_t *out, void *(*fn)(void *arg), void *arg);
 

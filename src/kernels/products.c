@@ -123,13 +123,14 @@ static void init_avx512vnni(kernels_cpu *k) {
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
 }
 
+static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form) {
+    k->linear[dtype] = linear;
+    k->act_form[dtype] = form;
+    k->linear_panels[dtype] = KERNEL_PANELS_MAX;
+}
+
 static void init_amx(kernels_cpu *k) {
-#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx;
-    PRODUCTS_LONG_LIST(X)
-#undef X
-#define X(NAME, name)                            \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q8_256; \
-    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
+#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q8_256);
     PRODUCTS_LONG_LIST(X)
 #undef X
 }
@@ -137,17 +138,11 @@ static void init_amx(kernels_cpu *k) {
 static void init_amxbf16(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
     k->linear_bf16_pairs = linear_bf16_pairs_amx;
-#define X(NAME, name)                                   \
-    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_SPLIT;         \
-    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
+#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_SPLIT);
     PRODUCTS_SPLIT_LIST(X)
 #undef X
     k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;
-#define X(NAME, name)                                   \
-    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_amx; \
-    k->act_form[WEFT_DTYPE_##NAME] = ACT_Q12;           \
-    k->linear_panels[WEFT_DTYPE_##NAME] = KERNEL_PANELS_MAX;
+#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q12);
     PRODUCTS_TWELVE_LIST(X)
 #undef X
 }

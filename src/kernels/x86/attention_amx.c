@@ -48,10 +48,9 @@ typedef struct amx_tile {
     uint32_t n_lines;              /* queries, and room for a whole group from any of them */
     uint32_t key_step, value_step; /* 0 where one group goes alone: the next chunk's place is its */
     uint64_t not_finite;           /* positions of the block with values that are not */
-    /* queries [chunk][piece][n_lines][32], keys [chunk][page][piece][16][32], values
-     * [positions / 32][v_dim / 16][piece][16][32] */
+    /* queries [chunk][piece][n_lines][32], values [positions / 32][v_dim / 16][piece][16][32]; keys
+     * [chunk][page][piece][16][32] are in base.block */
     WEFT_ALIGNED(64) uint8_t queries[QUERY_FLOATS * QUERY_PIECES * 2];
-    uint8_t keys[BLOCK * KERNEL_HEAD_DIM_MAX * PIECES * 2];
     uint8_t values[BLOCK * KERNEL_HEAD_DIM_MAX * PIECES * 2];
     group_weights weights;
     float acc[AMX_ROWS][KERNEL_HEAD_DIM_MAX]; /* of a group that is not whole */
@@ -149,7 +148,7 @@ INLINE_AVX512 __m512 load_f16(const uint8_t *p) {
 }
 
 static uint8_t *key_tile(amx_tile *t, size_t page, size_t chunk) {
-    return t->keys + (chunk * t->key_step + page) * PIECES * TILE_BYTES;
+    return (uint8_t *)t->base.block + (chunk * t->key_step + page) * PIECES * TILE_BYTES;
 }
 
 /* 32 columns of a page, of which the head has n. */

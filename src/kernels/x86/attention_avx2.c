@@ -36,11 +36,6 @@ static cell load_block(tile *t, uint32_t block, const uint8_t *base, size_t row_
 
 static bool is_tuned(const attention_args *a) { return a->k_dim % 8 == 0 && a->v_dim % 8 == 0; }
 
-static void attend(const attention_args *args, weft_dtype dtype) {
-    tile t;
-    attend_in(&t, args, dtype);
-}
-
 void attention_f32_avx2(const attention_args *args) {
     if (!is_tuned(args)) {
         attention_f32_ref(args);
@@ -96,7 +91,6 @@ static void query_mask(query *q, float softcap) {
     }
 }
 
-/* Scores of the block to weights; m and l move on and acc is rescaled. */
 static void query_softmax(query *q, const attention_args *a) {
     if (q->lo > 0 || q->hi < BLOCK || a->softcap != 0.0f) {
         query_mask(q, a->softcap);
@@ -138,48 +132,19 @@ static void tile_values(tile *t, uint32_t block) {
     }
 }
 
-static void tile_queries(tile *t) { (void)t; }
+static float exp_1(float x) { return exp_neg_1_avx2(x); }
 
-static void tile_block(tile *t, uint32_t block) {
-    tile_scores(t, block);
-    for (uint32_t i = 0; i < t->n_active; i++) {
-        query_softmax(t->active[i], t->a);
-    }
-    tile_values(t, block);
-}
-
-static void merge_record(float *sum_m, float *sum_l, float *sum, float m, float l, const float *acc,
-                         size_t v_dim) {
-    if (l == 0.0f) {
-        return;
-    }
-    if (*sum_l == 0.0f) {
-        *sum_m = m;
-        *sum_l = l;
-        memcpy(sum, acc, v_dim * sizeof(float));
-        return;
-    }
-    const float most = m > *sum_m ? m : *sum_m;
-    const float keep = exp_neg_1_avx2(*sum_m - most), add = exp_neg_1_avx2(m - most);
-    *sum_m = most;
-    *sum_l = *sum_l * keep + l * add;
-    for (size_t i = 0; i < v_dim; i += 8) {
+static void row_merge(float *sum, float keep, const float *acc, float add, size_t n) {
+    for (size_t i = 0; i < n; i += 8) {
         const __m256 kept = _mm256_mul_ps(_mm256_loadu_ps(sum + i), _mm256_set1_ps(keep));
         const __m256 added = _mm256_mul_ps(_mm256_loadu_ps(acc + i), _mm256_set1_ps(add));
         _mm256_storeu_ps(sum + i, _mm256_add_ps(kept, added));
     }
 }
 
-/* A sink is one more logit in the denominator whose value vector is zero. */
-static void finish(float *out, float m, float l, const float *sink, size_t v_dim) {
-    float factor = 1.0f / l;
-    if (sink != NULL) {
-        const float most = *sink > m ? *sink : m;
-        const float keep = exp_neg_1_avx2(m - most);
-        factor = keep / (l * keep + exp_neg_1_avx2(*sink - most));
-    }
-    for (size_t i = 0; i < v_dim; i += 8) {
-        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_loadu_ps(out + i), _mm256_set1_ps(factor)));
+static void row_scale(float *row, float factor, size_t n) {
+    for (size_t i = 0; i < n; i += 8) {
+        _mm256_storeu_ps(row + i, _mm256_mul_ps(_mm256_loadu_ps(row + i), _mm256_set1_ps(factor)));
     }
 }
 

@@ -1,7 +1,8 @@
 /* attention_avx512.c - attention over pages with sixteen lanes.
  *
- * The walk is attention_walk.inc's. What differs from AVX2 is that lanes are positions, not parts
- * of a head: a block's keys are transposed once, as they are converted to floats, and then
+ * The way is attention_walk.inc's and attention_phases.inc's. What differs from AVX2 is that lanes
+ * are positions, not parts of a head: a block's keys are transposed once, as they are converted to
+ * floats, and then
  *
  *   scores   6 queries x 64 keys in 24 accumulators; each score is one chain over 128
  *            columns of the head (more errors than that would show), and chains are added
@@ -20,11 +21,6 @@
 #include "base/compiler.h"
 #include "kernels/x86/attention_tile_avx512.h"
 #include "kernels/x86/kernels_avx512.h"
-
-static void attend(const attention_args *args, weft_dtype dtype) {
-    tile t;
-    attend_in(&t, args, dtype);
-}
 
 void attention_f32_avx512(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
 
@@ -93,7 +89,6 @@ INLINE_AVX512 __m512 seen_scores(const query *q, uint32_t at, float softcap) {
     return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> at), s);
 }
 
-/* Scores of the block to weights; m and l move on and acc is rescaled. */
 static void query_softmax(query *q, const attention_args *a) {
     __m512 s[WIDTH];
     for (uint32_t i = 0; i < WIDTH; i++) {
@@ -121,16 +116,6 @@ static void query_softmax(query *q, const attention_args *a) {
     }
     *q->l = *q->l * decay + sum;
     *q->m = m;
-}
-
-static void tile_queries(tile *t) { (void)t; }
-
-static void tile_block(tile *t, uint32_t block) {
-    tile_scores(t, block);
-    for (uint32_t i = 0; i < t->n_active; i++) {
-        query_softmax(t->active[i], t->a);
-    }
-    tile_values(t, block);
 }
 
 void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {

@@ -10,7 +10,7 @@
 #define ATTENTION_GROUP 6u
 #define ATTENTION_TILE (16u * ATTENTION_GROUP)
 #define ATTENTION_ACC_FLOATS 24576u
-#include "kernels/x86/attention_walk.inc"
+#include "kernels/x86/attention_phases.inc"
 
 INLINE_AVX512 float load_f16(const uint8_t *p) {
     uint16_t h;

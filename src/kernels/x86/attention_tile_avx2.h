@@ -13,7 +13,7 @@
 #define ATTENTION_GROUP 3u
 #define ATTENTION_TILE (20u * ATTENTION_GROUP)
 #define ATTENTION_ACC_FLOATS 16384u
-#include "kernels/x86/attention_walk.inc"
+#include "kernels/x86/attention_phases.inc"
 
 #define GROUP ATTENTION_GROUP
 #define DIRECT_MAX 32u /* at most this many queries read F16 pages directly */
