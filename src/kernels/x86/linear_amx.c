@@ -225,7 +225,6 @@ VNNI_INLINE void open_step(vnni_kind kind, const amx_opening *o, size_t step) {
 #define GROUP(g)                                                                    \
     {                                                                               \
         const twelve_bytes w = twelve_centred(kind, at, g);                         \
-        vnni_fetch_ahead(kind.block_stride, at, g, VNNI_AHEAD_BYTES);               \
         _mm512_store_si512(o->codes->step[step][8 * ((g) / 4) + (g) % 4], w.u);     \
         _mm512_store_si512(o->codes->step[step][8 * ((g) / 4) + (g) % 4 + 4], w.v); \
     }
@@ -256,6 +255,7 @@ typedef struct amx_pass {
     float *y;         /* NULL; of the last columns where the sums go instead */
     size_t first;     /* step that has columns */
     size_t n_rows;
+    const uint8_t *ahead, *ahead_end; /* lines to ask for at once, then one with each step */
     __mmask16 has_sums, outputs;
 } amx_pass;
 
@@ -285,6 +285,15 @@ VNNI_INLINE void add_sums(int height, __m512 v[AMX_ROWS], tile_sums sums, const 
     VNNI_EACH_ROW(height, {
         v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums[r])), scale, v[r]);
     });
+}
+
+/* Asks for lines of the panel's next columns: those beyond one for each step. */
+VNNI_INLINE const uint8_t *fetch_more(const amx_pass *now) {
+    const uint8_t *at = now->ahead;
+    for (; at < now->ahead_end; at += 64) {
+        _mm_prefetch((const char *)at, _MM_HINT_T1);
+    }
+    return at;
 }
 
 /* Asks for two rows of outputs, which the next pass stores. */
@@ -324,6 +333,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     const amx_pass done = s->before;
     const size_t x_step = 64 * now->n_rows;
     const uint8_t *x = now->x - now->first * x_step;
+    const uint8_t *ahead = fetch_more(now);
     __m512 v[AMX_ROWS];
     VNNI_EACH_ROW(height, { v[r] = _mm512_setzero_ps(); });
     amx_fence();
@@ -354,6 +364,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     if (next != NULL) {                                                        \
         open_step(kind, next, i);                                              \
     }                                                                          \
+    _mm_prefetch((const char *)ahead + 64 * (i), _MM_HINT_T1);                 \
     fetch_outputs(now, y_stride, i);                                           \
     amx_fence();
     STEP(0, 4)
@@ -395,6 +406,10 @@ VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums 
     const amx_opening next = opening_of(kind, s, p, is_last_panel ? 0 : i + 1,
                                         is_last_panel ? col + ACT_LONG_LEN : col, n + 1);
     const int has_next = !is_last_panel || !is_end;
+    const size_t n_passes = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
+    const size_t n_lines = (kind.chunk_bytes / 64 + n_passes - 1) / n_passes; /* with each */
+    const uint8_t *ahead =
+        is_end ? p->panel + (i + p->n_panels) * p->panel_bytes : o.slabs + kind.chunk_bytes;
     amx_pass now = {
         .codes = o.codes,
         .scales = o.scales,
@@ -405,6 +420,9 @@ VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums 
     for (size_t row = 0; row < p->rows; row += now.n_rows) {
         now.n_rows = act_group_rows(row, p->rows);
         now.x = p->x + row * p->x_stride + col / ACT_LONG_LEN * now.n_rows * sizeof(act_block_q12);
+        now.ahead = ahead;
+        now.ahead_end = ahead + (n_lines > STEPS ? n_lines - STEPS : 0) * 64;
+        ahead += n_lines * 64;
         now.sums = sums[i][row];
         now.y = is_end ? p->y + row * p->y_stride + i * PACK_PANEL_ROWS : NULL;
         if (has_next && row + now.n_rows == p->rows) {
