@@ -315,7 +315,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
 }
 
 static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
-    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 16, 39, 64, 131};
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 13, 16, 39, 64, 211};
     static const size_t bench_counts[] = {1, 4, 16, 128, 512};
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {

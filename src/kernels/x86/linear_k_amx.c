@@ -15,7 +15,6 @@
 #include "kernels/x86/vnni_avx512.h"
 
 #define K_AHEAD_BYTES 3072
-#define PLANES_AHEAD_BYTES 4096
 #define FEW_ROWS_MAX 11u /* from 12 on, making planes costs less than what it saves */
 
 typedef struct k_chunk {
@@ -161,7 +160,6 @@ VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t 
 VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, const uint8_t *at,
                             int group, k_split by) {
     const __m512i q = vnni_weights(kind.codes, at, group);
-    vnni_fetch_ahead(kind.block_stride, at, (size_t)group, PLANES_AHEAD_BYTES);
     if (!has_min(kind)) {
         long_split(high_to + 64 * group, low_to + 64 * group, q, by.scale);
     } else { /* two bytes at once: neither product reaches the next byte */

@@ -6,12 +6,12 @@
  *
  * and here these are multiplied:
  *
- *   for chunks of 256 columns, for tiles of 16 rows, for two panels: a pass
+ *   for two panels, for 256 columns (a unit), for tiles of 16 rows, for each of both panels: a pass
  *
- * Four tiles hold the rows' 256 columns for both panels, two hold sums: of the two planes, or of
- * this pass and the one before. Sums are ready long after they were asked for: they leave their
- * tile when that is needed again. While tiles multiply, the rest of the processor scales sums that
- * have left and makes the planes of the chunk that comes next. Planes serve all rows of a chunk.
+ * A pass (long_pass_amx.h) scales the sums of an earlier one, makes the planes that come next and
+ * asks for the lines of the unit after the next. None of this stops where columns or panels end:
+ * outputs of the last columns go where they belong while the panels that follow are multiplied
+ * already. Planes serve all rows.
  *
  * When rows are no multiple of 16 the last tile begins earlier, and scales only what is new. Few
  * rows do not pay for planes: the file multiplies those in its own way, to the same integers.
@@ -22,198 +22,143 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "kernels/x86/amx.h"
-#include "kernels/x86/long_avx512.h"
-#include "layout/pack.h"
+#include "kernels/x86/long_pass_amx.h"
 
-#define LONG_PANELS KERNEL_PANELS_MAX
-
-typedef int32_t long_sums[AMX_ROWS][PACK_PANEL_ROWS];
-
-/* A tile of rows times a chunk of a panel. Of the last tile of rows, which begins earlier than the
- * one before ends when rows are no multiple of a tile's, the first `skip` are done already. */
-typedef struct long_pass {
-    long_sums *sums; /* of each plane */
-    const long_factors *factors;
-    float *y;
-    const uint8_t *x;
-    size_t skip, end;
-} long_pass;
-
-#define LONG_FACTORS 5 /* a pass is finished up to three passes later, the next is opened before */
-
-typedef struct long_state {
-    WEFT_ALIGNED(64) long_sums sums[2][2];
-    long_plane planes[2][2]; /* of the chunk that is multiplied, and the next */
-    long_factors factors[LONG_FACTORS][LONG_PANELS];
-    long_pass held[2]; /* sums in tiles: of one plane, tile 6 and tile 7 */
-    long_pass stored;  /* sums in memory */
-} long_state;
-
-/* Row r of a pass whose sums are in memory. */
-VNNI_INLINE void long_finish_row(long_kind kind, const long_pass *pass, long_registers f,
-                                 size_t x_stride, size_t r) {
-    __m512i sum = _mm512_load_si512(pass->sums[0][r]);
-    if (kind.n_planes == 2) {
-        const __m512i low = _mm512_load_si512(pass->sums[1][r]);
-        sum = _mm512_add_epi32(_mm512_slli_epi32(sum, (unsigned)kind.log2_high), low);
-    }
-    long_add_row(kind, pass->y + 16 * r, f, (const long_x *)(pass->x + r * x_stride), sum);
-}
-
-VNNI_INLINE void long_finish(long_kind kind, const long_pass *pass, size_t x_stride) {
-    const long_registers f = long_registers_of(pass->factors);
-    for (size_t r = pass->skip; r < pass->end; r++) {
-        long_finish_row(kind, pass, f, x_stride, r);
-    }
-}
-
-/* 64 columns of x times those of a plane, some rows of the pass that is done, some of the planes of
- * the next chunk: while the tiles multiply, the rest is done. */
-#define LONG_STEP(sums, x_tile, w_tile, w, number)                                   \
-    _tile_loadd(w_tile, w, 64);                                                      \
-    if (kind.is_signed) {                                                            \
-        _tile_dpbssd(sums, x_tile, w_tile);                                          \
-    } else {                                                                         \
-        _tile_dpbsud(sums, x_tile, w_tile);                                          \
-    }                                                                                \
-    if (is_whole) {                                                                  \
-        for (size_t r = 2 * share * (number); r < 2 * share * ((number) + 1); r++) { \
-            long_finish_row(kind, &done, f, x_stride, r);                            \
-        }                                                                            \
-    }                                                                                \
-    if (next != NULL) {                                                              \
-        for (size_t b = share * (number); b < share * ((number) + 1); b++) {         \
-            kind.make(next, chunk, b);                                               \
-        }                                                                            \
-    }
-/* sums <- x, which is in tiles 0, 1, 4 and 5, times a plane. */
-#define LONG_MULTIPLY(sums, before, plane, number) \
-    _tile_stored(sums, before, 64);                \
-    _tile_zero(sums);                              \
-    LONG_STEP(sums, 0, 2, plane[0], number)        \
-    LONG_STEP(sums, 1, 3, plane[16], (number) + 1) \
-    LONG_STEP(sums, 4, 2, plane[32], (number) + 2) \
-    LONG_STEP(sums, 5, 3, plane[48], (number) + 3)
-
-/* Multiplies; a pass before leaves its tiles, and the one before that is finished. `number` counts
- * passes. Planes of the chunk, which is open, go to next if that is not NULL. */
-VNNI_INLINE void long_run_pass(long_kind kind, long_state *s, const long_pass *now, size_t number,
-                               long_plane planes[2], long_plane *next, const void *chunk,
-                               int is_new_x, size_t x_stride) {
-    const size_t share = kind.n_planes == 2 ? 1 : 2; /* of the rest, with each step */
-    long_pass *held = &s->held[kind.n_planes == 2 ? 0 : number % 2];
-    const long_pass done = s->stored;
-    const long_registers f = long_registers_of(done.factors);
-    const int is_whole = done.end - done.skip == AMX_ROWS;
-    if (!is_whole) {
-        long_finish(kind, &done, x_stride);
-    }
-    if (is_new_x) {
-        _tile_loadd(0, now->x, x_stride);
-        _tile_loadd(1, now->x + 64, x_stride);
-        _tile_loadd(4, now->x + 128, x_stride);
-        _tile_loadd(5, now->x + 192, x_stride);
-    }
-    if (kind.n_planes == 2) {
-        LONG_MULTIPLY(6, held->sums[0], planes[0], 0);
-        LONG_MULTIPLY(7, held->sums[1], planes[1], 4);
-    } else if (number % 2 == 0) {
-        LONG_MULTIPLY(6, held->sums[0], planes[0], 0);
-    } else {
-        LONG_MULTIPLY(7, held->sums[0], planes[0], 0);
-    }
-    amx_fence();
-    s->stored = *held;
-    *held = *now;
-}
-#undef LONG_MULTIPLY
-#undef LONG_STEP
+#define LONG_FEW_MAX 16u
 
 /* Rows of x and the panels that they meet. */
 typedef struct long_product {
-    float *y; /* [n_panels][ACT_CHUNK_ROWS][16] */
+    float *y;
     const uint8_t *panel, *x;
-    size_t panel_bytes, x_stride, n_panels, rows, k;
+    size_t y_stride, panel_bytes, x_stride, rows, n, k;
     void *chunk; /* the one that is being opened */
 } long_product;
 
-/* Opens chunk i of panel j, and returns where its planes shall be. */
-VNNI_INLINE long_plane *long_open_next(long_kind kind, long_state *s, const long_product *p,
-                                       size_t i, size_t j) {
-    kind.open(p->chunk, &s->factors[i % LONG_FACTORS][j],
-              p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
-    return s->planes[(i * p->n_panels + j) % 2];
+/* 256 columns of two panels, or of the one that is left. */
+typedef struct long_unit {
+    size_t panel, n_panels; /* the first, and how many */
+    size_t col;
+    size_t number; /* of units before */
+    size_t opened; /* panels of units before */
+} long_unit;
+
+VNNI_INLINE size_t long_panel_count(const long_product *p) {
+    return (p->n + PACK_PANEL_ROWS - 1) / PACK_PANEL_ROWS;
 }
 
-/* Tile t of the rows times chunk i of all panels. */
-VNNI_INLINE void long_add_tile(long_kind kind, long_state *s, const long_product *p, size_t i,
-                               size_t t, size_t number) {
+/* Of panels that would follow the last too: n_panels is 0 then. */
+VNNI_INLINE long_unit long_unit_at(const long_product *p, size_t panel, size_t col, size_t number,
+                                   size_t opened) {
+    const size_t n = long_panel_count(p), left = panel < n ? n - panel : 0;
+    return (long_unit){panel, left < LONG_PANELS ? left : LONG_PANELS, col, number, opened};
+}
+
+VNNI_INLINE long_unit long_unit_after(const long_product *p, const long_unit *u) {
+    const int is_end = u->col + ACT_LONG_LEN >= p->k;
+    return long_unit_at(p, is_end ? u->panel + LONG_PANELS : u->panel,
+                        is_end ? 0 : u->col + ACT_LONG_LEN, u->number + 1, u->opened + u->n_panels);
+}
+
+VNNI_INLINE const uint8_t *long_slab(long_kind kind, const long_product *p, const long_unit *u,
+                                     size_t j) {
+    return p->panel + (u->panel + j) * p->panel_bytes + u->col / ACT_LONG_LEN * kind.chunk_bytes;
+}
+
+VNNI_INLINE long_plane *long_planes(long_state *s, const long_unit *u, size_t j) {
+    return s->planes[(u->opened + j) % 2];
+}
+
+/* Opens a unit's panel j, and returns where its planes shall be. */
+VNNI_INLINE long_plane *long_open(long_kind kind, long_state *s, const long_product *p,
+                                  const long_unit *u, size_t j) {
+    kind.open(p->chunk, &s->factors[u->number % LONG_FACTORS][j], long_slab(kind, p, u, j));
+    return long_planes(s, u, j);
+}
+
+/* Rows from `from` on times panel j of a unit. */
+VNNI_INLINE long_pass long_pass_of(long_state *s, const long_product *p, const long_unit *u,
+                                   size_t j, size_t from, size_t number) {
+    const size_t n_left = p->n - (u->panel + j) * PACK_PANEL_ROWS;
+    long_pass now = {
+        .sums = s->sums[number % 2],
+        .factors = &s->factors[u->number % LONG_FACTORS][j],
+        .before = s->before[j] + from * PACK_PANEL_ROWS,
+        .to = s->before[j] + from * PACK_PANEL_ROWS,
+        .to_stride = PACK_PANEL_ROWS,
+        .x = p->x + from * p->x_stride + u->col / ACT_LONG_LEN * sizeof(long_x),
+        .has_before = u->col != 0 ? 0xffff : 0,
+        .outputs = 0xffff,
+        .is_last = u->col + ACT_LONG_LEN >= p->k,
+    };
+    if (now.is_last) {
+        now.to = p->y + from * p->y_stride + (u->panel + j) * PACK_PANEL_ROWS;
+        now.to_stride = p->y_stride;
+        now.outputs = (__mmask16)(n_left < PACK_PANEL_ROWS ? (1u << n_left) - 1 : 0xffffu);
+    }
+    return now;
+}
+
+/* All rows times a unit; `number` passes were before. */
+VNNI_INLINE size_t long_run_unit(long_kind kind, long_state *s, const long_product *p,
+                                 const long_unit *u, size_t number) {
     const size_t n_tiles = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
     const size_t height = p->rows < AMX_ROWS ? p->rows : AMX_ROWS;
-    const size_t first = t * AMX_ROWS;
-    const size_t from = first + height <= p->rows ? first : p->rows - height;
-    for (size_t j = 0; j < p->n_panels; j++, number++) {
-        const long_pass now = {
-            .sums = s->sums[number % 2],
-            .factors = &s->factors[i % LONG_FACTORS][j],
-            .y = p->y + (j * ACT_CHUNK_ROWS + from) * PACK_PANEL_ROWS,
-            .x = p->x + from * p->x_stride + i * sizeof(long_x),
-            .skip = first - from,
-            .end = height,
-        };
-        long_plane *next = NULL;
-        if (t == 0 && j + 1 < p->n_panels) {
-            next = long_open_next(kind, s, p, i, j + 1);
-        } else if (t + 1 == n_tiles && j + 1 == p->n_panels && (i + 1) * ACT_LONG_LEN < p->k) {
-            next = long_open_next(kind, s, p, i + 1, 0);
+    const size_t n_lines = (kind.chunk_bytes + 63) / 64, n_steps = 4 * (size_t)kind.n_planes;
+    const size_t n_ahead = (n_lines + n_tiles - 1) / n_tiles;
+    const long_unit next = long_unit_after(p, u), later = long_unit_after(p, &next);
+    for (size_t t = 0; t < n_tiles; t++) {
+        const size_t first = t * AMX_ROWS;
+        const size_t from = first + height <= p->rows ? first : p->rows - height;
+        for (size_t j = 0; j < u->n_panels; j++, number++) {
+            const uint8_t *ahead = long_slab(kind, p, &later, j);
+            long_beside beside = {
+                .chunk = p->chunk,
+                .ahead = ahead + t * n_ahead * 64,
+                .ahead_end =
+                    ahead + (t * n_ahead + (n_ahead > n_steps ? n_ahead - n_steps : 0)) * 64,
+            };
+            if (t == 0 && j + 1 < u->n_panels) {
+                beside.next = long_open(kind, s, p, u, j + 1);
+            } else if (t + 1 == n_tiles && j + 1 == u->n_panels && next.n_panels > 0) {
+                beside.next = long_open(kind, s, p, &next, 0);
+            }
+            long_pass now = long_pass_of(s, p, u, j, from, number);
+            now.skip = first - from;
+            now.end = height;
+            long_run_pass(kind, s, &now, number, long_planes(s, u, j), &beside, j == 0,
+                          p->x_stride);
         }
-        long_run_pass(kind, s, &now, number, s->planes[(i * p->n_panels + j) % 2], next, p->chunk,
-                      j == 0, p->x_stride);
     }
-}
-
-/* After the last pass. */
-VNNI_INLINE void long_drain(long_kind kind, long_state *s, size_t number, size_t x_stride) {
-    long_finish(kind, &s->stored, x_stride);
-    _tile_stored(6, s->held[0].sums[0], 64);
-    _tile_stored(7, kind.n_planes == 2 ? s->held[0].sums[1] : s->held[1].sums[0], 64);
-    amx_fence();
-    if (kind.n_planes == 2) {
-        long_finish(kind, &s->held[0], x_stride);
-    } else {
-        long_finish(kind, &s->held[number % 2], x_stride);
-        long_finish(kind, &s->held[(number + 1) % 2], x_stride);
-    }
+    return number;
 }
 
 VNNI_INLINE void long_many_rows(long_kind kind, const long_product *p) {
     long_state s;
-    const size_t n_tiles = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
     size_t number = 0;
     amx_begin_rows((uint8_t)(p->rows < AMX_ROWS ? p->rows : AMX_ROWS), 16, 64);
     s.held[0] = s.held[1] = (long_pass){.sums = s.sums[1], .factors = s.factors[0]};
     s.stored = (long_pass){.sums = s.sums[0], .factors = s.factors[0]};
-    long_plane *first = long_open_next(kind, &s, p, 0, 0);
+    long_unit u = long_unit_at(p, 0, 0, 0, 0);
+    long_plane *first = long_open(kind, &s, p, &u, 0);
     for (size_t b = 0; b < ACT_LONG_LEN / ACT_BLOCK_LEN; b++) {
         kind.make(first, p->chunk, b);
     }
     amx_fence();
-    for (size_t i = 0; i * ACT_LONG_LEN < p->k; i++) {
-        for (size_t t = 0; t < n_tiles; t++, number += p->n_panels) {
-            long_add_tile(kind, &s, p, i, t, number);
-        }
+    for (; u.n_panels > 0; u = long_unit_after(p, &u)) {
+        number = long_run_unit(kind, &s, p, &u, number);
     }
     long_drain(kind, &s, number, p->x_stride);
     amx_end();
 }
 
-/* y [m][16] += x . panel, chunk by chunk */
+/* y [rows][16] of panel j, chunk by chunk */
 VNNI_INLINE void long_few_rows(long_kind kind, const long_product *p, size_t j) {
+    WEFT_ALIGNED(64) float sums[LONG_FEW_MAX * PACK_PANEL_ROWS];
     long_factors factors;
+    memset(sums, 0, p->rows * PACK_PANEL_ROWS * sizeof(float));
     for (size_t i = 0; i * ACT_LONG_LEN < p->k; i++) {
         const uint8_t *x = p->x + i * sizeof(long_x);
-        float *y = p->y + j * ACT_CHUNK_ROWS * PACK_PANEL_ROWS;
+        float *y = sums;
         size_t m = p->rows;
         kind.open(p->chunk, &factors, p->panel + j * p->panel_bytes + i * kind.chunk_bytes);
 #define TILES_OF(rows)                                           \
@@ -228,38 +173,45 @@ VNNI_INLINE void long_few_rows(long_kind kind, const long_product *p, size_t j) 
         TILES_OF(1)
 #undef TILES_OF
     }
+    const size_t n_left = p->n - j * PACK_PANEL_ROWS;
+    vnni_store_outputs(p->y + j * PACK_PANEL_ROWS, p->y_stride, sums, p->rows,
+                       n_left < PACK_PANEL_ROWS ? n_left : PACK_PANEL_ROWS);
 }
 
 /* ---- products ---- */
 
+/* So many rows at a time that parts are about equal. */
+VNNI_INLINE size_t long_part_rows(size_t m) {
+    const size_t n_parts = (m + LONG_ROWS_MAX - 1) / LONG_ROWS_MAX;
+    const size_t n_tiles = (m + AMX_ROWS - 1) / AMX_ROWS;
+    return (n_tiles + n_parts - 1) / n_parts * AMX_ROWS;
+}
+
 VNNI_INLINE void long_run(long_kind kind, void *chunk, size_t panel_bytes, float *y,
                           size_t y_stride, const uint8_t *panel, const uint8_t *x, size_t x_stride,
                           size_t m, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[LONG_PANELS][ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     long_product p = {
-        .y = sums[0],
         .panel = panel,
+        .y_stride = y_stride,
         .panel_bytes = panel_bytes,
         .x_stride = x_stride,
-        .n_panels = (n + PACK_PANEL_ROWS - 1) / PACK_PANEL_ROWS,
+        .n = n,
         .k = k,
         .chunk = chunk,
     };
-    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        p.rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+    const size_t part = long_part_rows(m);
+    for (size_t from = 0; from < m; from += part) {
+        p.rows = m - from < part ? m - from : part;
         p.x = x + from * x_stride;
-        float *out = y + from * y_stride;
-        for (size_t j = 0; j < p.n_panels; j++) {
-            vnni_fetch_outputs(out + j * PACK_PANEL_ROWS, y_stride, p.rows);
-            memset(sums[j], 0, p.rows * PACK_PANEL_ROWS * sizeof(float));
-            if (p.rows <= kind.few_rows_max) {
-                long_few_rows(kind, &p, j);
-            }
-        }
+        p.y = y + from * y_stride;
         if (p.rows > kind.few_rows_max) {
             long_many_rows(kind, &p);
+            continue;
         }
-        vnni_store_panels(out, y_stride, sums[0], ACT_CHUNK_ROWS * PACK_PANEL_ROWS, p.rows, n);
+        for (size_t j = 0; j < long_panel_count(&p); j++) {
+            vnni_fetch_outputs(p.y + j * PACK_PANEL_ROWS, y_stride, p.rows);
+            long_few_rows(kind, &p, j);
+        }
     }
 }
 

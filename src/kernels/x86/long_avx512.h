@@ -123,18 +123,23 @@ VNNI_INLINE __m512i long_mins(int n_pairs, const long_registers *f, const int16_
     return mins;
 }
 
-/* y += d * xs * I - dmin * xs * M, 16 outputs of a row. */
-VNNI_INLINE void long_add_row(long_kind kind, float *y, long_registers f, const long_x *x,
-                              __m512i sum) {
+/* v + d * xs * I - dmin * xs * M, 16 outputs of a row. */
+VNNI_INLINE __m512 long_add(long_kind kind, __m512 v, long_registers f, const long_x *x,
+                            __m512i sum) {
     const __m512 xs = _mm512_set1_ps(x->scale);
-    __m512 v = _mm512_load_ps(y);
     v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(f.d, xs), v);
     if (kind.n_min_pairs > 0) {
         const __m512i mins =
             long_mins(kind.n_min_pairs, &f, kind.n_min_pairs == 8 ? x->sums16 : x->sums32);
         v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(mins), _mm512_mul_ps(f.neg_dmin, xs), v);
     }
-    _mm512_store_ps(y, v);
+    return v;
+}
+
+/* y += the same */
+VNNI_INLINE void long_add_row(long_kind kind, float *y, long_registers f, const long_x *x,
+                              __m512i sum) {
+    _mm512_store_ps(y, long_add(kind, _mm512_load_ps(y), f, x, sum));
 }
 
 #endif /* WEFT_KERNELS_X86_LONG_AVX512_H */
