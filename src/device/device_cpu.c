@@ -361,6 +361,17 @@ void device_cpu_quantise(const device_cpu *d, const device_weight *w, const devi
     }
 }
 
+void device_cpu_place_copy(const device_cpu *d, const device_weight *w, const device_place *to,
+                           const char *record) {
+    if (d->kernels.act_form[w->dtype] != ACT_Q12) {
+        memcpy(to->group, record, device_cpu_record_bytes(d, w));
+        return;
+    }
+    for (uint32_t i = 0; i * ACT_LONG_LEN < w->cols; i++) {
+        act_group_put(to->group, to->n_rows, to->row, i, (const act_block_q12 *)record + i);
+    }
+}
+
 static void act_rows(const device_cpu *d, const void *op, uint32_t from, uint32_t to) {
     const act_job *job = op;
     for (uint32_t r = from; r < to; r++) {

@@ -2,7 +2,6 @@
  *
  *   route      logits -> n_used experts and weights of each row
  *   sort       pairs (row, rank) by expert: each has a slot (layout/experts.h)
- *   scatter    a row is quantised once, into all its slots
  *   gate, up   tile of slots x panels of its expert, activation applied while they are in cache
  *   quantise   what came out, slot by slot
  *   down       tile x panels again
@@ -12,8 +11,14 @@
  * experts that somebody chose are read at all. A slot's products are one row's, whatever else is in
  * the tile, and the sum follows the row's own ranks: a row's bits do not depend on the batch.
  *
- * The workspace holds the table and two regions in turn: quantised inputs (first x, then the
- * activations) and floats (first the activations, then the outputs of down).
+ * Where tiles are enough to even out, a task takes one from x to the outputs of down, and all that
+ * is between stays in a core's cache: rows are quantised once, and each task gathers those of its
+ * tile. Where they are few, threads share the panels of each: a row is quantised into all its
+ * slots, and gate and up, quantising and down are loops of their own.
+ *
+ * The workspace holds the table and two regions: quantised inputs, and floats. Shared tiles use
+ * both in turn (first x, then the activations; first the activations, then the outputs of down).
+ * Otherwise the first has the quantised rows and each thread's lane, the second the outputs.
  */
 #include "base/check.h"
 #include "device/device_cpu_impl.h"
@@ -31,8 +36,17 @@ typedef struct experts_job {
     size_t x_bytes, h_bytes;
     float *values; /* [slots] rows of values_stride: the activations, then the outputs */
     size_t values_stride;
-    uint32_t groups; /* tasks that share the panels of a tile */
+    uint32_t groups;      /* tasks that share the panels of a tile */
+    uint32_t lane_rows;   /* the largest tile's */
+    size_t lane_h_stride; /* floats */
 } experts_job;
+
+/* What a thread has for the tile in its hands: x, the activations, and those quantised. */
+typedef struct lane {
+    char *x;
+    float *h;
+    char *acts;
+} lane;
 
 static float *values_row(const experts_job *job, uint32_t slot) {
     return job->values + slot * job->values_stride;
@@ -116,29 +130,43 @@ static void multiply_panels(const device_cpu *d, const device_weight *w, uint32_
     }
 }
 
-static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
-    const experts_job *job = arg;
+/* h [slots][..] <- panels from .. to - 1 of gate and up, and the activation */
+static void gate_up(const experts_job *job, const expert_tile *t, uint32_t from, uint32_t to,
+                    const char *x, float *h, size_t h_stride) {
     const op_experts *op = job->op;
-    (void)thread;
-    uint32_t from, to;
     const uint32_t n_ff = op->gate.w.rows;
-    const expert_tile *t = find_task(job, task, (uint32_t)pack_panel_count(n_ff), &from, &to);
     const device_weight gate = device_stack_at(&op->gate, t->expert);
     const device_weight up = device_stack_at(&op->up, t->expert);
-    const char *x = job->acts + t->slot_first * job->x_bytes;
     float other[ACT_CHUNK_ROWS * FUSED_COLS];
     for (uint32_t p = from; p < to; p += FUSED_PANELS) {
         const uint32_t col = p * PACK_PANEL_ROWS;
         const uint32_t stop = to - p < FUSED_PANELS ? to : p + FUSED_PANELS;
-        multiply_panels(job->d, &gate, p, stop, x, job->x_bytes, t->n_slots,
-                        values_row(job, t->slot_first) + col, job->values_stride);
+        multiply_panels(job->d, &gate, p, stop, x, job->x_bytes, t->n_slots, h + col, h_stride);
         multiply_panels(job->d, &up, p, stop, x, job->x_bytes, t->n_slots, other, FUSED_COLS);
         const uint32_t end = stop * PACK_PANEL_ROWS < n_ff ? stop * PACK_PANEL_ROWS : n_ff;
         for (uint32_t s = 0; s < t->n_slots; s++) {
-            float *h = values_row(job, t->slot_first + s) + col;
-            job->d->kernels.act_mul[op->kind](h, h, other + (size_t)s * FUSED_COLS, end - col);
+            float *row = h + s * h_stride + col;
+            job->d->kernels.act_mul[op->kind](row, row, other + (size_t)s * FUSED_COLS, end - col);
         }
     }
+}
+
+static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
+    const experts_job *job = arg;
+    (void)thread;
+    uint32_t from, to;
+    const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->gate.w.rows);
+    const expert_tile *t = find_task(job, task, n_panels, &from, &to);
+    gate_up(job, t, from, to, job->acts + t->slot_first * job->x_bytes,
+            values_row(job, t->slot_first), job->values_stride);
+}
+
+/* Panels from .. to - 1 of down, from quantised activations to the slots' values. */
+static void down(const experts_job *job, const expert_tile *t, uint32_t from, uint32_t to,
+                 const char *acts) {
+    const device_weight w = device_stack_at(&job->op->down, t->expert);
+    multiply_panels(job->d, &w, from, to, acts, job->h_bytes, t->n_slots,
+                    values_row(job, t->slot_first) + from * PACK_PANEL_ROWS, job->values_stride);
 }
 
 static void down_task(void *arg, uint32_t task, uint32_t thread) {
@@ -147,19 +175,81 @@ static void down_task(void *arg, uint32_t task, uint32_t thread) {
     uint32_t from, to;
     const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->down.w.rows);
     const expert_tile *t = find_task(job, task, n_panels, &from, &to);
-    const device_weight down = device_stack_at(&job->op->down, t->expert);
-    multiply_panels(job->d, &down, from, to, job->acts + t->slot_first * job->h_bytes, job->h_bytes,
-                    t->n_slots, values_row(job, t->slot_first) + from * PACK_PANEL_ROWS,
-                    job->values_stride);
+    down(job, t, from, to, job->acts + t->slot_first * job->h_bytes);
 }
 
-/* Enough tasks to even out, each of at least one panel. */
+/* Tasks of a tile that are enough to even out, each of at least one panel. */
 static void run_tiles(device_cpu *d, pool_task_fn *fn, experts_job *job, uint32_t n_outputs) {
     const uint32_t n_panels = (uint32_t)pack_panel_count(n_outputs);
     const uint32_t n_tiles = job->table.n_tiles;
     job->groups = (pool_threads(d->pool) * TASKS_PER_THREAD + n_tiles - 1) / n_tiles;
     job->groups = job->groups < n_panels ? job->groups : n_panels;
     pool_run(d->pool, fn, job, n_tiles * job->groups);
+}
+
+static void run_shared(device_cpu *d, experts_job *job) {
+    const op_experts *op = job->op;
+    const uint32_t n_rows = op->x.rows, n_embd = op->x.cols, n_ff = op->gate.w.rows;
+    device_cpu_run_rows(d, scatter_rows, job, n_rows, n_embd);
+    run_tiles(d, gate_up_task, job, n_ff);
+    device_cpu_run_rows(d, quantise_slots, job, n_rows * job->table.n_used, n_ff);
+    run_tiles(d, down_task, job, n_embd);
+}
+
+/* ---- a tile a task ---- */
+
+static size_t lane_bytes(const experts_job *job) {
+    return job->lane_rows * (job->x_bytes + job->h_bytes + job->lane_h_stride * sizeof(float));
+}
+
+static lane lane_of(const experts_job *job, uint32_t thread) {
+    lane l = {.x = job->acts + job->op->x.rows * job->x_bytes + thread * lane_bytes(job)};
+    l.h = (float *)(void *)(l.x + job->lane_rows * job->x_bytes);
+    l.acts = (char *)(l.h + job->lane_rows * job->lane_h_stride);
+    return l;
+}
+
+static void quantise_rows(const device_cpu *d, const void *arg, uint32_t from, uint32_t to) {
+    const experts_job *job = arg;
+    for (uint32_t r = from; r < to; r++) {
+        const device_place place = {job->acts + r * job->x_bytes, 1, 0};
+        device_cpu_quantise(d, &job->op->gate.w, &place, 1, device_cpu_row(&job->op->x, r));
+    }
+}
+
+static void tile_task(void *arg, uint32_t task, uint32_t thread) {
+    const experts_job *job = arg;
+    const device_cpu *d = job->d;
+    const op_experts *op = job->op;
+    const expert_tile *t = &job->table.tiles[task];
+    const lane l = lane_of(job, thread);
+    for (uint32_t s = 0; s < t->n_slots; s++) {
+        const uint32_t row = job->table.row[t->slot_first + s];
+        const device_place to = device_cpu_place(d, &op->gate.w, l.x, s, t->n_slots);
+        device_cpu_place_copy(d, &op->gate.w, &to, job->acts + row * job->x_bytes);
+    }
+    gate_up(job, t, 0, (uint32_t)pack_panel_count(op->gate.w.rows), l.x, l.h, job->lane_h_stride);
+    for (uint32_t s = 0; s < t->n_slots; s++) {
+        const device_place to = device_cpu_place(d, &op->down.w, l.acts, s, t->n_slots);
+        device_cpu_quantise(d, &op->down.w, &to, 1, l.h + s * job->lane_h_stride);
+    }
+    down(job, t, 0, (uint32_t)pack_panel_count(op->down.w.rows), l.acts);
+}
+
+/* False, and nothing is done, where tiles are few or lanes do not fit acts_bytes. */
+static bool try_tiles(device_cpu *d, experts_job *job, size_t acts_bytes) {
+    const uint32_t n_threads = pool_threads(d->pool), n_rows = job->op->x.rows;
+    for (uint32_t i = 0; i < job->table.n_tiles; i++) {
+        const uint32_t n = job->table.tiles[i].n_slots;
+        job->lane_rows = n > job->lane_rows ? n : job->lane_rows;
+    }
+    if (job->table.n_tiles < n_threads * TASKS_PER_THREAD ||
+        n_rows * job->x_bytes + n_threads * lane_bytes(job) > acts_bytes) {
+        return false;
+    }
+    device_cpu_run_rows(d, quantise_rows, job, n_rows, job->op->x.cols);
+    pool_run(d->pool, tile_task, job, job->table.n_tiles);
+    return true;
 }
 
 void device_cpu_experts(device *dev, const op_experts *op) {
@@ -180,13 +270,14 @@ void device_cpu_experts(device *dev, const op_experts *op) {
         .h_bytes = device_cpu_record_bytes(d, &op->down.w),
         .values = (float *)(void *)(d->workspace + room.table_bytes + room.acts_bytes),
         .values_stride = room.values_bytes / sizeof(float) / n_rows / r->n_used,
+        .lane_h_stride =
+            (pack_panel_count(n_ff) | 1u) * PACK_PANEL_ROWS, /* an odd number of lines */
     };
     expert_table_init(&job.table, r, n_rows, d->workspace);
     device_cpu_run_rows(d, route_rows, &job, n_rows, 8 * r->n_experts);
     expert_table_sort(&job.table);
-    device_cpu_run_rows(d, scatter_rows, &job, n_rows, n_embd);
-    run_tiles(d, gate_up_task, &job, n_ff);
-    device_cpu_run_rows(d, quantise_slots, &job, n_rows * r->n_used, n_ff);
-    run_tiles(d, down_task, &job, n_embd);
+    if (!try_tiles(d, &job, room.acts_bytes)) {
+        run_shared(d, &job);
+    }
     device_cpu_run_rows(d, combine_rows, &job, n_rows, n_embd * r->n_used);
 }

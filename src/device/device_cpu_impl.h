@@ -44,6 +44,10 @@ device_place device_cpu_place(const device_cpu *d, const device_weight *w, char 
 void device_cpu_quantise(const device_cpu *d, const device_weight *w, const device_place *to,
                          uint32_t n_places, const float *x);
 
+/* A row's record that is a group of its own, to another place. */
+void device_cpu_place_copy(const device_cpu *d, const device_weight *w, const device_place *to,
+                           const char *record);
+
 /* How many panels of w are best multiplied at once. */
 uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w);
 

@@ -20,7 +20,7 @@ static uint64_t tiles_max(const expert_routing *r, uint64_t n_slots) {
 
 uint64_t expert_table_bytes(const expert_routing *r, uint32_t n_rows) {
     const uint64_t n_slots = (uint64_t)n_rows * r->n_used;
-    return 3 * aligned(n_slots * sizeof(uint32_t)) + aligned(r->n_experts * sizeof(uint32_t)) +
+    return 4 * aligned(n_slots * sizeof(uint32_t)) + aligned(r->n_experts * sizeof(uint32_t)) +
            aligned(tiles_max(r, n_slots) * sizeof(expert_tile));
 }
 
@@ -37,6 +37,7 @@ void expert_table_init(expert_table *t, const expert_routing *r, uint32_t n_rows
     t->id = take(&at, n_slots * sizeof(uint32_t));
     t->weight = take(&at, n_slots * sizeof(float));
     t->slot = take(&at, n_slots * sizeof(uint32_t));
+    t->row = take(&at, n_slots * sizeof(uint32_t));
     t->next = take(&at, r->n_experts * sizeof(uint32_t));
     t->tiles = take(&at, tiles_max(r, n_slots) * sizeof(expert_tile));
 }
@@ -65,6 +66,7 @@ void expert_table_sort(expert_table *t) {
     }
     for (uint32_t i = 0; i < n_slots; i++) {
         t->slot[i] = t->next[t->id[i]]++;
+        t->row[t->slot[i]] = i / t->n_used;
     }
 }
 

@@ -46,6 +46,7 @@ typedef struct expert_table {
     uint32_t *id;       /* [n_rows][n_used], best first: the caller's */
     float *weight;      /* [n_rows][n_used]: the caller's */
     uint32_t *slot;     /* [n_rows][n_used] */
+    uint32_t *row;      /* [n_rows * n_used] of each slot */
     uint32_t *next;     /* [n_experts] the slot after an expert's last, once sorted */
     expert_tile *tiles; /* [n_tiles], in ascending slots */
 } expert_table;
@@ -53,7 +54,7 @@ typedef struct expert_table {
 uint64_t expert_table_bytes(const expert_routing *r, uint32_t n_rows);
 void expert_table_init(expert_table *t, const expert_routing *r, uint32_t n_rows, void *memory);
 
-/* Fills slot and tiles from id, in which every row names different experts. */
+/* Fills slot, row and tiles from id, in which every row names different experts. */
 void expert_table_sort(expert_table *t);
 
 /* Room for the experts of one batch: the table, and two regions in turn for quantised inputs and

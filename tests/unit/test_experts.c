@@ -155,6 +155,7 @@ static void slots_are_ordered_by_expert_then_row(void **state) {
             const uint32_t slot = t.slot[p];
             if (slot >= t.tiles[i].slot_first && slot < at) {
                 assert_int_equal(t.id[p], t.tiles[i].expert);
+                assert_int_equal(t.row[slot], p / USED);
                 assert_false(is_taken[slot]);
                 is_taken[slot] = 1;
             }
