@@ -427,8 +427,8 @@ static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t
     }
 }
 
-/* Panels times precise rows: both halves of a row go through the kernel as two rows, which share
- * the weights it loads, and are added. */
+/* Panels times precise rows where the table has no linear_precise: both halves of a row go through
+ * the kernel as two rows, which share the weights it loads, and are added. */
 static void multiply_halves(linear_fn *product, const void *panel, const char *x, size_t x_bytes,
                             uint32_t n_rows, float *y, size_t y_stride, uint32_t n_cols,
                             uint32_t k) {
@@ -456,7 +456,9 @@ void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t p
     const char *data = (const char *)w->data + panel * pack_panel_bytes(w->dtype, w->cols);
     const uint32_t left = w->rows - panel * PACK_PANEL_ROWS;
     const uint32_t n = left < n_panels * PACK_PANEL_ROWS ? left : n_panels * PACK_PANEL_ROWS;
-    if (input_of(d, w) >= INPUT_PRECISE) {
+    if (input_of(d, w) >= INPUT_PRECISE && d->kernels.linear_precise[w->dtype] != NULL) {
+        d->kernels.linear_precise[w->dtype](y, y_stride, data, x, x_bytes / 2, n_rows, n, w->cols);
+    } else if (input_of(d, w) >= INPUT_PRECISE) {
         multiply_halves(product, data, x, x_bytes, n_rows, y, y_stride, n, w->cols);
     } else {
         product(y, y_stride, data, x, x_bytes, n_rows, n, w->cols);

@@ -164,6 +164,9 @@ typedef struct kernels_cpu {
     unpack_panel_fn *unpack_panel[WEFT_DTYPE_COUNT];
     panel_row_fn *panel_row[WEFT_DTYPE_COUNT];
     linear_fn *linear[WEFT_DTYPE_COUNT];
+    /* Where it is set: m rows of two records each, x_stride_bytes from one to the next. An output
+     * is the sum of what linear computes for both. */
+    linear_fn *linear_precise[WEFT_DTYPE_COUNT];
     linear_fn *linear_bf16_pairs; /* BF16 weights, rows in ACT_BF16: kernels_cpu_use_bf16 */
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
     act_residual_fn *act_residual[ACT_FORM_COUNT]; /* set for ACT_Q8, ACT_Q8_256 */

@@ -130,7 +130,9 @@ static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_for
 }
 
 static void init_amx(kernels_cpu *k) {
-#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q8_256);
+#define X(NAME, name)                                               \
+    set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q8_256); \
+    k->linear_precise[WEFT_DTYPE_##NAME] = linear_precise_##name##_amx;
     PRODUCTS_LONG_LIST(X)
 #undef X
 }

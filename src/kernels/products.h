@@ -181,7 +181,7 @@ PRODUCTS_SPLIT_LIST(X)
 #undef X
 
 /* x86/: AMX with 8-bit integers, beside AVX-512 and VNNI. */
-#define X(NAME, name) linear_fn linear_##name##_amx;
+#define X(NAME, name) linear_fn linear_##name##_amx, linear_precise_##name##_amx;
 PRODUCTS_LONG_LIST(X)
 #undef X
 

@@ -87,7 +87,8 @@ expert_room expert_room_of(const expert_routing *r, uint32_t n_rows, uint32_t n_
     return (expert_room){
         .table_bytes = expert_table_bytes(r, n_rows),
         .acts_bytes = n_slots * record_bytes_max(widest),
-        .values_bytes = n_slots * aligned(widest * sizeof(float)),
+        /* an odd number of lines: columns of rows lie in different sets of a cache */
+        .values_bytes = n_slots * (aligned(widest * sizeof(float)) | ALIGN_BYTES),
     };
 }
 

@@ -258,6 +258,39 @@ static void check_nan(kcheck *kc, const kernels_cpu *k, size_t m) {
     }
 }
 
+/* Rows in two records: the sums of what linear gives for both. */
+static void check_precise(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size_t m) {
+    const size_t n = 1 + 7 * m % (16 * k->linear_panels[dtype]), cols = weights_cols(dtype, m % 4);
+    if (!kc_func(kc, &k->linear_precise[dtype], "linear_precise_%s_m%zu_n%zu_k%zu",
+                 weft_dtype_info_of(dtype)->name, m, n, cols)) {
+        return;
+    }
+    const act_form form = k->act_form[dtype];
+    const size_t row_bytes = dtype_row_bytes(dtype, cols),
+                 panel_bytes = pack_panel_bytes(dtype, cols);
+    const size_t x_stride = act_row_bytes(form, cols), y_stride = n + 3;
+    uint8_t *rows = kc_scratch(kc, n * row_bytes);
+    uint8_t *panel = kc_in(kc, pack_panel_count(n) * panel_bytes, PACK_ALIGN_BYTES);
+    uint8_t *x = kc_in(kc, 2 * m * x_stride, 4);
+    float *y = kc_out_rows(kc, m, n * sizeof(float), y_stride * sizeof(float), 4);
+    float *halves = kc_scratch(kc, 2 * n * sizeof(float));
+    weights_make(kc, dtype, WEIGHTS_RANDOM, rows, n, cols);
+    for (size_t j = 0; j < n; j += PACK_PANEL_ROWS) {
+        const size_t left = n - j < PACK_PANEL_ROWS ? n - j : PACK_PANEL_ROWS;
+        kc_ref(kc)->pack_panel[dtype](panel + j / PACK_PANEL_ROWS * panel_bytes,
+                                      rows + j * row_bytes, row_bytes, left, cols);
+    }
+    fill_x(kc, kc_ref(kc), form, x, x_stride, 2 * m, cols, KC_GAUSS);
+    KC_CALL(kc, k->linear_precise[dtype](y, y_stride, panel, x, x_stride, m, n, cols));
+    for (size_t r = 0; r < m; r++) {
+        k->linear[dtype](halves, n, panel, x + 2 * r * x_stride, x_stride, 2, n, cols);
+        for (size_t j = 0; j < n; j++) {
+            halves[j] += halves[n + j];
+        }
+        kc_bits(kc, halves, y + r * y_stride, n * sizeof(float));
+    }
+}
+
 /* ---- speed: panels that come from memory ---- */
 
 #define BENCH_COLS 2048u
@@ -346,5 +379,12 @@ void check_linear(kcheck *kc, const kernels_cpu *k) {
     check_format(kc, k, (linear_case){.dtype = WEFT_DTYPE_BF16, .has_pairs = true});
     for (size_t m = 1; m <= 40; m++) {
         check_nan(kc, k, m);
+    }
+    static const size_t precise_counts[] = {1, 2, 3, 5, 6, 8, 9, 31, 65, 111};
+    for (size_t f = 0; f < WEIGHTS_FORMATS; f++) {
+        const weft_dtype dtype = weights_formats[f];
+        for (size_t i = 0; k->linear_precise[dtype] != NULL && i < KC_LEN(precise_counts); i++) {
+            check_precise(kc, k, dtype, precise_counts[i]);
+        }
     }
 }

@@ -69,6 +69,7 @@ static const member members[] = {
     MEMBER(unpack_panel),
     MEMBER(panel_row),
     MEMBER(linear),
+    MEMBER(linear_precise),
     MEMBER(act_quantize),
     MEMBER(act_residual),
     MEMBER(attention),

@@ -182,23 +182,17 @@ VNNI_INLINE void make_block(vnni_kind kind, long_plane planes[2], const k_chunk 
     make_group(kind, high, low, at, 7, second);
 }
 
-#define X(NAME, name)                                                                              \
-    static void open_##name(void *chunk, long_factors *factors, const uint8_t *slab) {             \
-        k_open(vnni_##name, chunk, factors, slab);                                                 \
-    }                                                                                              \
-    static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                   \
-        make_block(vnni_##name, planes, chunk, b);                                                 \
-    }                                                                                              \
-    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                             \
-                                const long_factors *factors, const uint8_t *x, size_t x_stride) {  \
-        few(rows, vnni_##name, y, chunk, factors, x, x_stride);                                    \
-    }                                                                                              \
-    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,          \
-                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {                \
-        k_chunk chunk;                                                                             \
-        long_run(long_of(vnni_##name, open_##name, make_##name, few_##name), &chunk,               \
-                 pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x, x_stride_bytes, m, \
-                 n, k);                                                                            \
-    }
+#define X(NAME, name)                                                                             \
+    static void open_##name(void *chunk, long_factors *factors, const uint8_t *slab) {            \
+        k_open(vnni_##name, chunk, factors, slab);                                                \
+    }                                                                                             \
+    static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                  \
+        make_block(vnni_##name, planes, chunk, b);                                                \
+    }                                                                                             \
+    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                            \
+                                const long_factors *factors, const uint8_t *x, size_t x_stride) { \
+        few(rows, vnni_##name, y, chunk, factors, x, x_stride);                                   \
+    }                                                                                             \
+    LONG_FUNCTIONS(NAME, name, long_of(vnni_##name, open_##name, make_##name, few_##name), k_chunk)
 PRODUCTS_LONG_PACKED_LIST(X)
 #undef X

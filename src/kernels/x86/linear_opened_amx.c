@@ -146,24 +146,19 @@ VNNI_INLINE void make_block(opened_kind kind, long_plane planes[2], const opened
     }
 }
 
-#define LINEAR(NAME, name, opener)                                                                 \
-    static void open_##name(void *chunk, long_factors *factors, const uint8_t *slab) {             \
-        open_chunk(opened_kind_##name, opener, chunk, factors, slab);                              \
-    }                                                                                              \
-    static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                   \
-        make_block(opened_kind_##name, planes, chunk, b);                                          \
-    }                                                                                              \
-    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                             \
-                                const long_factors *factors, const uint8_t *x, size_t x_stride) {  \
-        few(rows, opened_kind_##name, y, chunk, factors, x, x_stride);                             \
-    }                                                                                              \
-    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,          \
-                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {                \
-        opened_chunk chunk;                                                                        \
-        long_run(long_of(opened_kind_##name, open_##name, make_##name, few_##name), &chunk,        \
-                 pack_panel_bytes(WEFT_DTYPE_##NAME, k), y, y_stride, panel, x, x_stride_bytes, m, \
-                 n, k);                                                                            \
-    }
+#define LINEAR(NAME, name, opener)                                                                \
+    static void open_##name(void *chunk, long_factors *factors, const uint8_t *slab) {            \
+        open_chunk(opened_kind_##name, opener, chunk, factors, slab);                             \
+    }                                                                                             \
+    static void make_##name(long_plane planes[2], const void *chunk, size_t b) {                  \
+        make_block(opened_kind_##name, planes, chunk, b);                                         \
+    }                                                                                             \
+    VNNI_INLINE void few_##name(int rows, float *y, const void *chunk,                            \
+                                const long_factors *factors, const uint8_t *x, size_t x_stride) { \
+        few(rows, opened_kind_##name, y, chunk, factors, x, x_stride);                            \
+    }                                                                                             \
+    LONG_FUNCTIONS(NAME, name, long_of(opened_kind_##name, open_##name, make_##name, few_##name), \
+                   opened_chunk)
 #define X(NAME, name) LINEAR(NAME, name, opened_##name##_avx2)
 PACK_BITS_LIST(X)
 #undef X

@@ -31,8 +31,14 @@ typedef struct long_product {
     float *y;
     const uint8_t *panel, *x;
     size_t y_stride, panel_bytes, x_stride, rows, n, k;
-    void *chunk; /* the one that is being opened */
+    void *chunk;    /* the one that is being opened */
+    int is_precise; /* each row of y is the sum of two rows' products */
 } long_product;
+
+/* Where outputs of rows of x from `from` on go. */
+VNNI_INLINE float *long_outputs(const long_product *p, size_t from) {
+    return p->y + (p->is_precise ? from / 2 : from) * p->y_stride;
+}
 
 /* 256 columns of two panels, or of the one that is left. */
 typedef struct long_unit {
@@ -89,9 +95,10 @@ VNNI_INLINE long_pass long_pass_of(long_state *s, const long_product *p, const l
         .has_before = u->col != 0 ? 0xffff : 0,
         .outputs = 0xffff,
         .is_last = u->col + ACT_LONG_LEN >= p->k,
+        .is_precise = p->is_precise,
     };
     if (now.is_last) {
-        now.to = p->y + from * p->y_stride + (u->panel + j) * PACK_PANEL_ROWS;
+        now.to = long_outputs(p, from) + (u->panel + j) * PACK_PANEL_ROWS;
         now.to_stride = p->y_stride;
         now.outputs = (__mmask16)(n_left < PACK_PANEL_ROWS ? (1u << n_left) - 1 : 0xffffu);
     }
@@ -173,8 +180,16 @@ VNNI_INLINE void long_few_rows(long_kind kind, const long_product *p, size_t j) 
         TILES_OF(1)
 #undef TILES_OF
     }
+    size_t rows = p->rows;
+    if (p->is_precise) {
+        rows /= 2;
+        for (size_t r = 0; r < rows; r++) {
+            const __m512 high = _mm512_load_ps(sums + 32 * r);
+            _mm512_store_ps(sums + 16 * r, _mm512_add_ps(high, _mm512_load_ps(sums + 32 * r + 16)));
+        }
+    }
     const size_t n_left = p->n - j * PACK_PANEL_ROWS;
-    vnni_store_outputs(p->y + j * PACK_PANEL_ROWS, p->y_stride, sums, p->rows,
+    vnni_store_outputs(p->y + j * PACK_PANEL_ROWS, p->y_stride, sums, rows,
                        n_left < PACK_PANEL_ROWS ? n_left : PACK_PANEL_ROWS);
 }
 
@@ -187,32 +202,52 @@ VNNI_INLINE size_t long_part_rows(size_t m) {
     return (n_tiles + n_parts - 1) / n_parts * AMX_ROWS;
 }
 
-VNNI_INLINE void long_run(long_kind kind, void *chunk, size_t panel_bytes, float *y,
-                          size_t y_stride, const uint8_t *panel, const uint8_t *x, size_t x_stride,
-                          size_t m, size_t n, size_t k) {
-    long_product p = {
-        .panel = panel,
-        .y_stride = y_stride,
-        .panel_bytes = panel_bytes,
-        .x_stride = x_stride,
-        .n = n,
-        .k = k,
-        .chunk = chunk,
-    };
-    const size_t part = long_part_rows(m);
-    for (size_t from = 0; from < m; from += part) {
-        p.rows = m - from < part ? m - from : part;
-        p.x = x + from * x_stride;
-        p.y = y + from * y_stride;
+/* all: the product, but for its rows. */
+VNNI_INLINE void long_run(long_kind kind, const long_product *all, size_t m) {
+    const size_t rows = all->is_precise ? 2 * m : m, part = long_part_rows(rows);
+    for (size_t from = 0; from < rows; from += part) {
+        long_product p = *all;
+        p.rows = rows - from < part ? rows - from : part;
+        p.x = all->x + from * p.x_stride;
+        p.y = long_outputs(all, from);
         if (p.rows > kind.few_rows_max) {
             long_many_rows(kind, &p);
             continue;
         }
         for (size_t j = 0; j < long_panel_count(&p); j++) {
-            vnni_fetch_outputs(p.y + j * PACK_PANEL_ROWS, y_stride, p.rows);
+            vnni_fetch_outputs(p.y + j * PACK_PANEL_ROWS, p.y_stride,
+                               p.is_precise ? p.rows / 2 : p.rows);
             long_few_rows(kind, &p, j);
         }
     }
 }
+
+/* The functions of a format: linear and linear_precise. */
+#define LONG_FUNCTIONS(NAME, name, kind, chunk_type)                                              \
+    static void run_##name(float *y, size_t y_stride, const void *panel, const void *x,           \
+                           size_t x_stride, size_t m, size_t n, size_t k, int is_precise) {       \
+        chunk_type chunk;                                                                         \
+        const long_product p = {                                                                  \
+            .y = y,                                                                               \
+            .panel = panel,                                                                       \
+            .x = x,                                                                               \
+            .y_stride = y_stride,                                                                 \
+            .panel_bytes = pack_panel_bytes(WEFT_DTYPE_##NAME, k),                                \
+            .x_stride = x_stride,                                                                 \
+            .n = n,                                                                               \
+            .k = k,                                                                               \
+            .chunk = &chunk,                                                                      \
+            .is_precise = is_precise,                                                             \
+        };                                                                                        \
+        long_run(kind, &p, m);                                                                    \
+    }                                                                                             \
+    void linear_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x,         \
+                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {               \
+        run_##name(y, y_stride, panel, x, x_stride_bytes, m, n, k, 0);                            \
+    }                                                                                             \
+    void linear_precise_##name##_amx(float *y, size_t y_stride, const void *panel, const void *x, \
+                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
+        run_##name(y, y_stride, panel, x, x_stride_bytes, m, n, k, 1);                            \
+    }
 
 #endif /* WEFT_KERNELS_X86_LONG_AMX_H */

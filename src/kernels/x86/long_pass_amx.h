@@ -29,7 +29,8 @@ typedef struct long_pass {
     const uint8_t *x;
     size_t skip, end;
     __mmask16 has_before, outputs;
-    int is_last; /* columns */
+    int is_last;    /* columns */
+    int is_precise; /* rows of x are pairs, the sum of two is a row of y */
 } long_pass;
 
 #define LONG_FACTORS 5 /* a pass is finished up to three passes later, the next is opened before */
@@ -60,8 +61,12 @@ VNNI_INLINE void long_finish_row(long_kind kind, const long_pass *pass, long_reg
     }
     const __m512 before = _mm512_maskz_load_ps(pass->has_before, pass->before + 16 * r);
     const __m512 v = long_add(kind, before, f, (const long_x *)(pass->x + r * x_stride), sum);
-    if (pass->is_last) {
+    if (pass->is_last && !pass->is_precise) {
         _mm512_mask_storeu_ps(pass->to + r * pass->to_stride, pass->outputs, v);
+    } else if (pass->is_last && r % 2 == 1) {
+        const __m512 high = _mm512_load_ps(pass->before + 16 * (r - 1));
+        _mm512_mask_storeu_ps(pass->to + r / 2 * pass->to_stride, pass->outputs,
+                              _mm512_add_ps(high, v));
     } else {
         _mm512_store_ps(pass->before + 16 * r, v);
     }
