@@ -27,9 +27,10 @@
 
 #include <stdint.h>
 
-#define PACE_SHARE 0.85   /* below 1, so that noise stays within twice */
+#define PACE_SHARE 0.80   /* below 1, so that noise stays within twice */
 #define PACE_EASE_NS 50e6 /* a step as short as this disturbs nobody: 20 tokens a second */
 #define PACE_ROWS_MIN 4u  /* prompts always move */
+#define PACE_TILE 8u      /* one row more than a multiple costs a step what eight more do */
 #define PACE_SIZES 13u    /* sizes of decode batches, by powers of two, 1 to 4096 */
 #define PACE_REFRESH 64u  /* of so many steps with prompt rows one goes without, to measure */
 
@@ -42,6 +43,7 @@ typedef struct pace {
     uint64_t target_ns; /* 0 = by PACE_SHARE */
     pace_size sizes[PACE_SIZES];
     double rows, rows_ns; /* prompt rows of late and what they added; 0 = not measured */
+    double row_before_ns; /* what one added in the newest */
     double rows_each;     /* for each prompt, allowed in the last step that had both kinds */
     uint32_t n_mixed;     /* such steps since the last one of decode rows alone */
 } pace;
