@@ -125,21 +125,23 @@ VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float l
     return max / largest;
 }
 
-/* 32 values as bytes a and b of their codes. */
+/* Codes of 16 values, of 32 bits each. */
+VNNI_INLINE __m512i codes_of(const float *x, float inverse, __mmask16 has_codes) {
+    const __m512 v = _mm512_maskz_loadu_ps(has_codes, x);
+    return _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+}
+
+/* 32 values as bytes a and b of their codes: both at once, as words. Packing takes fours of either
+ * half by turns, which are put in order at the end. */
 VNNI_INLINE void split_codes(act_block_q12 *block, size_t b, const float *x, float inverse,
                              __mmask16 has_codes) {
-    __m128i bytes[4];
-    for (size_t h = 0; h < 2; h++) {
-        const __m512 v = _mm512_maskz_loadu_ps(has_codes, x + 16 * h);
-        const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
-        const __m512i a = _mm512_srai_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(8)), 4);
-        bytes[2 * h] = _mm512_cvtepi32_epi8(a);
-        bytes[2 * h + 1] = _mm512_cvtepi32_epi8(_mm512_sub_epi32(code, _mm512_slli_epi32(a, 4)));
-    }
-    const __m256i low = _mm256_set_m128i(bytes[1], bytes[0]);
-    const __m256i high = _mm256_set_m128i(bytes[3], bytes[2]);
-    _mm256_storeu_si256((__m256i *)block->codes[b], low);
-    _mm256_storeu_si256((__m256i *)(block->codes[b] + 32), high);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
+    const __m512i codes =
+        _mm512_packs_epi32(codes_of(x, inverse, has_codes), codes_of(x + 16, inverse, has_codes));
+    const __m512i high = _mm512_srai_epi16(_mm512_add_epi16(codes, _mm512_set1_epi16(8)), 4);
+    const __m512i low = _mm512_sub_epi16(codes, _mm512_slli_epi16(high, 4));
+    _mm512_storeu_si512(block->codes[b],
+                        _mm512_permutexvar_epi32(order, _mm512_packs_epi16(high, low)));
 }
 
 /* Sums of both bytes of blocks i and i + 1: of a in the lower half, of b in the upper; twice. */
