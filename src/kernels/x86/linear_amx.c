@@ -255,7 +255,8 @@ typedef struct amx_pass {
     float *y;         /* NULL; of the last columns where the sums go instead */
     size_t first;     /* step that has columns */
     size_t n_rows;
-    const uint8_t *ahead, *ahead_end; /* lines to ask for at once, then one with each step */
+    const uint8_t *ahead, *ahead_end; /* lines to ask for, ahead_step with each step */
+    size_t ahead_step;
     __mmask16 has_sums, outputs;
 } amx_pass;
 
@@ -287,10 +288,9 @@ VNNI_INLINE void add_sums(int height, __m512 v[AMX_ROWS], tile_sums sums, const 
     });
 }
 
-/* Asks for lines of the panel's next columns: those beyond one for each step. */
-VNNI_INLINE const uint8_t *fetch_more(const amx_pass *now) {
-    const uint8_t *at = now->ahead;
-    for (; at < now->ahead_end; at += 64) {
+/* Asks for the next lines of the panel's next columns; returns what follows them. */
+VNNI_INLINE const uint8_t *fetch_lines(const amx_pass *now, const uint8_t *at) {
+    for (size_t l = 0; l < now->ahead_step && at < now->ahead_end; l++, at += 64) {
         _mm_prefetch((const char *)at, _MM_HINT_T1);
     }
     return at;
@@ -333,7 +333,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     const amx_pass done = s->before;
     const size_t x_step = 64 * now->n_rows;
     const uint8_t *x = now->x - now->first * x_step;
-    const uint8_t *ahead = fetch_more(now);
+    const uint8_t *ahead = now->ahead;
     __m512 v[AMX_ROWS];
     VNNI_EACH_ROW(height, { v[r] = _mm512_setzero_ps(); });
     amx_fence();
@@ -364,7 +364,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     if (next != NULL) {                                                        \
         open_step(kind, next, i);                                              \
     }                                                                          \
-    _mm_prefetch((const char *)ahead + 64 * (i), _MM_HINT_T1);                 \
+    ahead = fetch_lines(now, ahead);                                           \
     fetch_outputs(now, y_stride, i);                                           \
     amx_fence();
     STEP(0, 4)
@@ -414,6 +414,7 @@ VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums 
         .codes = o.codes,
         .scales = o.scales,
         .first = o.first,
+        .ahead_step = (n_lines + STEPS - 1) / STEPS,
         .has_sums = col != 0 ? 0xffff : 0,
         .outputs = (__mmask16)(n_left < PACK_PANEL_ROWS ? (1u << n_left) - 1 : 0xffffu),
     };
@@ -421,8 +422,7 @@ VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums 
         now.n_rows = act_group_rows(row, p->rows);
         now.x = p->x + row * p->x_stride + col / ACT_LONG_LEN * now.n_rows * sizeof(act_block_q12);
         now.ahead = ahead;
-        now.ahead_end = ahead + (n_lines > STEPS ? n_lines - STEPS : 0) * 64;
-        ahead += n_lines * 64;
+        now.ahead_end = ahead += n_lines * 64;
         now.sums = sums[i][row];
         now.y = is_end ? p->y + row * p->y_stride + i * PACK_PANEL_ROWS : NULL;
         if (has_next && row + now.n_rows == p->rows) {
