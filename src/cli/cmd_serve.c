@@ -281,7 +281,7 @@ int cmd_serve(int argc, char **argv) {
         {"--max-batch-tokens", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N",
          "tokens of one step (512)"},
         {"--itl-target-ms", 0, ARGS_U32, &o.itl_target_ms, 1, 60000, "N",
-         "longest step while answers run (a step and 0.85 of one a prompt, at least 50)"},
+         "longest step while answers run (a step and 0.66 of one a prompt, at least 50 a prompt)"},
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},
         {"--kv-mem", 0, ARGS_BYTES, &o.kv_mem_bytes, 0, 0, "SIZE",
          "memory for the KV cache (a quarter of what is available)"},

@@ -6,12 +6,8 @@
  * step with few of them says little: kernels work in tiles), so an error of the one is made good by
  * the other at the point where it is used.
  *
- * Two guards against a bad measurement: an observation counts for little more than what was
- * expected unless the one before was as high, and the rows allowed for a prompt at most double from
- * one mixed step to the next.
- *
- * A step's time is a staircase, since kernels take rows by PACE_TILE: rows that begin a tile are
- * dropped, and those that would fill one come along for nothing.
+ * Two guards against a bad measurement: an observation counts for at most four times what was
+ * expected, and the rows allowed for a prompt at most double from one mixed step to the next.
  */
 #include "sched/pace.h"
 
@@ -20,7 +16,7 @@
 #define DECODE_WEIGHT 0.2    /* of the newest observation */
 #define ROWS_KEPT 0.7        /* of what was known, at the next observation */
 #define DECODE_SURPRISE 1.25 /* few are measured while prompts run: one bad one must not count */
-#define ROWS_SURPRISE 1.25   /* unless the step before took as much */
+#define ROWS_SURPRISE 4.0
 
 void pace_init(pace *p, uint64_t target_ns) { *p = (pace){.target_ns = target_ns}; }
 
@@ -65,17 +61,9 @@ static double room_ns(const pace *p, double base, uint32_t n_prompts) {
     if (p->target_ns != 0) {
         return (double)p->target_ns - base;
     }
-    const double share = PACE_SHARE * base * n_prompts, ease = PACE_EASE_NS - base;
+    const uint32_t n_eased = n_prompts < PACE_EASED_MAX ? n_prompts : PACE_EASED_MAX;
+    const double share = PACE_SHARE * base * n_prompts, ease = PACE_EASE_NS * n_eased - base;
     return share > ease ? share : ease;
-}
-
-/* n, or what fills tiles when that is near. */
-static uint32_t fill_tiles(uint32_t n_decode, uint32_t n, uint32_t least, uint32_t most) {
-    const uint32_t over = (n_decode + n) % PACE_TILE, under = PACE_TILE - over;
-    if (over <= PACE_TILE / 4) {
-        return n >= least + over ? n - over : n;
-    }
-    return under <= PACE_TILE / 4 && n + under <= most ? n + under : n;
 }
 
 uint32_t pace_rows(pace *p, uint32_t n_decode, uint32_t n_prompts, uint32_t room) {
@@ -91,8 +79,7 @@ uint32_t pace_rows(pace *p, uint32_t n_decode, uint32_t n_prompts, uint32_t room
     if (p->rows_each > 0 && rows > 2.0 * p->rows_each * n_prompts) {
         rows = 2.0 * p->rows_each * n_prompts;
     }
-    uint32_t n = rows <= floor ? floor : rows >= room ? room : (uint32_t)rows;
-    n = fill_tiles(n_decode, n, floor, room);
+    const uint32_t n = rows <= floor ? floor : rows >= room ? room : (uint32_t)rows;
     p->rows_each = (double)n / n_prompts;
     return n;
 }
@@ -110,11 +97,10 @@ static void observe_decode(pace *p, uint32_t n_decode, double took) {
 }
 
 static void observe_rows(pace *p, uint32_t n_prompt, double took) {
-    const double usual = ROWS_SURPRISE * row_ns(p) * n_prompt, again = p->row_before_ns * n_prompt;
-    const double most = usual > again ? usual : again;
+    const double expected = row_ns(p) * n_prompt;
     p->rows = ROWS_KEPT * p->rows + n_prompt;
-    p->rows_ns = ROWS_KEPT * p->rows_ns + (usual > 0 ? at_most(took, most) : took);
-    p->row_before_ns = took / n_prompt;
+    p->rows_ns =
+        ROWS_KEPT * p->rows_ns + (expected > 0 ? at_most(took, ROWS_SURPRISE * expected) : took);
 }
 
 void pace_observe(pace *p, uint32_t n_decode, uint32_t n_prompt, uint64_t ns) {

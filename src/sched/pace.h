@@ -9,8 +9,9 @@
  *
  * The rows are chosen so that the step stays within the target: what the operator asked for, or
  * the step without prompt rows and PACE_SHARE of it for every prompt that waits, at least
- * PACE_EASE_NS. So a long prompt slows running answers by a known factor and no more, on any
- * machine, and takes the rest of the time for itself; and a crowd of prompts is let in quickly.
+ * PACE_EASE_NS for each of up to PACE_EASED_MAX. So a long prompt slows running answers by a known
+ * factor and no more, on any machine, and takes the rest of the time for itself; and a crowd of
+ * prompts is let in quickly.
  *
  * Why a floor: a step with prompt rows costs something beyond them, since it takes other kernels
  * and reads all that the prompt has in the cache. A small model's steps are so short that this
@@ -27,10 +28,10 @@
 
 #include <stdint.h>
 
-#define PACE_SHARE 0.80   /* below 1, so that noise stays within twice */
+#define PACE_SHARE 0.66   /* below 1, so that noise stays within twice */
 #define PACE_EASE_NS 50e6 /* a step as short as this disturbs nobody: 20 tokens a second */
+#define PACE_EASED_MAX 4u /* prompts that bring it each: one reads 5 tokens a second */
 #define PACE_ROWS_MIN 4u  /* prompts always move */
-#define PACE_TILE 8u      /* one row more than a multiple costs a step what eight more do */
 #define PACE_SIZES 13u    /* sizes of decode batches, by powers of two, 1 to 4096 */
 #define PACE_REFRESH 64u  /* of so many steps with prompt rows one goes without, to measure */
 
@@ -43,7 +44,6 @@ typedef struct pace {
     uint64_t target_ns; /* 0 = by PACE_SHARE */
     pace_size sizes[PACE_SIZES];
     double rows, rows_ns; /* prompt rows of late and what they added; 0 = not measured */
-    double row_before_ns; /* what one added in the newest */
     double rows_each;     /* for each prompt, allowed in the last step that had both kinds */
     uint32_t n_mixed;     /* such steps since the last one of decode rows alone */
 } pace;

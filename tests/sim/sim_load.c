@@ -46,8 +46,8 @@ typedef struct machine {
 } machine;
 
 static const machine machines[] = {
-    {"small", 4, 0.9, 0.6, 0.33, 3.5},
-    {"1B", 47, 2.35, 2.35, 0.5, 12},
+    {"small", 4, 0.9, 0.6, 0.33, 3},
+    {"1B", 29, 2, 1.6, 0.2, 4},
 };
 
 typedef struct user {
@@ -330,7 +330,9 @@ static void check_queue(const machine *m) {
         "%-6s a prompt of 50 beside three of 4000 that never end: first token after at most %.0f "
         "ms, %.1f steps without prompts\n",
         m->name, worst, worst / step_ms);
-    WEFT_ASSERT(worst <= 4 * (step_ms + 2 * 50 * m->prompt_ms));
+    const double bound = 4 * (step_ms + 2 * 50 * m->prompt_ms);
+    const double eased = 2 * 1.1 * PACE_EASED_MAX * PACE_EASE_NS / MS;
+    WEFT_ASSERT(worst <= (bound > eased ? bound : eased));
     load_end(&l);
 }
 

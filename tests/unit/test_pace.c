@@ -114,19 +114,25 @@ static uint32_t settle(pace *p, uint32_t n_decode, uint32_t n_prompts) {
     return n;
 }
 
+/* Milliseconds that prompts may add to a step of 8 answers; a row takes one. */
+static double allowed_ms(uint32_t n_prompts) {
+    const double base = step_ns(8, 0, 0) / MS, share = PACE_SHARE * base * n_prompts;
+    const uint32_t n_eased = n_prompts < PACE_EASED_MAX ? n_prompts : PACE_EASED_MAX;
+    const double ease = PACE_EASE_NS / MS * n_eased - base;
+    return share > ease ? share : ease;
+}
+
 static void each_prompt_that_waits_brings_its_own_rows(void **state) {
     (void)state;
     pace p;
     pace_init(&p, 0);
     pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
-    const uint32_t one = settle(&p, 8, 1);
-    const double share = PACE_SHARE * step_ns(8, 0, 0) / MS; /* a row takes a millisecond */
-    assert_in_range(one, (uint32_t)(share * 0.9), (uint32_t)(share * 1.1));
-    for (uint32_t n_prompts = 2; n_prompts <= 32; n_prompts *= 2) {
-        assert_in_range(settle(&p, 8, n_prompts), one * n_prompts * 9 / 10,
-                        one * n_prompts * 11 / 10);
+    for (uint32_t n_prompts = 1; n_prompts <= 32; n_prompts *= 2) {
+        const double rows = allowed_ms(n_prompts);
+        assert_in_range(settle(&p, 8, n_prompts), (uint32_t)(rows * 0.9), (uint32_t)(rows * 1.1));
     }
-    assert_in_range(settle(&p, 8, 1), one * 9 / 10, one * 11 / 10);
+    const double one = allowed_ms(1);
+    assert_in_range(settle(&p, 8, 1), (uint32_t)(one * 0.9), (uint32_t)(one * 1.1));
 }
 
 static void a_crowd_is_let_in_at_the_next_step(void **state) {
@@ -180,41 +186,7 @@ static void one_wild_measurement_does_not_stop_prompts(void **state) {
     run_prompt(&p, 8, 0);
     const uint32_t before = pace_rows(&p, 8, 1, 512);
     pace_observe(&p, 8, before, (uint64_t)(60000 * MS)); /* the machine slept */
-    assert_true(pace_rows(&p, 8, 1, 512) * 10 > before * 8);
-    pace_observe(&p, 8, before, (uint64_t)(60000 * MS)); /* a second time is believed */
-    assert_int_equal(pace_rows(&p, 8, 1, 512), PACE_ROWS_MIN);
-}
-
-/* Kernels take rows by PACE_TILE: a step with one more than fills tiles takes as long as with all. */
-static void rows_fill_tiles(void **state) {
-    (void)state;
-    uint32_t n_whole = 0;
-    for (uint32_t n_decode = 1; n_decode < 20; n_decode++) {
-        pace p;
-        pace_init(&p, 0);
-        pace_observe(&p, n_decode, 0, (uint64_t)(40 * MS));
-        for (int i = 0; i < 40; i++) {
-            const uint32_t n = pace_rows(&p, n_decode, 1, 512);
-            const uint32_t tiles = (n_decode + n + PACE_TILE - 1) / PACE_TILE;
-            const uint32_t over = (n_decode + n) % PACE_TILE;
-            pace_observe(&p, n_decode, n, (uint64_t)((40 + 10 * tiles) * MS));
-            assert_true(n < 7 || over == 0 || (over > PACE_TILE / 4 && over < PACE_TILE * 3 / 4));
-            n_whole += over == 0;
-        }
-    }
-    assert_true(n_whole > 19 * 40 / 4); /* an eighth by chance */
-}
-
-static void tiles_are_filled_within_what_there_is(void **state) {
-    (void)state;
-    pace p;
-    pace_init(&p, 0);
-    pace_observe(&p, 8, 0, (uint64_t)step_ns(8, 0, 0));
-    (void)settle(&p, 8, 1);
-    assert_int_equal(pace_rows(&p, 8, 1, 15), 15);
-    assert_int_equal(pace_rows(&p, 8, 1, 16), 16);
-    assert_int_equal(pace_rows(&p, 8, 1, 17), 16);
-    assert_int_equal(pace_rows(&p, 8, 1, 1), 1);
+    assert_true(pace_rows(&p, 8, 1, 512) * 3 > before);
 }
 
 static void one_slow_step_without_prompts_hardly_lets_more_in(void **state) {
@@ -226,7 +198,7 @@ static void one_slow_step_without_prompts_hardly_lets_more_in(void **state) {
     }
     const uint32_t before = settle(&p, 8, 1);
     pace_observe(&p, 8, 0, (uint64_t)(3 * step_ns(8, 0, 0)));
-    assert_in_range(settle(&p, 8, 1), before, before * 115 / 100 + PACE_TILE / 4);
+    assert_in_range(settle(&p, 8, 1), before, before * 115 / 100);
     for (int i = 0; i < 40; i++) { /* what lasts is believed */
         pace_observe(&p, 8, 0, (uint64_t)(2 * step_ns(8, 0, 0)));
     }
@@ -246,8 +218,6 @@ int main(void) {
         cmocka_unit_test(a_short_end_of_a_prompt_does_not_hold_the_next_one_back),
         cmocka_unit_test(more_answers_than_ever_measured_count_as_rows),
         cmocka_unit_test(one_wild_measurement_does_not_stop_prompts),
-        cmocka_unit_test(rows_fill_tiles),
-        cmocka_unit_test(tiles_are_filled_within_what_there_is),
         cmocka_unit_test(one_slow_step_without_prompts_hardly_lets_more_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
