@@ -5,8 +5,9 @@
  * The scheduler and page tables are the real ones; the machine is a sum: a step costs so much, each
  * decode row and each prompt row so much more, a prompt row more the deeper it stands, since it looks
  * back at all before it, and a step with both kinds something for the wider kernels it takes; with
- * noise, and one step in five hundred is late by half. Two machines are imitated, with figures measured
- * on two cores: a small model bound by arithmetic and a larger one bound by reading weights. On each:
+ * noise, and one step in five hundred is late by half. Two machines are imitated, with figures
+ * of two cores: a small model bound by arithmetic, as older kernels were measured, and a larger one
+ * bound by reading weights, as the present ones were. On each:
  *
  *   crowd   N users in a closed loop: each asks, reads its answer, and after a moment asks again.
  *           At no number of users may holding prompts back cost more than 15 % of the tokens that
