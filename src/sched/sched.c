@@ -52,6 +52,7 @@ struct sched {
     uint32_t n_running;
     sched_item *items; /* [seqs_max] of the planned step */
     sched_step step;
+    uint32_t n_prompt_rows; /* in the last step that had any */
     uint64_t order_next;
     uint64_t now_ns;
     uint64_t class_turn_ns[N_CLASSES]; /* when one of the class was admitted last */
@@ -402,6 +403,19 @@ static uint32_t count_prompts(const sched *s) {
     return n;
 }
 
+/* Where the prompts' rows would begin on average, if they got as many as in the last step. */
+static double prompt_depth(sched *s) {
+    double n_rows = 0, depth = 0;
+    deal_rows(s, s->n_prompt_rows);
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        entry *e = &s->running[i];
+        n_rows += e->n_planned;
+        depth += (double)e->n_planned * e->n_done;
+        e->n_planned = 0;
+    }
+    return n_rows > 0 ? depth / n_rows : 0;
+}
+
 static void plan_item(sched *s, kv_seqs *kv, const entry *e, uint32_t n_rows) {
     WEFT_ASSERT(e->n_done + n_rows <= e->rq.n_max);
     kv_seq_grow(kv, e->seq, e->n_done, e->n_done + n_rows);
@@ -432,7 +446,7 @@ sched_step sched_next(sched *s, kv_seqs *kv, uint64_t now_ns) {
         }
     }
     s->step.n_decode = s->step.n_rows;
-    deal_rows(s, pace_rows(&s->pace, s->step.n_decode, count_prompts(s),
+    deal_rows(s, pace_rows(&s->pace, s->step.n_decode, count_prompts(s), prompt_depth(s),
                            s->config.batch_rows_max - s->step.n_decode));
     for (uint32_t i = 0; i < s->n_running; i++) {
         if (s->running[i].n_planned > 0) {
@@ -452,9 +466,19 @@ static entry *find_running(sched *s, sched_id id, uint32_t *index) {
     return NULL;
 }
 
+static void observe_step(sched *s, uint64_t step_ns) {
+    const uint32_t n_prompt_rows = s->step.n_rows - s->step.n_decode;
+    double depth = 0;
+    for (uint32_t i = s->step.n_decode; i < s->step.n_items; i++) {
+        depth += (double)s->items[i].n_rows * s->items[i].from / n_prompt_rows;
+    }
+    pace_observe(&s->pace, s->step.n_decode, n_prompt_rows, depth, step_ns);
+    s->n_prompt_rows = n_prompt_rows > 0 ? n_prompt_rows : s->n_prompt_rows;
+}
+
 void sched_advance(sched *s, kv_seqs *kv, uint64_t step_ns) {
     uint32_t index = 0;
-    pace_observe(&s->pace, s->step.n_decode, s->step.n_rows - s->step.n_decode, step_ns);
+    observe_step(s, step_ns);
     for (uint32_t i = 0; i < s->step.n_items; i++) {
         const sched_item *item = &s->items[i];
         entry *e = find_running(s, item->id, &index);
