@@ -432,7 +432,7 @@ static void add_bias(const tensor *y, const tensor *bias, uint32_t row, uint32_t
 static void multiply_halves(linear_fn *product, const void *panel, const char *x, size_t x_bytes,
                             uint32_t n_rows, float *y, size_t y_stride, uint32_t n_cols,
                             uint32_t k) {
-    enum { STRIDE = KERNEL_PANELS_MAX * PACK_PANEL_ROWS };
+    enum { STRIDE = KERNEL_PAIR * PACK_PANEL_ROWS };
     float halves[2 * ROWS_CHUNK * STRIDE];
     product(halves, STRIDE, panel, x, x_bytes / 2, 2 * (size_t)n_rows, n_cols, k);
     for (uint32_t r = 0; r < n_rows; r++) {
@@ -526,8 +526,7 @@ static void linear(device *dev, const op_linear *op) {
     }
     const uint32_t n_tasks_wanted = pool_threads(d->pool) * TASKS_PER_THREAD;
     job.panels_per_task = (n_panels + n_tasks_wanted - 1) / n_tasks_wanted;
-    job.panels_per_task =
-        (job.panels_per_task + KERNEL_PANELS_MAX - 1) / KERNEL_PANELS_MAX * KERNEL_PANELS_MAX;
+    job.panels_per_task = (job.panels_per_task + KERNEL_PAIR - 1) / KERNEL_PAIR * KERNEL_PAIR;
     for (uint32_t i = 0; i < op->n; i++) {
         const uint32_t n = (uint32_t)pack_panel_count(op->w[i].rows);
         job.tasks_of[i] = (n + job.panels_per_task - 1) / job.panels_per_task;

@@ -41,7 +41,8 @@ typedef void act_quantize_fn(void *act, const float *x, size_t k);
 /* r [k] <- x - what the row's record of 8-bit codes stands for: the part that they lost. */
 typedef void act_residual_fn(float *r, const float *x, const void *act, size_t k);
 
-#define KERNEL_PANELS_MAX 2u /* that a product takes at once */
+#define KERNEL_PANELS_MAX 8u /* that a product takes at once */
+#define KERNEL_PAIR 2u       /* that share what tiles load of x */
 
 /* y[m][0..n) = x[m][k] . panel[n][k] for m rows; n is 1..16 (outputs beyond n are not written), or
  * up to 16 * linear_panels[dtype], of panels that follow each other. y rows are y_stride floats

@@ -126,7 +126,7 @@ static void init_avx512vnni(kernels_cpu *k) {
 static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form) {
     k->linear[dtype] = linear;
     k->act_form[dtype] = form;
-    k->linear_panels[dtype] = KERNEL_PANELS_MAX;
+    k->linear_panels[dtype] = form == ACT_Q12 ? KERNEL_PANELS_MAX : KERNEL_PAIR;
 }
 
 static void init_amx(kernels_cpu *k) {

@@ -150,7 +150,7 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     X(MXFP4, mxfp4)
 
 /* Formats whose products may read ACT_Q8_256, as X(NAME, name): as they are packed, and those that
- * are opened first. They take as many. */
+ * are opened first. They take KERNEL_PAIR. */
 #define PRODUCTS_LONG_PACKED_LIST(X) \
     X(Q4_K, q4_k)                    \
     X(Q5_K, q5_k)                    \

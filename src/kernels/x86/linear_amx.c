@@ -9,14 +9,15 @@
  *   codes   256 columns of a panel, opened to bytes: eight tiles, and one of minimums
  *   pass    a group of rows times these: eight steps, of a multiplication each
  *
- *   for 256 columns, for two panels, for groups of rows: a pass
+ *   for pairs of panels, for 256 columns, for both panels, for groups of rows: a pass
  *
  * A tile of sums is ready long after it was asked for, and its store blocks what comes behind: so
  * it leaves four steps later, when its tile is needed again, and is scaled after four more, in the
  * same step of the next pass. While the last group passes, each step opens its part of the columns
  * that come next, where that group has read its own: stores wait for what is before them, and a
- * tile can be loaded only when they are done. Codes, sums and a group of x have to stay in the
- * first-level cache; 8 KB more of them cost a sixth of the time.
+ * tile can be loaded only when they are done. Codes and sums have to stay in the first-level cache;
+ * 8 KB more of them cost a sixth of the time. So x, of which every pass has other rows, is loaded
+ * past it.
  *
  * A few rows go through vpdpbusd: the same integers. One row is bound by reading the panel.
  */
@@ -25,7 +26,7 @@
 #include "kernels/x86/twelve_avx512.h"
 
 #define FEW_ROWS_MAX 4u /* from 5 on, opening codes costs less than what it saves */
-#define PANELS KERNEL_PANELS_MAX
+#define PAIR KERNEL_PAIR
 #define STEPS VNNI_BLOCKS /* of 32 columns, in 256 */
 
 /* Blocks of the 256 columns from col on. */
@@ -162,7 +163,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const uint8_t *panel, c
 }
 
 VNNI_INLINE void run_few(vnni_kind kind, const amx_product *p) {
-    WEFT_ALIGNED(64) float sums[PANELS][FEW_ROWS_MAX * PACK_PANEL_ROWS];
+    WEFT_ALIGNED(64) float sums[KERNEL_PANELS_MAX][FEW_ROWS_MAX * PACK_PANEL_ROWS];
     for (size_t i = 0; i < p->n_panels; i++) {
         const uint8_t *panel = p->panel + i * p->panel_bytes;
         vnni_fetch_outputs(p->y + i * PACK_PANEL_ROWS, p->y_stride, p->rows);
@@ -342,7 +343,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     }
 #define STEP(i, tile)                                                          \
     if ((i) >= now->first) {                                                   \
-        _tile_loadd(0, x + (i)*x_step, 64);                                    \
+        _tile_stream_loadd(0, x + (i)*x_step, 64);                             \
         _tile_loadd(2, now->codes->step[i], 64);                               \
     }                                                                          \
     if ((i) >= done.first) {                                                   \
@@ -385,46 +386,67 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
 
 typedef float amx_sums[ACT_CHUNK_ROWS][PACK_PANEL_ROWS];
 
-/* The columns from col on of panel i: number n of all such. */
-VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p, size_t i,
-                                   size_t col, size_t n) {
+/* 256 columns of a panel, or what is left of a row: a pair of panels has those of the first and of
+ * the second, then the next of the first; then comes the next pair. */
+typedef struct amx_columns {
+    size_t panel, col, number; /* of all before it */
+} amx_columns;
+
+VNNI_INLINE amx_columns columns_after(const amx_product *p, amx_columns c) {
+    const int has_neighbour = c.panel % PAIR + 1 < PAIR && c.panel + 1 < p->n_panels;
+    const size_t first = c.panel / PAIR * PAIR, col = c.col + ACT_LONG_LEN;
+    const size_t number = c.number + 1;
+    return has_neighbour ? (amx_columns){c.panel + 1, c.col, number}
+           : col < p->k  ? (amx_columns){first, col, number}
+                         : (amx_columns){first + PAIR, 0, number};
+}
+
+VNNI_INLINE const uint8_t *slabs_of(vnni_kind kind, const amx_product *p, amx_columns c) {
+    return p->panel + c.panel * p->panel_bytes + c.col / ACT_LONG_LEN * kind.chunk_bytes;
+}
+
+VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p,
+                                   amx_columns c) {
     return (amx_opening){
         .codes = &s->codes,
-        .scales = &s->scales[n % SCALES],
-        .slabs = p->panel + i * p->panel_bytes + col / ACT_LONG_LEN * kind.chunk_bytes,
-        .first = STEPS - blocks_from(col, p->k),
+        .scales = &s->scales[c.number % SCALES],
+        .slabs = slabs_of(kind, p, c),
+        .first = STEPS - blocks_from(c.col, p->k),
     };
 }
 
-/* All rows times the columns from col on of panel i; the last of them open the columns that come
- * next, step by step where they have read their own. */
-VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums *sums,
-                             const amx_product *p, size_t i, size_t col, size_t n) {
-    const int is_end = p->k - col <= ACT_LONG_LEN, is_last_panel = i + 1 == p->n_panels;
-    const size_t n_left = p->n - i * PACK_PANEL_ROWS;
-    const amx_opening o = opening_of(kind, s, p, i, col, n);
-    const amx_opening next = opening_of(kind, s, p, is_last_panel ? 0 : i + 1,
-                                        is_last_panel ? col + ACT_LONG_LEN : col, n + 1);
-    const int has_next = !is_last_panel || !is_end;
+/* All rows times some columns; the last of them open the columns that come next, step by step where
+ * they have read their own. Those that come after a pair are asked for meanwhile. */
+VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums sums[PAIR],
+                             const amx_product *p, amx_columns c) {
+    const amx_columns after = columns_after(p, c);
+    const int is_end = p->k - c.col <= ACT_LONG_LEN, has_next = after.panel < p->n_panels;
+    const size_t n_left = p->n - c.panel * PACK_PANEL_ROWS;
+    const amx_opening o = opening_of(kind, s, p, c);
+    amx_opening next = {.slabs = NULL};
+    if (has_next) {
+        next = opening_of(kind, s, p, after);
+    }
     const size_t n_passes = (p->rows + AMX_ROWS - 1) / AMX_ROWS;
     const size_t n_lines = (kind.chunk_bytes / 64 + n_passes - 1) / n_passes; /* with each */
     const uint8_t *ahead =
-        is_end ? p->panel + (i + p->n_panels) * p->panel_bytes : o.slabs + kind.chunk_bytes;
+        is_end ? p->panel + (c.panel + PAIR) * p->panel_bytes : o.slabs + kind.chunk_bytes;
     amx_pass now = {
         .codes = o.codes,
         .scales = o.scales,
         .first = o.first,
         .ahead_step = (n_lines + STEPS - 1) / STEPS,
-        .has_sums = col != 0 ? 0xffff : 0,
+        .has_sums = c.col != 0 ? 0xffff : 0,
         .outputs = (__mmask16)(n_left < PACK_PANEL_ROWS ? (1u << n_left) - 1 : 0xffffu),
     };
     for (size_t row = 0; row < p->rows; row += now.n_rows) {
         now.n_rows = act_group_rows(row, p->rows);
-        now.x = p->x + row * p->x_stride + col / ACT_LONG_LEN * now.n_rows * sizeof(act_block_q12);
+        now.x =
+            p->x + row * p->x_stride + c.col / ACT_LONG_LEN * now.n_rows * sizeof(act_block_q12);
         now.ahead = ahead;
         now.ahead_end = ahead += n_lines * 64;
-        now.sums = sums[i][row];
-        now.y = is_end ? p->y + row * p->y_stride + i * PACK_PANEL_ROWS : NULL;
+        now.sums = sums[c.panel % PAIR][row];
+        now.y = is_end ? p->y + row * p->y_stride + c.panel * PACK_PANEL_ROWS : NULL;
         if (has_next && row + now.n_rows == p->rows) {
             pass(kind, height, s, &now, &next, p->y_stride);
         } else {
@@ -436,18 +458,17 @@ VNNI_INLINE void run_columns(vnni_kind kind, int height, amx_state *s, amx_sums 
 /* height: 16, or 8 where rows are no more. */
 VNNI_INLINE void run_many(vnni_kind kind, int height, const amx_product *p) {
     static const amx_pass none = {.first = STEPS};
-    WEFT_ALIGNED(64) amx_sums sums[PANELS];
+    WEFT_ALIGNED(64) amx_sums sums[PAIR];
     amx_state s;
     s.before = none;
-    const amx_opening first = opening_of(kind, &s, p, 0, 0, 0);
+    amx_columns c = {0, 0, 0};
+    const amx_opening first = opening_of(kind, &s, p, c);
     for (size_t step = 0; step < STEPS; step++) {
         open_step(kind, &first, step);
     }
     amx_begin_rows((uint8_t)(p->rows < AMX_ROWS ? p->rows : AMX_ROWS), 16, 64);
-    for (size_t col = 0, n = 0; col < p->k; col += ACT_LONG_LEN) {
-        for (size_t i = 0; i < p->n_panels; i++, n++) {
-            run_columns(kind, height, &s, sums, p, i, col, n);
-        }
+    for (; c.panel < p->n_panels; c = columns_after(p, c)) {
+        run_columns(kind, height, &s, sums, p, c);
     }
     pass(kind, height, &s, &none, NULL, p->y_stride);
     amx_end();

@@ -29,7 +29,7 @@
 #include "layout/act.h"
 #include "layout/pack.h"
 
-#define PANELS KERNEL_PANELS_MAX
+#define PANELS KERNEL_PAIR
 #define ROW_TILES_MAX (ACT_CHUNK_ROWS / AMX_ROWS)
 #define PAIRS (ACT_BLOCK_LEN / 2)
 

@@ -85,12 +85,12 @@ typedef struct pairs_rows {
 typedef float pairs_sums[AMX_ROWS][PACK_PANEL_ROWS];
 
 /* Tile t of x at a step of the row, times a tile of weights. */
-#define MULTIPLY(x_tile, w_tile, sums_tile, t)                              \
-    do {                                                                    \
-        const int is_whole = step < x->n_whole;                             \
-        _tile_loadd(x_tile, is_whole ? x->tile[t] + 64 * step : x->tail[t], \
-                    is_whole ? x->stride : 64);                             \
-        _tile_dpbf16ps(sums_tile, x_tile, w_tile);                          \
+#define MULTIPLY(x_tile, w_tile, sums_tile, t)                                     \
+    do {                                                                           \
+        const int is_whole = step < x->n_whole;                                    \
+        _tile_stream_loadd(x_tile, is_whole ? x->tile[t] + 64 * step : x->tail[t], \
+                           is_whole ? x->stride : 64);                             \
+        _tile_dpbf16ps(sums_tile, x_tile, w_tile);                                 \
     } while (0)
 
 /* Tiles t and t + 1 of x times a block, whose first step of the row is `step`. Units in turn

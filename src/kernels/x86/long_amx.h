@@ -11,7 +11,8 @@
  * A pass (long_pass_amx.h) scales the sums of an earlier one, makes the planes that come next and
  * asks for the lines of the unit after the next. None of this stops where columns or panels end:
  * outputs of the last columns go where they belong while the panels that follow are multiplied
- * already. Planes serve all rows.
+ * already. Planes serve all rows; these are loaded past the first-level cache, or they would drive
+ * planes and sums out of it.
  *
  * When rows are no multiple of 16 the last tile begins earlier, and scales only what is new. Few
  * rows do not pay for planes: the file multiplies those in its own way, to the same integers.

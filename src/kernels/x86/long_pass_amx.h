@@ -124,10 +124,10 @@ VNNI_INLINE void long_run_pass(long_kind kind, long_state *s, const long_pass *n
         _mm_prefetch((const char *)ahead, _MM_HINT_T1);
     }
     if (is_new_x) {
-        _tile_loadd(0, now->x, x_stride);
-        _tile_loadd(1, now->x + 64, x_stride);
-        _tile_loadd(4, now->x + 128, x_stride);
-        _tile_loadd(5, now->x + 192, x_stride);
+        _tile_stream_loadd(0, now->x, x_stride);
+        _tile_stream_loadd(1, now->x + 64, x_stride);
+        _tile_stream_loadd(4, now->x + 128, x_stride);
+        _tile_stream_loadd(5, now->x + 192, x_stride);
     }
     if (kind.n_planes == 2) {
         LONG_MULTIPLY(6, held->sums[0], planes[0], 0);
