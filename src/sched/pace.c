@@ -7,8 +7,8 @@
  * the other at the point where it is used.
  *
  * What a prompt row adds is the least-squares line through those of late. Its next point lies just
- * beyond the last ones, so it follows a prompt's growth without being noisier than an average that
- * follows half as well. Where all depths lie close together they tell nothing of growth, only of
+ * beyond the last ones, so it follows a prompt's growth, and is no noisier than an average over
+ * half as many steps. Where all depths lie close together they tell nothing of growth, only of
  * noise: the line is the flatter, and no more than an average where they are one. Nothing gets
  * cheaper with depth.
  *
@@ -20,7 +20,7 @@
 #include <stddef.h>
 
 #define DECODE_WEIGHT 0.2    /* of the newest observation */
-#define ROWS_KEPT 0.9        /* of what was known, at the next observation */
+#define ROWS_KEPT 0.85       /* of what was known, at the next observation */
 #define DEPTH_DOUBT 128.0    /* positions: depths that spread by less tell little of growth */
 #define ROW_LEAST 0.25       /* of what one costs on average, however shallow */
 #define DECODE_SURPRISE 1.25 /* few are measured while prompts run: one bad one must not count */
