@@ -434,6 +434,7 @@ static void multiply_halves(linear_fn *product, const void *panel, const char *x
                             uint32_t k) {
     enum { STRIDE = KERNEL_PAIR * PACK_PANEL_ROWS };
     float halves[2 * ROWS_CHUNK * STRIDE];
+    WEFT_DEBUG_ASSERT(n_cols <= STRIDE);
     product(halves, STRIDE, panel, x, x_bytes / 2, 2 * (size_t)n_rows, n_cols, k);
     for (uint32_t r = 0; r < n_rows; r++) {
         const float *high = halves + (size_t)2 * r * STRIDE;

@@ -123,15 +123,16 @@ static void init_avx512vnni(kernels_cpu *k) {
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
 }
 
-static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form) {
+static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form,
+                    uint32_t n_panels) {
     k->linear[dtype] = linear;
     k->act_form[dtype] = form;
-    k->linear_panels[dtype] = form == ACT_Q12 ? KERNEL_PANELS_MAX : KERNEL_PAIR;
+    k->linear_panels[dtype] = n_panels;
 }
 
 static void init_amx(kernels_cpu *k) {
-#define X(NAME, name)                                               \
-    set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q8_256); \
+#define X(NAME, name)                                                            \
+    set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q8_256, KERNEL_PAIR); \
     k->linear_precise[WEFT_DTYPE_##NAME] = linear_precise_##name##_amx;
     PRODUCTS_LONG_LIST(X)
 #undef X
@@ -140,11 +141,12 @@ static void init_amx(kernels_cpu *k) {
 static void init_amxbf16(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
     k->linear_bf16_pairs = linear_bf16_pairs_amx;
-#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_SPLIT);
+#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_SPLIT, KERNEL_PAIR);
     PRODUCTS_SPLIT_LIST(X)
 #undef X
     k->act_quantize[ACT_SPLIT] = act_quantize_split_amx;
-#define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q12);
+#define X(NAME, name) \
+    set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_Q12, KERNEL_PANELS_MAX);
     PRODUCTS_TWELVE_LIST(X)
 #undef X
 }

@@ -401,16 +401,12 @@ VNNI_INLINE amx_columns columns_after(const amx_product *p, amx_columns c) {
                          : (amx_columns){first + PAIR, 0, number};
 }
 
-VNNI_INLINE const uint8_t *slabs_of(vnni_kind kind, const amx_product *p, amx_columns c) {
-    return p->panel + c.panel * p->panel_bytes + c.col / ACT_LONG_LEN * kind.chunk_bytes;
-}
-
 VNNI_INLINE amx_opening opening_of(vnni_kind kind, amx_state *s, const amx_product *p,
                                    amx_columns c) {
     return (amx_opening){
         .codes = &s->codes,
         .scales = &s->scales[c.number % SCALES],
-        .slabs = slabs_of(kind, p, c),
+        .slabs = p->panel + c.panel * p->panel_bytes + c.col / ACT_LONG_LEN * kind.chunk_bytes,
         .first = STEPS - blocks_from(c.col, p->k),
     };
 }
