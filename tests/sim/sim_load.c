@@ -191,6 +191,12 @@ static void step(load *l) {
     }
 }
 
+static void run_steps(load *l, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        step(l);
+    }
+}
+
 static int by_size(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -249,9 +255,7 @@ static void check_burst(const machine *m, uint32_t n_running) {
     for (uint32_t i = 0; i < n_running; i++) {
         ask(&l, &l.users[i], 64, ENDLESS);
     }
-    for (uint32_t i = 0; i < 100; i++) {
-        step(&l);
-    }
+    run_steps(&l, 100);
     l.n_firsts = 0;
     const uint64_t start = l.now_ns;
     for (uint32_t i = n_running; i < USERS_MAX; i++) {
@@ -304,12 +308,6 @@ static void check_idle(const machine *m, uint32_t n_users) {
 }
 
 /* ---- stall ---- */
-
-static void run_steps(load *l, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) {
-        step(l);
-    }
-}
 
 /* On average, after a moment without, of which the gaps do not count. */
 static double first_token_of_long(load *l, user *u) {
