@@ -27,13 +27,21 @@
 
 typedef struct device device;
 
+/* What a matrix multiplies, which says when 8 bits are too few for it (docs/numerics.md): products
+ * then read it in two 8-bit halves. */
+typedef enum device_input {
+    DEVICE_INPUT_EVEN,   /* a norm's output: never */
+    DEVICE_INPUT_TAILED, /* no norm's output, with some large values: where 256 share a scale */
+    DEVICE_INPUT_KEPT    /* what comes of it is read by every later token, or the logits: always */
+} device_input;
+
 /* A matrix laid out for this device's products. A value, like a tensor; owns nothing. */
 typedef struct device_weight {
     void *data;
     uint32_t rows, cols; /* outputs, inputs */
     weft_dtype dtype;
-    bool is_precise; /* products read its input in two 8-bit halves (docs/numerics.md) */
-    bool is_mapped;  /* data is the file's own rows on the host: products pack panel by panel */
+    device_input input;
+    bool is_mapped; /* data is the file's own rows on the host: products pack panel by panel */
 } device_weight;
 
 /* n matrices of one shape, each laid out like a device_weight, one after another: the same part of

@@ -7,7 +7,8 @@
  *
  * A product first quantises its input rows into the workspace, once per activation form that its
  * weights ask for; weights that read the same input share that (queries, keys and values; gate and
- * up). A weight marked precise gets its input in two 8-bit halves: a row, and what its codes lost.
+ * up). Where 8 bits are too few for what a weight multiplies, they are two halves: a row, and what
+ * its codes lost.
  * Loops go chunk of rows, then panel: a chunk of quantised rows stays in the second-level cache
  * while panels stream past it.
  *
@@ -25,10 +26,9 @@
 #include "device/device_cpu_impl.h"
 #include "tensor/quant.h"
 
-/* The bytes are a little over 1.5 MB: 128 rows of 2,048 floats in pieces, and a line after each. */
 #define ROWS_CHUNK ACT_CHUNK_ROWS /* at most so many rows share a pass over the weights, */
-#define ROWS_CHUNK_MIN 32u        /* at least so many, */
-#define CHUNK_BYTES_MAX 1638400u  /* and between these what stays in a second-level cache */
+#define ROWS_CHUNK_MIN 32u        /* at least so many, and between these what stays in a */
+#define L2_BYTES_DEFAULT 524288u  /* second-level cache, of this size where it is not known */
 #define TASKS_PER_THREAD 4u       /* enough to even out noise, few enough to be cheap */
 #define INLINE_ELEMENTS_MAX 8192u /* less work than this stays on the calling thread */
 
@@ -83,6 +83,11 @@ static const device_ops cpu_ops = {
     .host = host,
 };
 
+/* Of 2 MB: 128 rows of 2,048 floats in pieces, and a line after each. */
+static size_t chunk_bytes_of(uint64_t l2_bytes) {
+    return (l2_bytes == 0 ? L2_BYTES_DEFAULT : l2_bytes) / 32 * 25;
+}
+
 weft_status device_cpu_create(device **out, pool *p, uint32_t cpu_flags, weft_error *err) {
     device_cpu *d = mem_zalloc(MEM_DEVICE, 1, sizeof *d);
     if (d == NULL) {
@@ -91,6 +96,7 @@ weft_status device_cpu_create(device **out, pool *p, uint32_t cpu_flags, weft_er
     d->base = (device){.ops = &cpu_ops, .name = "cpu", .is_host_memory = true};
     d->pool = p;
     d->cpu_flags = cpu_flags;
+    d->chunk_bytes = chunk_bytes_of(os_cache_bytes(2));
     kernels_cpu_init(&d->kernels, cpu_flags);
     *out = &d->base;
     return WEFT_OK;
@@ -288,8 +294,9 @@ enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT = 2 * ACT_FORM_COUNT };
 
 static uint32_t input_of(const device_cpu *d, const device_weight *w) {
     const act_form form = d->kernels.act_form[w->dtype];
-    const bool has_8_bits = form == ACT_Q8 || form == ACT_Q8_256;
-    return has_8_bits && w->is_precise ? INPUT_PRECISE + form : form;
+    const bool is_precise = form == ACT_Q8_256 ? w->input != DEVICE_INPUT_EVEN
+                                               : form == ACT_Q8 && w->input == DEVICE_INPUT_KEPT;
+    return is_precise ? INPUT_PRECISE + form : form;
 }
 
 static act_job job_of(const device_cpu *d, const device_weight *w) {
@@ -504,7 +511,7 @@ static uint32_t chunk_rows_of(const device_cpu *d, const op_linear *op,
         const size_t bytes = inputs[input_of(d, &op->w[i])].row_bytes;
         row_bytes = bytes > row_bytes ? bytes : row_bytes;
     }
-    const size_t rows = CHUNK_BYTES_MAX / row_bytes / ROWS_CHUNK_MIN * ROWS_CHUNK_MIN;
+    const size_t rows = d->chunk_bytes / row_bytes / ROWS_CHUNK_MIN * ROWS_CHUNK_MIN;
     const size_t least = rows > ROWS_CHUNK_MIN ? rows : ROWS_CHUNK_MIN;
     return (uint32_t)(least < ROWS_CHUNK ? least : ROWS_CHUNK);
 }

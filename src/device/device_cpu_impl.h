@@ -13,6 +13,7 @@ typedef struct device_cpu {
     pool *pool;
     kernels_cpu kernels;
     uint32_t cpu_flags; /* that chose them */
+    size_t chunk_bytes; /* of quantised rows that pass over the weights together */
     char *workspace;    /* of the operation being run */
     size_t workspace_bytes;
 } device_cpu;

@@ -304,9 +304,8 @@ weft_status loader_attention(loader *ld, const geometry *g, attention_layer *out
         {"attn_output", g->n_embd, g->n_heads * g->v_dim, &out->o},
     };
     weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
-    /* docs/numerics.md: what goes to the cache is read by every later token, and o's input is no
-     * norm's output. */
-    out->k.w.is_precise = out->v.w.is_precise = out->o.w.is_precise = true;
+    out->k.w.input = out->v.w.input = DEVICE_INPUT_KEPT;
+    out->o.w.input = DEVICE_INPUT_TAILED;
     if (status == WEFT_OK) {
         status = loader_vector_if_any(ld, "attn_q_norm", g->k_dim, &out->q_norm);
     }
@@ -323,7 +322,7 @@ weft_status loader_ffn(loader *ld, const geometry *g, ffn_layer *out) {
         {"ffn_down", g->n_embd, g->n_ff, &out->down},
     };
     const weft_status status = load_linears(ld, parts, WEFT_LEN(parts));
-    out->down.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
+    out->down.w.input = DEVICE_INPUT_TAILED;
     return status;
 }
 
@@ -344,7 +343,7 @@ weft_status loader_experts(loader *ld, const geometry *g, experts_layer *out) {
         full_name(ld, parts[i].name, "weight", full);
         status = load_stack(ld, full, n, parts[i].rows, parts[i].cols, parts[i].out);
     }
-    out->down.w.is_precise = true; /* its input is no norm's output (docs/numerics.md) */
+    out->down.w.input = DEVICE_INPUT_TAILED;
     return status;
 }
 

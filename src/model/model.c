@@ -45,7 +45,8 @@ static weft_status load_ends(model *m, loader *ld) {
         status = loader_linear(ld, "output", g->n_vocab, g->n_embd, &m->output);
     }
     /* Weights of 8 bits are worth more than 8 of x where the result is the logits; rows are few. */
-    m->output.w.is_precise = m->output.w.dtype == WEFT_DTYPE_Q8_0;
+    m->output.w.input =
+        m->output.w.dtype == WEFT_DTYPE_Q8_0 ? DEVICE_INPUT_KEPT : DEVICE_INPUT_EVEN;
     if (status == WEFT_OK) {
         status = loader_vector(ld, "output_norm", g->n_embd, &m->output_norm);
     }

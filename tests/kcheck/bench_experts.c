@@ -105,7 +105,7 @@ static void open_bench(bench *b, uint32_t n_threads, weft_dtype dtype) {
     b->dense[0] = make_stack(b, 1, USED * FF, EMBD).w;
     b->dense[1] = make_stack(b, 1, USED * FF, EMBD).w;
     b->dense[2] = make_stack(b, 1, EMBD, USED * FF).w;
-    b->experts.down.w.is_precise = b->dense[2].is_precise = true;
+    b->experts.down.w.input = b->dense[2].input = DEVICE_INPUT_TAILED;
     b->x = floats(b, (size_t)ROWS * EMBD);
     b->y = floats(b, (size_t)ROWS * EMBD);
     b->logits = floats(b, (size_t)ROWS * EXPERTS);

@@ -29,6 +29,9 @@ TILE_INLINE void tile(int rows, weft_dtype dtype, float *y, const tile_chunk *c,
         a1[r] = _mm256_load_ps(y + 16 * r + 8);
     });
     for (size_t i = 0; i < c->n_cols; i++) {
+        if (rows < TILE_ROWS) {
+            tile_fetch(column, column_bytes);
+        }
         const __m256 w0 = weights(dtype, column, 0);
         const __m256 w1 = weights(dtype, column, 1);
         TILE_EACH_ROW(rows, {

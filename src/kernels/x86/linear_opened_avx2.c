@@ -101,6 +101,7 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
             });
         }
         narrow_half(rows, kind, kind.has_halves, a0, a1, at, x, x_stride, 4);
+        TILE_FORGET();
         const float *half_scale = c->half_scale[2 * b + 1];
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
@@ -180,6 +181,7 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
             });
         }
         wide_half(rows, kind, a0, a1, at, x, x_stride, 4);
+        TILE_FORGET();
         const float *half_scale = c->half_scale[2 * b + 1];
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
@@ -232,6 +234,7 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
+            tile_fetch(slab, kind.chunk_bytes);
             open(&c, slab);
             for (size_t r = 0; r < rows;) {
                 r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,

@@ -10,7 +10,6 @@
 #include "layout/slab.h"
 
 #define LOG2_MIDDLE 5
-#define EXPAND_ROWS_MIN 12u
 
 /* Outputs 8 * half .. + 7 of group 0..7; `at` is the block (or its bytes when expanded). */
 TILE_INLINE __m256i weights_q6_k(int is_expanded, const uint8_t *at, int group, int half) {
@@ -75,6 +74,9 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
+        if (rows < TILE_ROWS) {
+            tile_fetch(at, sizeof(slab_q6_k_block));
+        }
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 0);
         const __m256i p0 = tile_load(c->pair[2 * b]);
         const __m256i p1 = tile_load(c->pair[2 * b] + 16);
@@ -83,6 +85,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
             _mm256_store_si256((__m256i *)&first[r][8], _mm256_madd_epi16(a1[r], p1));
         });
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 1);
+        TILE_FORGET();
         const __m256i q0 = tile_load(c->pair[2 * b + 1]);
         const __m256i q1 = tile_load(c->pair[2 * b + 1] + 16);
         TILE_EACH_ROW(rows, {
@@ -151,7 +154,7 @@ void linear_q6_k_avx2(float *y, size_t y_stride, const void *panel, const void *
         .tile = tile_q6_k,
         .expand = expand_q6_k,
         .expanded = tile_q6_k_expanded,
-        .expand_rows_min = EXPAND_ROWS_MIN,
+        .expand_rows_min = TILE_EXPAND_ROWS_MIN,
         .chunk_bytes = sizeof(slab_q6_k),
         .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),
     };

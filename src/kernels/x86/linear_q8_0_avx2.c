@@ -5,6 +5,7 @@
  * 32 * 128 * 32767 < 2^31. Registers of a tile of 6 x 16: 12 sums, 2 of weights, 1 broadcast, 1
  * product. One row is bound by reading the panel, many rows by 2 instructions for 16
  * multiply-adds; the exact 8-bit product (sign, multiply, widen, add: 4 for 32) needs as many.
+ * Widening a chunk once for many rows gains nothing: its 8 KB are loaded instead.
  */
 #include "kernels/products.h"
 #include "kernels/x86/tile_avx2.h"
@@ -42,6 +43,9 @@ TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x,
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
+        if (rows < TILE_ROWS) {
+            tile_fetch(slab, sizeof(*slab));
+        }
         add_pair(rows, a0, a1, slab, x, x_stride, 0);
         add_pair(rows, a0, a1, slab, x, x_stride, 1);
         add_pair(rows, a0, a1, slab, x, x_stride, 2);
@@ -58,6 +62,7 @@ TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x,
         add_pair(rows, a0, a1, slab, x, x_stride, 13);
         add_pair(rows, a0, a1, slab, x, x_stride, 14);
         add_pair(rows, a0, a1, slab, x, x_stride, 15);
+        TILE_FORGET();
         const __m256 d0 = tile_load_f16(slab->d);
         const __m256 d1 = tile_load_f16(slab->d + 8);
         TILE_EACH_ROW(rows, {

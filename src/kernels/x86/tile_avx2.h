@@ -3,12 +3,14 @@
  *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel         2.3 to 16 KB, in the first-level cache
  *       open(chunk)                                  scales to float32, once for all rows
+ *       expand(chunk)                                codes to bytes, where many rows share them
  *       for tiles of 6 rows (the rest 5..1)          12 accumulators, 16 outputs wide
  *         tile(y, chunk, x)
  *
  * A format brings an `open` and its tiles; linear_run_avx2 is the loop. One row is a tile of one:
- * it reads the panel as one sequential stream. A tile only decides which rows are computed
- * together; the additions to one output are the same in each, so bits do not depend on it.
+ * it reads the panel as one sequential stream, and asks for it TILE_AHEAD before. A tile only
+ * decides which rows are computed together; the additions to one output are the same in each, so
+ * bits do not depend on it.
  */
 #ifndef WEFT_KERNELS_X86_TILE_AVX2_H
 #define WEFT_KERNELS_X86_TILE_AVX2_H
@@ -23,11 +25,16 @@
 
 #define TILE_ROWS 6
 #define TILE_COLS 256u
+#define TILE_AHEAD 8192u         /* bytes */
+#define TILE_EXPAND_ROWS_MIN 12u /* rows from which it pays to expand a chunk */
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* gcc reassociates integer additions and then runs out of registers; a value that passes through
  * here is in its register at this point. */
 #define TILE_PIN(v) __asm__ volatile("" : "+x"(v))
+
+/* gcc keeps a second copy of sums that are stored anyway; memory is all that is read after here. */
+#define TILE_FORGET() __asm__ volatile("" : : : "memory")
 
 /* The statement for r = 0 .. rows - 1, unrolled by the preprocessor: r is a constant in each copy,
  * so that arrays indexed by it become registers with every compiler. */
@@ -81,6 +88,14 @@ TILE_INLINE __m256i tile_broadcast32(const void *p) {
     int32_t v;
     __builtin_memcpy(&v, p, sizeof(v));
     return _mm256_set1_epi32(v);
+}
+
+/* Asks for what the stream of weights will come to, for the second-level cache: the processor's
+ * own prefetchers stop at every 4 KB. */
+TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)at + TILE_AHEAD + i, _MM_HINT_T1);
+    }
 }
 
 TILE_INLINE __m256i tile_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

@@ -112,6 +112,9 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
+        if (rows < TILE_ROWS) {
+            tile_fetch(at, kind.block_stride);
+        }
         if (kind.log2_middle != 0) {
             TILE_EACH_ROW(rows, {
                 const uint8_t *sums = x + r * x_stride + offsetof(act_block_q8, neg_sums);
@@ -129,16 +132,14 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 5);
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 6);
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 7);
-        __m256 scale, min;
-        tile_scales(&scale, &min, kind, c, b, 0);
+        TILE_FORGET();
+        __m256 scale0, min0, scale1, min1;
+        tile_scales(&scale0, &min0, kind, c, b, 0);
+        tile_scales(&scale1, &min1, kind, c, b, 1);
         TILE_EACH_ROW(rows, {
-            tile_add_block(kind, y + 16 * r, a0[r], scale, min,
-                           (const act_block_q8 *)(x + r * x_stride));
-        });
-        tile_scales(&scale, &min, kind, c, b, 1);
-        TILE_EACH_ROW(rows, {
-            tile_add_block(kind, y + 16 * r + 8, a1[r], scale, min,
-                           (const act_block_q8 *)(x + r * x_stride));
+            const act_block_q8 *block = (const act_block_q8 *)(x + r * x_stride);
+            tile_add_block(kind, y + 16 * r, a0[r], scale0, min0, block);
+            tile_add_block(kind, y + 16 * r + 8, a1[r], scale1, min1, block);
         });
         x += sizeof(act_block_q8);
         at += kind.codes == TILE_CODES_EXPANDED ? sizeof(c->codes[0]) : kind.block_stride;
@@ -158,7 +159,15 @@ TILE_INLINE void tile_int_rows(size_t rows, tile_kind kind, float *y, const tile
     }
 }
 
-/* Nibbles (and fifth bits) to a byte a code, for tiles that share a chunk among many rows. */
+/* The kind that a chunk has once tile_expand has spread it. */
+TILE_INLINE tile_kind tile_kind_expanded(tile_kind kind) {
+    kind.codes = TILE_CODES_EXPANDED;
+    kind.scale_before = 0;
+    return kind;
+}
+
+/* Nibbles (and fifth bits) to a byte a code, and scales to float32, for tiles that share a chunk
+ * among many rows. */
 TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++) {
@@ -173,9 +182,41 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
             _mm256_store_si256((__m256i *)(to + 320), tile_weights(kind.codes, at, 5, half));
             _mm256_store_si256((__m256i *)(to + 384), tile_weights(kind.codes, at, 6, half));
             _mm256_store_si256((__m256i *)(to + 448), tile_weights(kind.codes, at, 7, half));
+            if (kind.scale_before != 0) {
+                __m256 scale, min;
+                tile_scales(&scale, &min, kind, c, b, half);
+                _mm256_store_ps(c->scale[b] + 8 * half, scale);
+                _mm256_store_ps(c->min[b] + 8 * half, min);
+            }
         }
     }
 }
+
+/* linear_NAME_avx2 of a kind (kind_NAME), whose chunks open_NAME opens. */
+#define TILE_INT_LINEAR(name, bytes_of_chunk)                                                 \
+    static void tile_##name(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,     \
+                            size_t x_stride) {                                                \
+        tile_int_rows(rows, kind_##name, y, c, x, x_stride);                                  \
+    }                                                                                         \
+    static void expand_##name(tile_chunk *c) { tile_expand(kind_##name, c); }                 \
+    static void expanded_##name(size_t rows, float *y, const tile_chunk *c, const uint8_t *x, \
+                                size_t x_stride) {                                            \
+        (void)rows;                                                                           \
+        tile_int(TILE_ROWS, tile_kind_expanded(kind_##name), y, c, x, x_stride);              \
+    }                                                                                         \
+    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,    \
+                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {          \
+        static const tile_format format = {                                                   \
+            .open = open_##name,                                                              \
+            .tile = tile_##name,                                                              \
+            .expand = expand_##name,                                                          \
+            .expanded = expanded_##name,                                                      \
+            .expand_rows_min = TILE_EXPAND_ROWS_MIN,                                          \
+            .chunk_bytes = (bytes_of_chunk),                                                  \
+            .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),                \
+        };                                                                                    \
+        linear_run_avx2(&format, y, y_stride, panel, x, x_stride_bytes, m, n, k);             \
+    }
 
 /* d * sc and -(dmin * mn) of a slab of 256 columns, from f16 d[16], dmin[16] and the 6-bit fields
  * scales[12][16] (slab.h). */
