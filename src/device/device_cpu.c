@@ -8,9 +8,8 @@
  * A product first quantises its input rows into the workspace, once per activation form that its
  * weights ask for; weights that read the same input share that (queries, keys and values; gate and
  * up). Where 8 bits are too few for what a weight multiplies, they are two halves: a row, and what
- * its codes lost.
- * Loops go chunk of rows, then panel: a chunk of quantised rows stays in the second-level cache
- * while panels stream past it.
+ * its codes lost. Loops go chunk of rows, then panel: a chunk of quantised rows stays in the
+ * second-level cache while panels stream past it.
  *
  * A mapped weight is packed panel by panel as products come to it, by the thread that multiplies
  * it, into a place that stays in the second-level cache: the same kernels, the same bits.
