@@ -32,7 +32,7 @@ typedef struct device device;
 typedef enum device_input {
     DEVICE_INPUT_EVEN,   /* a norm's output: never */
     DEVICE_INPUT_TAILED, /* no norm's output, with some large values: where 256 share a scale */
-    DEVICE_INPUT_KEPT    /* what comes of it is read by every later token, or the logits: always */
+    DEVICE_INPUT_KEPT    /* its product goes to the cache, or is the logits: always */
 } device_input;
 
 /* A matrix laid out for this device's products. A value, like a tensor; owns nothing. */

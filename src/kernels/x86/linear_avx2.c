@@ -19,20 +19,20 @@ static size_t rows_of_tile(size_t m, int is_expanded) {
     return m < TILE_ROWS ? m : TILE_ROWS;
 }
 
+/* Whole tiles share the lines that a chunk to come has, share_bytes each; smaller ones ask as they
+ * go. */
 static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const uint8_t *x,
-                      size_t x_stride, size_t m) {
-    const int is_expanded = f->expand != NULL && m >= f->expand_rows_min;
+                      size_t x_stride, size_t m, size_t share_bytes) {
+    const int is_expanded = f->expand != NULL && m >= TILE_EXPAND_ROWS_MIN;
     if (is_expanded) {
         f->expand(c);
     }
-    /* Whole tiles share the lines that a chunk to come has; smaller ones ask as they go. */
-    const size_t share = (f->chunk_bytes * TILE_ROWS / m + 63) / 64 * 64;
     const uint8_t *ahead = c->panel;
     while (m > 0) {
         const size_t rows = rows_of_tile(m, is_expanded);
         if (rows == TILE_ROWS) {
-            tile_fetch(ahead, share);
-            ahead += share;
+            tile_fetch(ahead, share_bytes);
+            ahead += share_bytes;
         }
         (is_expanded && rows == TILE_ROWS ? f->expanded : f->tile)(rows, sums, c, x, x_stride);
         sums += rows * PACK_PANEL_ROWS;
@@ -49,11 +49,12 @@ void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void
         const size_t rows = m - from < RUN_ROWS ? m - from : RUN_ROWS;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = (const uint8_t *)x + from * x_stride_bytes;
+        const size_t share_bytes = (f->chunk_bytes * TILE_ROWS / rows + 63) / 64 * 64;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += TILE_COLS) {
             c.n_cols = k - col < TILE_COLS ? k - col : TILE_COLS;
             f->open(&c, slabs);
-            run_chunk(f, &c, sums, x_chunk, x_stride_bytes, rows);
+            run_chunk(f, &c, sums, x_chunk, x_stride_bytes, rows, share_bytes);
             slabs += f->chunk_bytes;
             x_chunk += f->x_chunk_bytes;
         }

@@ -154,7 +154,6 @@ void linear_q6_k_avx2(float *y, size_t y_stride, const void *panel, const void *
         .tile = tile_q6_k,
         .expand = expand_q6_k,
         .expanded = tile_q6_k_expanded,
-        .expand_rows_min = TILE_EXPAND_ROWS_MIN,
         .chunk_bytes = sizeof(slab_q6_k),
         .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),
     };

@@ -76,9 +76,8 @@ typedef struct tile_format {
     tile_fn *tile;
     tile_expand_fn *expand; /* NULL: never worth it */
     tile_fn *expanded;      /* after expand; exactly TILE_ROWS rows */
-    size_t expand_rows_min;
-    size_t chunk_bytes;   /* of TILE_COLS columns of a panel */
-    size_t x_chunk_bytes; /* of TILE_COLS columns of x */
+    size_t chunk_bytes;     /* of TILE_COLS columns of a panel */
+    size_t x_chunk_bytes;   /* of TILE_COLS columns of x */
 } tile_format;
 
 void linear_run_avx2(const tile_format *f, float *y, size_t y_stride, const void *panel,

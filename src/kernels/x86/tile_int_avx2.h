@@ -211,7 +211,6 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
             .tile = tile_##name,                                                              \
             .expand = expand_##name,                                                          \
             .expanded = expanded_##name,                                                      \
-            .expand_rows_min = TILE_EXPAND_ROWS_MIN,                                          \
             .chunk_bytes = (bytes_of_chunk),                                                  \
             .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),                \
         };                                                                                    \
