@@ -89,7 +89,8 @@ void device_scratch_deinit(device_scratch *s) {
 
 static size_t padded_row_bytes(weft_dtype dtype, uint32_t cols) {
     const size_t bytes = dtype_row_bytes(dtype, cols);
-    return (bytes + DEVICE_SCRATCH_ALIGN - 1) / DEVICE_SCRATCH_ALIGN * DEVICE_SCRATCH_ALIGN;
+    const size_t lines = (bytes + DEVICE_SCRATCH_ALIGN - 1) / DEVICE_SCRATCH_ALIGN;
+    return (lines | 1u) * DEVICE_SCRATCH_ALIGN;
 }
 
 size_t device_scratch_tensor_bytes(weft_dtype dtype, uint32_t rows, uint32_t cols) {

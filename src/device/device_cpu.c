@@ -502,7 +502,7 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     }
 }
 
-/* Rows that share a pass over the weights, by the widest input. */
+/* Rows that share a pass over the weights, by the widest input; chunks of about the same size. */
 static uint32_t chunk_rows_of(const device_cpu *d, const op_linear *op,
                               const linear_input inputs[INPUT_COUNT]) {
     size_t row_bytes = 1;
@@ -510,9 +510,12 @@ static uint32_t chunk_rows_of(const device_cpu *d, const op_linear *op,
         const size_t bytes = inputs[input_of(d, &op->w[i])].row_bytes;
         row_bytes = bytes > row_bytes ? bytes : row_bytes;
     }
-    const size_t rows = d->chunk_bytes / row_bytes / ROWS_CHUNK_MIN * ROWS_CHUNK_MIN;
-    const size_t least = rows > ROWS_CHUNK_MIN ? rows : ROWS_CHUNK_MIN;
-    return (uint32_t)(least < ROWS_CHUNK ? least : ROWS_CHUNK);
+    const size_t fit = d->chunk_bytes / row_bytes;
+    const size_t most = fit < ROWS_CHUNK_MIN ? ROWS_CHUNK_MIN : fit < ROWS_CHUNK ? fit : ROWS_CHUNK;
+    const uint32_t step = d->kernels.linear_rows, n_steps = (uint32_t)most / step;
+    const uint32_t n_chunks = (op->x.rows - 1) / (n_steps * step) + 1;
+    const uint32_t rows = (op->x.rows - 1) / n_chunks + 1;
+    return (rows + step - 1) / step * step;
 }
 
 static void linear(device *dev, const op_linear *op) {

@@ -194,6 +194,8 @@ typedef struct kernels_cpu {
     act_form act_form[WEFT_DTYPE_COUNT];
     /* How many panels linear[dtype] takes at once, 1 to KERNEL_PANELS_MAX. */
     uint32_t linear_panels[WEFT_DTYPE_COUNT];
+    /* Rows that leave no tile of a product half full: a chunk of rows is best a multiple. */
+    uint32_t linear_rows;
 } kernels_cpu;
 
 /* Pure: same flags, same table. Flags are an argument so that a test can build any table. */

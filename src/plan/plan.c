@@ -84,9 +84,10 @@ static weft_status sum_weights(plan *p, const geometry *g, const weights *w, con
     return WEFT_OK;
 }
 
-/* One F32 scratch tensor: rows padded to 64 bytes (device_scratch_take does the same). */
+/* One F32 scratch tensor: rows padded to an odd number of 64 bytes (device_scratch_take does the
+ * same). */
 static uint64_t rows_bytes(uint64_t rows, uint64_t cols) {
-    return rows * align_up(cols * sizeof(float));
+    return rows * (align_up(cols * sizeof(float)) | PLAN_ALIGN);
 }
 
 uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows) {

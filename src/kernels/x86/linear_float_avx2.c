@@ -19,28 +19,51 @@ TILE_INLINE __m256 weights(weft_dtype dtype, const uint8_t *column, int half) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
 
+/* x of 6 rows: two pointers and a stride address them all, with a column's offset besides. */
+typedef struct rows6 {
+    const uint8_t *low;  /* rows 0, 1, 2 */
+    const uint8_t *high; /* rows 3, 4, 5 */
+    size_t stride;
+} rows6;
+
+/* y [rows][16] += column [16] times x [rows] at `offset` bytes. */
+TILE_INLINE void add_column(int rows, weft_dtype dtype, __m256 a0[TILE_ROWS], __m256 a1[TILE_ROWS],
+                            const uint8_t *column, const rows6 *x, size_t offset) {
+    const __m256 w0 = weights(dtype, column, 0);
+    const __m256 w1 = weights(dtype, column, 1);
+    TILE_EACH_ROW(rows, {
+        const uint8_t *at = (r < 3 ? x->low : x->high) + r % 3 * x->stride + offset;
+        const __m256 xs = _mm256_broadcast_ss((const float *)at);
+        TILE_FMADD(a0[r], xs, w0);
+        TILE_FMADD(a1[r], xs, w1);
+    });
+}
+
 TILE_INLINE void tile(int rows, weft_dtype dtype, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
     const size_t column_bytes = dtype == WEFT_DTYPE_F32 ? 64 : 32;
     const uint8_t *column = c->panel;
+    const uint8_t *end = column + c->n_cols * column_bytes;
+    rows6 at = {x, x + 3 * x_stride, x_stride};
     __m256 a0[TILE_ROWS], a1[TILE_ROWS];
     TILE_EACH_ROW(rows, {
         a0[r] = _mm256_load_ps(y + 16 * r);
         a1[r] = _mm256_load_ps(y + 16 * r + 8);
     });
-    for (size_t i = 0; i < c->n_cols; i++) {
+    while (column != end) {
         if (rows < TILE_ROWS) {
-            tile_fetch(column, column_bytes);
+            tile_fetch(column, 4 * column_bytes);
         }
-        const __m256 w0 = weights(dtype, column, 0);
-        const __m256 w1 = weights(dtype, column, 1);
-        TILE_EACH_ROW(rows, {
-            const __m256 xs = _mm256_broadcast_ss((const float *)(x + r * x_stride));
-            a0[r] = _mm256_fmadd_ps(xs, w0, a0[r]);
-            a1[r] = _mm256_fmadd_ps(xs, w1, a1[r]);
-        });
-        column += column_bytes;
-        x += sizeof(float);
+        TILE_KEEP(at.low);
+        TILE_KEEP(at.high);
+        TILE_KEEP(at.stride);
+        add_column(rows, dtype, a0, a1, column, &at, 0);
+        add_column(rows, dtype, a0, a1, column + column_bytes, &at, 4);
+        add_column(rows, dtype, a0, a1, column + 2 * column_bytes, &at, 8);
+        add_column(rows, dtype, a0, a1, column + 3 * column_bytes, &at, 12);
+        column += 4 * column_bytes;
+        at.low += 4 * sizeof(float);
+        at.high += 4 * sizeof(float);
     }
     TILE_EACH_ROW(rows, {
         _mm256_store_ps(y + 16 * r, a0[r]);

@@ -33,6 +33,14 @@
  * here is in its register at this point. */
 #define TILE_PIN(v) __asm__ volatile("" : "+x"(v))
 
+/* gcc knows no more of this address or offset than that a register holds it, so that it can't keep
+ * sums of it with constants in registers of their own. */
+#define TILE_KEEP(v) __asm__ volatile("" : "+r"(v))
+
+/* sum += a * b, of 8 floats, in the register where sum is: gcc puts it into b's and moves it back. */
+#define TILE_FMADD(sum, a, b) \
+    __asm__("vfmadd231ps %1, %2, %0" : "+x"(sum) : "x"(a), "x"(b))
+
 /* gcc keeps a second copy of sums that are stored anyway; memory is all that is read after here. */
 #define TILE_FORGET() __asm__ volatile("" : : : "memory")
 
