@@ -270,8 +270,8 @@ weft_status device_scratch_init(device_scratch *s, device *dev, size_t bytes,
                                 weft_error *err) WEFT_NODISCARD;
 void device_scratch_deinit(device_scratch *s);
 
-/* Bytes that a take of this shape uses: rows are padded to an odd number of DEVICE_SCRATCH_ALIGN, so
- * that rows of a power of two start in different sets of a cache. Pure. */
+/* Bytes that a take of this shape uses: rows are padded to an odd number of DEVICE_SCRATCH_ALIGN,
+ * so that rows of a power of two start in different sets of a cache. Pure. */
 size_t device_scratch_tensor_bytes(weft_dtype dtype, uint32_t rows, uint32_t cols);
 /* Cannot fail: the plan reserved enough, anything else is our mistake. */
 tensor device_scratch_take(device_scratch *s, weft_dtype dtype, uint32_t rows, uint32_t cols);

@@ -17,9 +17,18 @@
 #include "kernels/products.h"
 #include "kernels/x86/tile_avx2.h"
 
+#define WIDE_ROWS 3
+
 TILE_INLINE const act_block_q8 *block_at(const uint8_t *x, size_t x_stride, size_t r) {
     return (const act_block_q8 *)(x + r * x_stride);
 }
+
+/* What a tile asks for of the slab to come, with each of its blocks: all at once would be more
+ * lines than a core has on their way. */
+typedef struct stream {
+    const uint8_t *at;
+    size_t bytes; /* a block */
+} stream;
 
 /* y [8] += dot * scale * xs */
 TILE_INLINE void add_dot(float *y, __m256 dot, __m256 scale, float xs) {
@@ -86,9 +95,10 @@ TILE_INLINE __m256 narrow_dot(__m256i sums) {
 }
 
 TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
-                        const uint8_t *x, size_t x_stride) {
-    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
+                        const uint8_t *x, size_t x_stride, stream s) {
+    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         const uint8_t *at = c->codes[b][0];
+        tile_fetch(s.at, s.bytes);
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) float first[TILE_ROWS][16];
         narrow_half(rows, kind, 1, a0, a1, at, x, x_stride, 0);
@@ -164,9 +174,10 @@ TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __
 }
 
 TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
-                      size_t x_stride) {
-    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
+                      size_t x_stride, stream s) {
+    for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         const uint8_t *at = c->codes[b][0];
+        tile_fetch(s.at, s.bytes);
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         __m256 f0[TILE_ROWS], f1[TILE_ROWS];
         TILE_EACH_ROW(rows, { a0[r] = a1[r] = _mm256_setzero_si256(); });
@@ -203,21 +214,21 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
 
 /* As many rows as a tile takes, or what is left; returns how many. */
 TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
-                        size_t x_stride, size_t rows) {
+                        size_t x_stride, size_t rows, stream s) {
     if (kind.wide_groups != 0) {
         switch (rows) {
-        case 1: wide(1, kind, y, c, x, x_stride); return 1;
-        case 2: wide(2, kind, y, c, x, x_stride); return 2;
-        default: wide(3, kind, y, c, x, x_stride); return 3;
+        case 1: wide(1, kind, y, c, x, x_stride, s); return 1;
+        case 2: wide(2, kind, y, c, x, x_stride, s); return 2;
+        default: wide(3, kind, y, c, x, x_stride, s); return 3;
         }
     }
     switch (rows) {
-    case 1: narrow(1, kind, y, c, x, x_stride); return 1;
-    case 2: narrow(2, kind, y, c, x, x_stride); return 2;
-    case 3: narrow(3, kind, y, c, x, x_stride); return 3;
-    case 4: narrow(4, kind, y, c, x, x_stride); return 4;
-    case 5: narrow(5, kind, y, c, x, x_stride); return 5;
-    default: narrow(6, kind, y, c, x, x_stride); return 6;
+    case 1: narrow(1, kind, y, c, x, x_stride, s); return 1;
+    case 2: narrow(2, kind, y, c, x, x_stride, s); return 2;
+    case 3: narrow(3, kind, y, c, x, x_stride, s); return 3;
+    case 4: narrow(4, kind, y, c, x, x_stride, s); return 4;
+    case 5: narrow(5, kind, y, c, x, x_stride, s); return 5;
+    default: narrow(6, kind, y, c, x, x_stride, s); return 6;
     }
 }
 
@@ -231,14 +242,16 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
         const uint8_t *slab = panel;
         const uint8_t *x_chunk = x + from * x_stride;
+        const size_t n_tiles = (rows - 1) / (kind.wide_groups != 0 ? WIDE_ROWS : TILE_ROWS) + 1;
+        const size_t fetch_bytes = (kind.chunk_bytes / OPENED_BLOCKS / n_tiles + 63) / 64 * 64;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
+            stream ahead = {slab, fetch_bytes};
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
-            tile_fetch(slab, kind.chunk_bytes);
             open(&c, slab);
-            for (size_t r = 0; r < rows;) {
+            for (size_t r = 0; r < rows; ahead.at += OPENED_BLOCKS * ahead.bytes) {
                 r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,
-                          rows - r);
+                          rows - r, ahead);
             }
             slab += kind.chunk_bytes;
             x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);

@@ -1,17 +1,98 @@
 /* open_grids_avx2.c - opens the formats whose codes are points of a codebook: IQ1, IQ2 and IQ3.
  *
- * Eight rows at a time, a row in each 32-bit lane: their indices are gathered from the codebook
- * (tensor/quant_grids.h, 16 bits a point), and the lane's bits are spread to its four bytes, which
- * is a group of four columns. Signs are a bit a column and become masks. A gather is eight loads,
- * and they bound a single row: 8 loads for 64 codes, in IQ3 16. The plain C of each format is in
+ * Eight rows at a time, a row in each 32-bit lane. Points lie in tables of their own here, a byte a
+ * value, and are loaded one by one: a gather is 39 operations on some cores (Zen 3), and eight
+ * points of 16 bits would have to be spread besides. Two shuffles make two groups of four columns
+ * of the eight columns that eight rows' points hold. Signs are a bit a column and become masks. The
+ * loads bound a single row: 8 for 64 codes, in IQ3 16. The plain C of each format is in
  * ref/opened_open_ref.c.
  */
 #include "kernels/x86/open_avx2.h"
-#include "tensor/quant_grids.h"
+#include "tensor/quant_grids.inc"
 
-/* 16-bit points of 8 indices; the upper halves of lanes are the next point's. */
-TILE_INLINE __m256i points(const uint16_t *grid, __m256i indices) {
-    return _mm256_i32gather_epi32((const int *)(const void *)grid, indices, sizeof(*grid));
+/* One value of a point: code i of 2 or 4 bits. */
+#define CODE2(point, i) ((uint64_t)(point) >> 2 * (i)&3)
+#define CODE4(point, i) ((uint32_t)(point) >> 4 * (i)&15)
+
+#define EIGHT(VALUE, point)                                                                       \
+    (VALUE(CODE2(point, 0)) | VALUE(CODE2(point, 1)) << 8 | VALUE(CODE2(point, 2)) << 16 |        \
+     VALUE(CODE2(point, 3)) << 24 | VALUE(CODE2(point, 4)) << 32 | VALUE(CODE2(point, 5)) << 40 | \
+     VALUE(CODE2(point, 6)) << 48 | VALUE(CODE2(point, 7)) << 56)
+#define FOUR(VALUE, point)                                                                 \
+    (VALUE(CODE4(point, 0)) | VALUE(CODE4(point, 1)) << 8 | VALUE(CODE4(point, 2)) << 16 | \
+     VALUE(CODE4(point, 3)) << 24)
+
+#define VALUE_IQ2(code) (8 + 17 * (code) + (code) / 2)          /* 8, 25, 43 */
+#define VALUE_IQ1(code) ((8 * (code)-8) & 255)                  /* -8, 0, 8 */
+#define VALUE_IQ3_XXS(code) (4 + 8 * (code) + 2 * ((code) / 7)) /* 4, 12, .. 52, 62 */
+#define VALUE_IQ3_S(code) (1 + 2 * (code))                      /* 1, 3, .. 15 */
+
+#define X(point) EIGHT(VALUE_IQ2, point),
+static const uint64_t grid_iq2_xxs[] = {QUANT_GRID_IQ2_XXS_LIST(X)};
+static const uint64_t grid_iq2_xs[] = {QUANT_GRID_IQ2_XS_LIST(X)};
+static const uint64_t grid_iq2_s[] = {QUANT_GRID_IQ2_S_LIST(X)};
+#undef X
+#define X(point) EIGHT(VALUE_IQ1, point),
+static const uint64_t grid_iq1[] = {QUANT_GRID_IQ1_LIST(X)};
+#undef X
+#define X(point) FOUR(VALUE_IQ3_XXS, point),
+static const uint32_t grid_iq3_xxs[] = {QUANT_GRID_IQ3_XXS_LIST(X)};
+#undef X
+#define X(point) FOUR(VALUE_IQ3_S, point),
+static const uint32_t grid_iq3_s[] = {QUANT_GRID_IQ3_S_LIST(X)};
+#undef X
+
+/* Two indices from one register: with a shift each costs less than extracting both, which is what
+ * gcc makes of it when it sees through. */
+TILE_INLINE void two_indices(uint32_t to[2], uint64_t both) {
+    __asm__("" : "+r"(both));
+    to[0] = (uint32_t)both;
+    to[1] = (uint32_t)(both >> 32);
+}
+
+TILE_INLINE void eight_indices(uint32_t to[8], __m256i index) {
+    const __m128i low = _mm256_castsi256_si128(index);
+    const __m128i high = _mm256_extracti128_si256(index, 1);
+    two_indices(to, (uint64_t)_mm_cvtsi128_si64(low));
+    two_indices(to + 2, (uint64_t)_mm_extract_epi64(low, 1));
+    two_indices(to + 4, (uint64_t)_mm_cvtsi128_si64(high));
+    two_indices(to + 6, (uint64_t)_mm_extract_epi64(high, 1));
+}
+
+/* Points first and second, beside each other. */
+TILE_INLINE __m128 two_points(const uint64_t *first, const uint64_t *second) {
+    const __m128i low = _mm_loadl_epi64((const __m128i *)first);
+    return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)second);
+}
+
+/* The points of 8 rows: columns 0 to 3 in to[0], 4 to 7 in to[1]. */
+TILE_INLINE void eight_columns(__m256i to[2], const uint64_t *grid, __m256i index) {
+    uint32_t i[8];
+    eight_indices(i, index);
+    const __m128 p01 = two_points(grid + i[0], grid + i[1]);
+    const __m128 p23 = two_points(grid + i[2], grid + i[3]);
+    const __m128 p45 = two_points(grid + i[4], grid + i[5]);
+    const __m128 p67 = two_points(grid + i[6], grid + i[7]);
+    const __m256 p0145 = _mm256_insertf128_ps(_mm256_castps128_ps256(p01), p45, 1);
+    const __m256 p2367 = _mm256_insertf128_ps(_mm256_castps128_ps256(p23), p67, 1);
+    to[0] = _mm256_castps_si256(_mm256_shuffle_ps(p0145, p2367, 0x88));
+    to[1] = _mm256_castps_si256(_mm256_shuffle_ps(p0145, p2367, 0xdd));
+}
+
+TILE_INLINE __m128i four_points(const uint32_t *grid, const uint32_t *i) {
+    const __m128i p01 =
+        _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)grid[i[0]]), _mm_cvtsi32_si128((int)grid[i[1]]));
+    const __m128i p23 =
+        _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)grid[i[2]]), _mm_cvtsi32_si128((int)grid[i[3]]));
+    return _mm_unpacklo_epi64(p01, p23);
+}
+
+/* The points of 8 rows, four columns. */
+TILE_INLINE __m256i four_columns(const uint32_t *grid, __m256i index) {
+    uint32_t i[8];
+    eight_indices(i, index);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_points(grid, i)),
+                                   four_points(grid, i + 4), 1);
 }
 
 TILE_INLINE __m256i lanes_of_bytes(const uint8_t *bytes) {
@@ -28,34 +109,10 @@ TILE_INLINE __m256i bits_of(__m256i v, size_t from, int n) {
     return _mm256_and_si256(moved, _mm256_set1_epi32((1 << n) - 1));
 }
 
-/* Byte i of each lane in all its bytes, or i in two and i + 1 in two. */
-TILE_INLINE __m256i spread(__m256i v, int i, int j) {
-    const int word = i * 0x0101 + j * 0x01010000;
-    const __m128i order =
-        _mm_setr_epi32(word, word + 0x04040404, word + 0x08080808, word + 0x0c0c0c0c);
+/* The lowest byte of each lane in all its bytes. */
+TILE_INLINE __m256i spread(__m256i v) {
+    const __m128i order = _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c);
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
-}
-
-/* Four values of points of eight, 2 bits each, looked up; `byte` says which four. Codes in the
- * second and fourth of each byte stay where they are: table_of_two has them at 4 and 8 as well. */
-TILE_INLINE __m256i four_of_eight(__m256i words, int byte, __m256i table) {
-    const __m256i v = spread(words, byte, byte);
-    const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0x00000c03));
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi32(0x0c030000));
-    return _mm256_shuffle_epi8(table, _mm256_or_si256(low, high));
-}
-
-TILE_INLINE __m256i table_of_two(char v0, char v1, char v2) {
-    return _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(v0, v1, v2, 0, v1, 0, 0, 0, v2, 0, 0, 0, 0, 0, 0, 0));
-}
-
-/* The values of points of four, 4 bits each. */
-TILE_INLINE __m256i four_of_four(__m256i words, __m256i table) {
-    const __m256i v = spread(words, 0, 1);
-    const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0x000f000f));
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi32(0x0f000f00));
-    return _mm256_shuffle_epi8(table, _mm256_or_si256(low, high));
 }
 
 /* Seven signs become eight, an even number of them minus. */
@@ -71,18 +128,19 @@ TILE_INLINE __m256i signs8(__m256i signs7) {
 /* value or -value by four bits of each lane's signs, from bit 0 or 4 on, plus the middle. */
 TILE_INLINE __m256i with_signs(__m256i values, __m256i signs, int from, __m256i middle) {
     const __m256i bits = _mm256_set1_epi32(from == 0 ? 0x08040201 : (int)0x80402010);
-    const __m256i bit = _mm256_and_si256(spread(signs, 0, 0), bits);
+    const __m256i bit = _mm256_and_si256(spread(signs), bits);
     const __m256i minus = _mm256_cmpeq_epi8(bit, bits);
     return _mm256_add_epi8(_mm256_sub_epi8(_mm256_xor_si256(values, minus), minus), middle);
 }
 
 /* Eight columns from group `group` on, of rows from..from + 7. */
-TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, __m256i words, __m256i signs,
-                          __m256i middle) {
-    const __m256i table = table_of_two(8, 25, 43);
+TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, const uint64_t *grid,
+                          __m256i index, __m256i signs, __m256i middle) {
+    __m256i values[2];
     uint8_t *to = open_group(c, group) + 4 * from;
-    open_store(to, with_signs(four_of_eight(words, 0, table), signs, 0, middle));
-    open_store(to + 64, with_signs(four_of_eight(words, 1, table), signs, 4, middle));
+    eight_columns(values, grid, index);
+    open_store(to, with_signs(values[0], signs, 0, middle));
+    open_store(to + 64, with_signs(values[1], signs, 4, middle));
 }
 
 /* 2 * sc + 1 */
@@ -100,7 +158,7 @@ void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i signs = tile_load(slab->codes[b][1] + r);
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
-                open_iq2(c, 8 * b + 2 * g, r, points(quant_grid_iq2_xxs, bits_of(codes, 8 * g, 8)),
+                open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs, bits_of(codes, 8 * g, 8),
                          signs8(bits_of(signs, 7 * g, 7)), middle);
             }
         }
@@ -126,7 +184,7 @@ void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
     for (size_t g = 0; g < 32; g++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = lanes_of_words(slab->codes[g] + r);
-            open_iq2(c, 2 * g, r, points(quant_grid_iq2_xs, bits_of(codes, 0, 9)),
+            open_iq2(c, 2 * g, r, grid_iq2_xs, bits_of(codes, 0, 9),
                      signs8(_mm256_srli_epi32(codes, 9)), middle);
         }
     }
@@ -141,8 +199,7 @@ void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i high = bits_of(lanes_of_bytes(slab->high[g / 4] + r), 2 * (g % 4), 2);
             const __m256i index =
                 _mm256_or_si256(lanes_of_bytes(slab->low[g] + r), _mm256_slli_epi32(high, 8));
-            open_iq2(c, 2 * g, r, points(quant_grid_iq2_s, index),
-                     lanes_of_bytes(slab->signs[g] + r), middle);
+            open_iq2(c, 2 * g, r, grid_iq2_s, index, lanes_of_bytes(slab->signs[g] + r), middle);
         }
     }
 }
@@ -150,8 +207,6 @@ void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
 void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
     const __m256i middle = _mm256_set1_epi8((char)c->middle);
-    const __m256i table = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
     open_f16(c->d, slab->d, 0.25f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -160,11 +215,11 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             for (size_t g = 0; g < 4; g++) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
                 const __m256i eight = signs8(bits_of(signs, 7 * g, 7));
-                const __m256i first = points(quant_grid_iq3_xxs, lanes_of_bytes(low[0] + r));
-                const __m256i second = points(quant_grid_iq3_xxs, lanes_of_bytes(low[1] + r));
+                const __m256i first = four_columns(grid_iq3_xxs, lanes_of_bytes(low[0] + r));
+                const __m256i second = four_columns(grid_iq3_xxs, lanes_of_bytes(low[1] + r));
                 uint8_t *to = c->codes[b][2 * g] + 4 * r;
-                open_store(to, with_signs(four_of_four(first, table), eight, 0, middle));
-                open_store(to + 64, with_signs(four_of_four(second, table), eight, 4, middle));
+                open_store(to, with_signs(first, eight, 0, middle));
+                open_store(to + 64, with_signs(second, eight, 4, middle));
             }
         }
     }
@@ -173,14 +228,12 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
 /* Points of one group of IQ3_S: bit 8 of the index is bit g of `high`. */
 TILE_INLINE __m256i points_iq3_s(const uint8_t *low, __m256i high, size_t g) {
     const __m256i bit = _mm256_slli_epi32(bits_of(high, g, 1), 8);
-    return points(quant_grid_iq3_s, _mm256_or_si256(lanes_of_bytes(low), bit));
+    return four_columns(grid_iq3_s, _mm256_or_si256(lanes_of_bytes(low), bit));
 }
 
 void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq3_s *slab = (const slab_iq3_s *)from;
     const __m256i middle = _mm256_set1_epi8((char)c->middle);
-    const __m256i table = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
     open_f16(c->d, slab->d, 1.0f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         const __m128i sc = open_nibble(slab->scales, b);
@@ -195,25 +248,22 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
                 const __m256i first = points_iq3_s(low[0] + r, high, g);
                 const __m256i second = points_iq3_s(low[1] + r, high, g + 1);
                 uint8_t *to = c->codes[b][g] + 4 * r;
-                open_store(to, with_signs(four_of_four(first, table), signs, 0, middle));
-                open_store(to + 64, with_signs(four_of_four(second, table), signs, 4, middle));
+                open_store(to, with_signs(first, signs, 0, middle));
+                open_store(to + 64, with_signs(second, signs, 4, middle));
             }
         }
     }
 }
 
-TILE_INLINE __m256i table_iq1(const opened_chunk *c) {
-    return _mm256_add_epi8(table_of_two(-8, 0, 8), _mm256_set1_epi8((char)c->middle));
-}
-
-/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1. */
+/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1, plus the middle. */
 TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index, __m256i minus,
-                          __m256i table) {
-    const __m256i words = points(quant_grid_iq1, index);
-    const __m256i delta = _mm256_or_si256(minus, _mm256_set1_epi8(1));
+                          __m256i middle) {
+    __m256i values[2];
+    const __m256i delta = _mm256_add_epi8(_mm256_or_si256(minus, _mm256_set1_epi8(1)), middle);
     uint8_t *to = open_group(c, group) + 4 * from;
-    open_store(to, _mm256_add_epi8(four_of_eight(words, 0, table), delta));
-    open_store(to + 64, _mm256_add_epi8(four_of_eight(words, 1, table), delta));
+    eight_columns(values, grid_iq1, index);
+    open_store(to, _mm256_add_epi8(values[0], delta));
+    open_store(to + 64, _mm256_add_epi8(values[1], delta));
 }
 
 /* All ones where bit `bit` of a lane is set. */
@@ -223,7 +273,7 @@ TILE_INLINE __m256i mask_of_bit(__m256i v, int bit) {
 
 void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
-    const __m256i table = table_iq1(c);
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -233,7 +283,7 @@ void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
                 const __m256i high = _mm256_slli_epi32(bits_of(word, 3 * g, 3), 8);
                 const __m256i low = lanes_of_bytes(slab->low[4 * b + g] + r);
                 open_iq1(c, 8 * b + 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(word, 15),
-                         table);
+                         middle);
             }
         }
     }
@@ -251,7 +301,7 @@ TILE_INLINE __m128i split_f16(const uint16_t (*scales)[16], size_t from) {
 
 void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
-    const __m256i table = table_iq1(c);
+    const __m256i middle = _mm256_set1_epi8((char)c->middle);
     WEFT_ALIGNED(16) uint16_t d[16];
     _mm_store_si128((__m128i *)d, split_f16(slab->scales, 0));
     _mm_store_si128((__m128i *)(d + 8), split_f16(slab->scales, 8));
@@ -265,7 +315,7 @@ void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i four = bits_of(lanes_of_bytes(slab->high[g / 2] + r), 4 * (g % 2), 4);
             const __m256i high = _mm256_slli_epi32(bits_of(four, 0, 3), 8);
             const __m256i low = lanes_of_bytes(slab->low[g] + r);
-            open_iq1(c, 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(four, 3), table);
+            open_iq1(c, 2 * g, r, _mm256_or_si256(low, high), mask_of_bit(four, 3), middle);
         }
     }
 }

@@ -37,9 +37,8 @@
  * sums of it with constants in registers of their own. */
 #define TILE_KEEP(v) __asm__ volatile("" : "+r"(v))
 
-/* sum += a * b, of 8 floats, in the register where sum is: gcc puts it into b's and moves it back. */
-#define TILE_FMADD(sum, a, b) \
-    __asm__("vfmadd231ps %1, %2, %0" : "+x"(sum) : "x"(a), "x"(b))
+/* sum += a * b, of 8 floats, in sum's register: gcc would use that of b and move it back. */
+#define TILE_FMADD(sum, a, b) __asm__("vfmadd231ps %1, %2, %0" : "+x"(sum) : "x"(a), "x"(b))
 
 /* gcc keeps a second copy of sums that are stored anyway; memory is all that is read after here. */
 #define TILE_FORGET() __asm__ volatile("" : : : "memory")
