@@ -78,7 +78,7 @@ void products_init_ref(kernels_cpu *k) {
         k->act_form[dtype] = act_form_of((weft_dtype)dtype);
         k->linear_panels[dtype] = 1;
     }
-    k->linear_rows = 16;
+    k->linear_rows = 32;
 }
 
 #if defined(__x86_64__)
@@ -115,7 +115,7 @@ static void init_avx512(kernels_cpu *k) {
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
     k->act_residual[ACT_Q8] = act_residual_q8_avx512;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_avx512;
-    k->linear_rows = 16;
+    k->linear_rows = 32;
 }
 
 static void init_avx512vnni(kernels_cpu *k) {
