@@ -15,6 +15,7 @@
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
+#include "kernels/x86/linear_one_avx2.h"
 #include "kernels/x86/tile_avx2.h"
 
 #define WIDE_ROWS 3
@@ -232,9 +233,21 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
     }
 }
 
-TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y, size_t y_stride,
-                               const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m,
-                               size_t n, size_t k) {
+/* The one row of formats that need no opening for it; others have none. */
+#define linear_one_tq1_0_avx2 NULL
+#define linear_one_mxfp4_avx2 NULL
+#define linear_one_nvfp4_avx2 NULL
+#define linear_one_iq2_xxs_avx2 NULL
+#define linear_one_iq2_xs_avx2 NULL
+#define linear_one_iq2_s_avx2 NULL
+#define linear_one_iq3_xxs_avx2 NULL
+#define linear_one_iq3_s_avx2 NULL
+#define linear_one_iq1_s_avx2 NULL
+#define linear_one_iq1_m_avx2 NULL
+
+TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_one_fn *one, float *y,
+                               size_t y_stride, const uint8_t *panel, const uint8_t *x,
+                               size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
     c.middle = kind.wide_groups != 0 ? 0 : opened_middle(&kind);
@@ -248,6 +261,12 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             stream ahead = {slab, fetch_bytes};
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
+            if (one != NULL && rows == 1) {
+                one(sums, slab, c.n_blocks, x_chunk);
+                slab += kind.chunk_bytes;
+                x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
+                continue;
+            }
             open(&c, slab);
             for (size_t r = 0; r < rows; ahead.at += OPENED_BLOCKS * ahead.bytes) {
                 r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,
@@ -262,11 +281,11 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-#define X(NAME, name)                                                                      \
-    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x, \
-                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,     \
-                      x_stride_bytes, m, n, k);                                            \
+#define X(NAME, name)                                                                        \
+    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,   \
+                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {         \
+        linear_opened(opened_kind_##name, opened_##name##_avx2, linear_one_##name##_avx2, y, \
+                      y_stride, panel, x, x_stride_bytes, m, n, k);                          \
     }
 PACK_OPENED_LIST(X)
 #undef X

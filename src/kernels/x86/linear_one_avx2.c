@@ -1,0 +1,260 @@
+/* linear_one_avx2.c - one row of x against codes that are multiplied as they are opened.
+ *
+ * Opening a chunk to memory (open_codes_avx2.c) is half of what a single row takes. Here codes stay
+ * in registers, and whole scales of 16 columns are multiplied by vpmaddwd, as in Q6_K: integers up
+ * to a block's end, which are below 2^24, so that the floats are those of linear_opened_avx2.c.
+ */
+#include "kernels/x86/linear_one_avx2.h"
+
+#include "kernels/opened.h"
+#include "kernels/x86/tile_avx2.h"
+
+/* Sums of 16 outputs: of 8 each. */
+typedef struct pair16 {
+    __m256i v[2];
+} pair16;
+
+typedef struct floats16 {
+    __m256 v[2];
+} floats16;
+
+TILE_INLINE floats16 f16_of(const uint16_t *from) {
+    return (floats16){{tile_load_f16(from), tile_load_f16(from + 8)}};
+}
+
+TILE_INLINE floats16 y_of(const float *y) {
+    return (floats16){{_mm256_load_ps(y), _mm256_load_ps(y + 8)}};
+}
+
+TILE_INLINE void y_store(float *y, floats16 sums) {
+    _mm256_store_ps(y, sums.v[0]);
+    _mm256_store_ps(y + 8, sums.v[1]);
+}
+
+/* y += dot * (scale * xs) */
+TILE_INLINE void add_dot(floats16 *y, pair16 dot, floats16 scale, float xs) {
+    for (int i = 0; i < 2; i++) {
+        const __m256 factor = _mm256_mul_ps(scale.v[i], _mm256_set1_ps(xs));
+        y->v[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot.v[i]), factor, y->v[i]);
+    }
+}
+
+/* Bytes of 16 rows as words, each twice: what meets the two lanes of an output's sums. */
+TILE_INLINE pair16 twice(__m128i bytes) {
+    return (pair16){{_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes)),
+                     _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(bytes, bytes))}};
+}
+
+/* total = or += (half 0 or 1 of a block) sums * scales, of both lanes of each output. */
+TILE_INLINE void add_scaled(pair16 *total, size_t half, pair16 sums, pair16 scales) {
+    for (int i = 0; i < 2; i++) {
+        const __m256i product = _mm256_madd_epi16(sums.v[i], scales.v[i]);
+        total->v[i] = half == 0 ? product : _mm256_add_epi32(total->v[i], product);
+    }
+}
+
+TILE_INLINE pair16 both(__m256i v) { return (pair16){{v, v}}; }
+
+/* ---- codes of two bits, or three: four blocks share words (layout/slab.h) ---- */
+
+/* Bit b of each byte of v, moved to bit 2. */
+TILE_INLINE __m256i third_bit(__m256i v, int b) {
+    const __m256i moved =
+        b < 2 ? _mm256_slli_epi16(v, b < 2 ? 2 - b : 0) : _mm256_srli_epi16(v, b < 2 ? 0 : b - 2);
+    return _mm256_and_si256(moved, _mm256_set1_epi8(4));
+}
+
+/* sums of block t += 4 columns of 8 rows: bits of v, and from bit `bit` on of high if it is not
+ * negative, times x. */
+TILE_INLINE void add_codes(__m256i *sums, __m256i v, __m256i high, int bit, int t,
+                           const int8_t *x) {
+    __m256i w = _mm256_and_si256(_mm256_srli_epi16(v, 2 * t), _mm256_set1_epi8(3));
+    if (bit >= 0) {
+        w = _mm256_or_si256(w, third_bit(high, bit + t));
+    }
+    *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(w, tile_broadcast32(x)));
+    TILE_PIN(*sums);
+}
+
+/* The four groups from `group` on of each of four blocks of x: a half of each. */
+TILE_INLINE void add_half(pair16 sums[4], const uint8_t (*words)[64], const uint8_t (*highs)[64],
+                          int bit, const act_block_q8 *x, size_t group) {
+    for (size_t g = group; g < group + 4; g++) {
+        for (size_t i = 0; i < 2; i++) {
+            const __m256i v = tile_load(words[g] + 32 * i);
+            const __m256i high = bit >= 0 ? tile_load(highs[g] + 32 * i) : v;
+            add_codes(&sums[0].v[i], v, high, bit, 0, x[0].codes + 4 * g);
+            add_codes(&sums[1].v[i], v, high, bit, 1, x[1].codes + 4 * g);
+            add_codes(&sums[2].v[i], v, high, bit, 2, x[2].codes + 4 * g);
+            add_codes(&sums[3].v[i], v, high, bit, 3, x[3].codes + 4 * g);
+        }
+    }
+}
+
+/* What sums of codes start from to be those of codes less 2^log2_middle. */
+TILE_INLINE pair16 start_of(const act_block_q8 *x, size_t half, int log2_middle) {
+    return both(_mm256_slli_epi16(tile_broadcast32(x->neg_sums[half]), log2_middle));
+}
+
+TILE_INLINE __m128i fields_of(const uint8_t *fields) {
+    return _mm_loadu_si128((const __m128i *)(const void *)fields);
+}
+
+void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_q2_k *slab = (const slab_q2_k *)from;
+    const __m128i low4 = _mm_set1_epi8(15);
+    const floats16 d = f16_of(slab->d), dmin = f16_of(slab->dmin);
+    floats16 result = y_of(y);
+    for (size_t b = 0; b < n_blocks; b += 4) {
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        pair16 total[4], least[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
+        for (size_t half = 0; half < 2; half++) {
+            pair16 sums[4];
+            sums[0] = sums[1] = sums[2] = sums[3] = both(_mm256_setzero_si256());
+            add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4 * half);
+            for (size_t t = 0; t < 4; t++) {
+                const __m128i fields = fields_of(slab->scales[2 * (b + t) + half]);
+                const __m128i min = _mm_and_si128(_mm_srli_epi16(fields, 4), low4);
+                add_scaled(&total[t], half, sums[t], twice(_mm_and_si128(fields, low4)));
+                add_scaled(&least[t], half, start_of(block + t, half, 0), twice(min));
+            }
+        }
+        for (size_t t = 0; t < 4; t++) {
+            add_dot(&result, total[t], d, block[t].scale);
+            add_dot(&result, least[t], dmin, block[t].scale);
+        }
+    }
+    y_store(y, result);
+}
+
+/* 32 less the scale of half h of 16 rows. */
+TILE_INLINE __m128i scales_q3_k(const slab_q3_k *slab, size_t h) {
+    const __m128i low =
+        _mm_srl_epi16(fields_of(slab->scales[h % 8]), _mm_cvtsi32_si128((int)(h / 8 * 4)));
+    const __m128i high =
+        _mm_srl_epi16(fields_of(slab->scales[8 + h % 4]), _mm_cvtsi32_si128((int)(h / 4 * 2)));
+    const __m128i low4 = _mm_and_si128(low, _mm_set1_epi8(15));
+    const __m128i high2 = _mm_and_si128(high, _mm_set1_epi8(3));
+    return _mm_sub_epi8(_mm_or_si128(low4, _mm_slli_epi16(high2, 4)), _mm_set1_epi8(32));
+}
+
+/* Four blocks, whose third bits begin at `bit`. */
+TILE_INLINE void add_q3_k(floats16 *result, const slab_q3_k *slab, floats16 d, size_t b, int bit,
+                          const act_block_q8 *block) {
+    pair16 total[4];
+    for (size_t half = 0; half < 2; half++) {
+        pair16 sums[4];
+        for (size_t t = 0; t < 4; t++) {
+            sums[t] = start_of(block + t, half, 2);
+        }
+        add_half(sums, slab->codes + 2 * b, slab->high, bit, block, 4 * half);
+        for (size_t t = 0; t < 4; t++) {
+            add_scaled(&total[t], half, sums[t], twice(scales_q3_k(slab, 2 * (b + t) + half)));
+        }
+    }
+    for (size_t t = 0; t < 4; t++) {
+        add_dot(result, total[t], d, block[t].scale);
+    }
+}
+
+void linear_one_q3_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_q3_k *slab = (const slab_q3_k *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const floats16 d = f16_of(slab->d);
+    floats16 result = y_of(y);
+    (void)n_blocks;
+    tile_fetch(from, sizeof(*slab) / 2);
+    add_q3_k(&result, slab, d, 0, 0, block);
+    tile_fetch(from + sizeof(*slab) / 2, sizeof(*slab) / 2);
+    add_q3_k(&result, slab, d, 4, 4, block + 4);
+    y_store(y, result);
+}
+
+void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_tq2_0 *slab = (const slab_tq2_0 *)from;
+    const pair16 ones = both(_mm256_set1_epi16(1));
+    const floats16 d = f16_of(slab->d);
+    floats16 result = y_of(y);
+    for (size_t b = 0; b < n_blocks; b += 4) {
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        pair16 sums[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
+        for (size_t t = 0; t < 4; t++) {
+            sums[t] = both(_mm256_add_epi16(tile_broadcast32(block[t].neg_sums[0]),
+                                            tile_broadcast32(block[t].neg_sums[1])));
+        }
+        add_half(sums, slab->codes + 2 * b, NULL, -1, block, 0);
+        add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4);
+        for (size_t t = 0; t < 4; t++) {
+            pair16 total;
+            add_scaled(&total, 0, sums[t], ones);
+            add_dot(&result, total, d, block[t].scale);
+        }
+    }
+    y_store(y, result);
+}
+
+/* ---- lists of 16 values of 8 bits ---- */
+
+TILE_INLINE void add_values(__m256i *total, __m256i values, __m256i codes, __m256i xs) {
+    const __m256i w = _mm256_shuffle_epi8(values, codes);
+    const __m256i product = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(xs, w));
+    *total = _mm256_add_epi32(*total, _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+}
+
+/* A block's nibbles: elements l and l + 16 share a byte. */
+TILE_INLINE pair16 dot_iq4(const uint8_t (*low)[64], const act_block_q8 *block) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i values = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    pair16 total = both(_mm256_setzero_si256());
+    for (size_t p = 0; p < 4; p++) {
+        const __m256i first = tile_broadcast32(block->codes + 4 * p);
+        const __m256i second = tile_broadcast32(block->codes + 16 + 4 * p);
+        for (size_t i = 0; i < 2; i++) {
+            const __m256i v = tile_load(low[p] + 32 * i);
+            add_values(&total.v[i], values, _mm256_and_si256(v, mask), first);
+            add_values(&total.v[i], values, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask),
+                       second);
+        }
+    }
+    return total;
+}
+
+void linear_one_iq4_nl_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq4_nl *slab = (const slab_iq4_nl *)from;
+    floats16 sums = y_of(y);
+    for (size_t b = 0; b < n_blocks; b++, slab++) {
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        tile_fetch(slab, sizeof(*slab));
+        add_dot(&sums, dot_iq4(slab->low, block), f16_of(slab->d), block->scale);
+    }
+    y_store(y, sums);
+}
+
+void linear_one_iq4_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq4_xs *slab = (const slab_iq4_xs *)from;
+    const floats16 d = f16_of(slab->d);
+    floats16 sums = y_of(y);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        floats16 scale;
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        for (size_t i = 0; i < 2; i++) {
+            const uint8_t *fields = slab->scales_low[b / 2] + 8 * i;
+            const __m256i low = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)fields));
+            const __m256i high = _mm256_cvtepu16_epi32(
+                _mm_loadu_si128((const __m128i *)(const void *)(slab->scales_high + 8 * i)));
+            const __m256i low4 = _mm256_and_si256(
+                _mm256_srl_epi32(low, _mm_cvtsi32_si128((int)(b % 2 * 4))), _mm256_set1_epi32(15));
+            const __m256i high2 = _mm256_and_si256(
+                _mm256_srl_epi32(high, _mm_cvtsi32_si128((int)(2 * b))), _mm256_set1_epi32(3));
+            const __m256i sc = _mm256_or_si256(low4, _mm256_slli_epi32(high2, 4));
+            const __m256i whole = _mm256_sub_epi32(sc, _mm256_set1_epi32(32));
+            scale.v[i] = _mm256_mul_ps(d.v[i], _mm256_cvtepi32_ps(whole));
+        }
+        add_dot(&sums, dot_iq4(slab->low[b], block), scale, block->scale);
+    }
+    y_store(y, sums);
+}
