@@ -7,6 +7,7 @@
 #include "kernels/x86/linear_one_avx2.h"
 
 #include "kernels/opened.h"
+#include "kernels/x86/open_avx2.h"
 #include "kernels/x86/tile_avx2.h"
 
 /* Sums of 16 outputs: of 8 each. */
@@ -96,9 +97,7 @@ TILE_INLINE pair16 start_of(const act_block_q8 *x, size_t half, int log2_middle)
     return both(_mm256_slli_epi16(tile_broadcast32(x->neg_sums[half]), log2_middle));
 }
 
-TILE_INLINE __m128i fields_of(const uint8_t *fields) {
-    return _mm_loadu_si128((const __m128i *)(const void *)fields);
-}
+TILE_INLINE __m128i fields_of(const uint8_t *fields) { return open_load16(fields); }
 
 void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_q2_k *slab = (const slab_q2_k *)from;
@@ -206,8 +205,7 @@ TILE_INLINE void add_values(__m256i *total, __m256i values, __m256i codes, __m25
 /* A block's nibbles: elements l and l + 16 share a byte. */
 TILE_INLINE pair16 dot_iq4(const uint8_t (*low)[64], const act_block_q8 *block) {
     const __m256i mask = _mm256_set1_epi8(15);
-    const __m256i values = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    const __m256i values = _mm256_broadcastsi128_si256(open_list_iq4());
     pair16 total = both(_mm256_setzero_si256());
     for (size_t p = 0; p < 4; p++) {
         const __m256i first = tile_broadcast32(block->codes + 4 * p);
@@ -257,4 +255,42 @@ void linear_one_iq4_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
         add_dot(&sums, dot_iq4(slab->low[b], block), scale, block->scale);
     }
     y_store(y, sums);
+}
+
+/* Values of at most 12, looked up with their middle: a block's sums fit 16 bits. */
+void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_mxfp4 *slab = (const slab_mxfp4 *)from;
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i values =
+        _mm256_add_epi8(_mm256_broadcastsi128_si256(open_list_e2m1()), _mm256_set1_epi8(16));
+    const pair16 ones = both(_mm256_set1_epi16(1));
+    floats16 result = y_of(y);
+    for (size_t b = 0; b < n_blocks; b++, slab++) {
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        pair16 total, sums;
+        __m256i e[2];
+        tile_fetch(slab, sizeof(*slab));
+        for (size_t i = 0; i < 2; i++) {
+            sums.v[i] = _mm256_add_epi16(start_of(block, 0, 4).v[0], start_of(block, 1, 4).v[0]);
+        }
+        for (size_t p = 0; p < 4; p++) {
+            const __m256i first = tile_broadcast32(block->codes + 4 * p);
+            const __m256i second = tile_broadcast32(block->codes + 16 + 4 * p);
+            for (size_t i = 0; i < 2; i++) {
+                const __m256i v = tile_load(slab->low[p] + 32 * i);
+                const __m256i low = _mm256_shuffle_epi8(values, _mm256_and_si256(v, mask));
+                const __m256i high =
+                    _mm256_shuffle_epi8(values, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
+                sums.v[i] = _mm256_add_epi16(sums.v[i], _mm256_maddubs_epi16(low, first));
+                TILE_PIN(sums.v[i]);
+                sums.v[i] = _mm256_add_epi16(sums.v[i], _mm256_maddubs_epi16(high, second));
+                TILE_PIN(sums.v[i]);
+            }
+        }
+        add_scaled(&total, 0, sums, ones);
+        open_widen(e, open_load16(slab->e));
+        const floats16 scale = {{open_half_e8m0(e[0]), open_half_e8m0(e[1])}};
+        add_dot(&result, total, scale, block->scale);
+    }
+    y_store(y, result);
 }

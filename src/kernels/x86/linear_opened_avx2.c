@@ -233,17 +233,12 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
     }
 }
 
-/* The one row of formats that need no opening for it; others have none. */
-#define linear_one_tq1_0_avx2 NULL
-#define linear_one_mxfp4_avx2 NULL
-#define linear_one_nvfp4_avx2 NULL
-#define linear_one_iq2_xxs_avx2 NULL
-#define linear_one_iq2_xs_avx2 NULL
-#define linear_one_iq2_s_avx2 NULL
-#define linear_one_iq3_xxs_avx2 NULL
-#define linear_one_iq3_s_avx2 NULL
-#define linear_one_iq1_s_avx2 NULL
-#define linear_one_iq1_m_avx2 NULL
+/* What multiplies a single row; formats that are not here are opened for it too. */
+static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
+    [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,     [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
+    [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,   [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,
+    [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2, [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,
+};
 
 TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_one_fn *one, float *y,
                                size_t y_stride, const uint8_t *panel, const uint8_t *x,
@@ -281,11 +276,11 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
     }
 }
 
-#define X(NAME, name)                                                                        \
-    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,   \
-                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {         \
-        linear_opened(opened_kind_##name, opened_##name##_avx2, linear_one_##name##_avx2, y, \
-                      y_stride, panel, x, x_stride_bytes, m, n, k);                          \
+#define X(NAME, name)                                                                             \
+    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,        \
+                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {              \
+        linear_opened(opened_kind_##name, opened_##name##_avx2, one_row_of[WEFT_DTYPE_##NAME], y, \
+                      y_stride, panel, x, x_stride_bytes, m, n, k);                               \
     }
 PACK_OPENED_LIST(X)
 #undef X

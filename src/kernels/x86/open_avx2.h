@@ -18,6 +18,23 @@ TILE_INLINE __m256i open_values(const opened_chunk *c, __m128i list) {
     return _mm256_add_epi8(_mm256_broadcastsi128_si256(list), _mm256_set1_epi8((char)c->middle));
 }
 
+TILE_INLINE __m128i open_list_iq4(void) {
+    return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+}
+
+TILE_INLINE __m128i open_list_e2m1(void) {
+    return _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+}
+
+/* 2^(e - 128) of 8 exponents; the lowest two are denormal. */
+TILE_INLINE __m256 open_half_e8m0(__m256i e) {
+    const __m256i two = _mm256_set1_epi32(2), lowest = _mm256_set1_epi32(0x00200000);
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    const __m256i bits =
+        _mm256_blendv_epi8(normal, _mm256_sllv_epi32(lowest, e), _mm256_cmpgt_epi32(two, e));
+    return _mm256_castsi256_ps(bits);
+}
+
 /* 16 halves to floats, times factor. */
 TILE_INLINE void open_f16(float to[16], const uint16_t *from, float factor) {
     const __m256 f = _mm256_set1_ps(factor);

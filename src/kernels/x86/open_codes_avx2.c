@@ -20,15 +20,6 @@ TILE_INLINE void open_nibbles(uint8_t *low_to, uint8_t *high_to, const uint8_t *
     }
 }
 
-TILE_INLINE __m256i values_iq4(const opened_chunk *c) {
-    return open_values(
-        c, _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
-}
-
-TILE_INLINE __m256i values_e2m1(const opened_chunk *c) {
-    return open_values(c, _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
-}
-
 /* Nibbles of 32 elements: elements l and l + 16 share a byte. */
 TILE_INLINE void open_block32(opened_chunk *c, size_t b, const uint8_t (*low)[64], __m256i values) {
     for (size_t p = 0; p < 4; p++) {
@@ -38,7 +29,7 @@ TILE_INLINE void open_block32(opened_chunk *c, size_t b, const uint8_t (*low)[64
 
 void opened_iq4_nl_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq4_nl *slab = (const slab_iq4_nl *)from;
-    const __m256i values = values_iq4(c);
+    const __m256i values = open_values(c, open_list_iq4());
     for (size_t b = 0; b < c->n_blocks; b++, slab++) {
         open_f16(c->scale[b], slab->d, 1.0f);
         open_block32(c, b, slab->low, values);
@@ -47,7 +38,7 @@ void opened_iq4_nl_avx2(opened_chunk *c, const uint8_t *from) {
 
 void opened_iq4_xs_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq4_xs *slab = (const slab_iq4_xs *)from;
-    const __m256i values = values_iq4(c), three = _mm256_set1_epi32(3);
+    const __m256i values = open_values(c, open_list_iq4()), three = _mm256_set1_epi32(3);
     const __m256i middle = _mm256_set1_epi32(32);
     const __m256i highs[2] = {
         _mm256_cvtepu16_epi32(open_load16(slab->scales_high)),
@@ -67,23 +58,14 @@ void opened_iq4_xs_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* 2^(e - 128) of 8 exponents; the lowest two are denormal. */
-TILE_INLINE __m256 half_e8m0(__m256i e) {
-    const __m256i two = _mm256_set1_epi32(2), lowest = _mm256_set1_epi32(0x00200000);
-    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-    const __m256i bits =
-        _mm256_blendv_epi8(normal, _mm256_sllv_epi32(lowest, e), _mm256_cmpgt_epi32(two, e));
-    return _mm256_castsi256_ps(bits);
-}
-
 void opened_mxfp4_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_mxfp4 *slab = (const slab_mxfp4 *)from;
-    const __m256i values = values_e2m1(c);
+    const __m256i values = open_values(c, open_list_e2m1());
     for (size_t b = 0; b < c->n_blocks; b++, slab++) {
         __m256i e[2];
         open_widen(e, open_load16(slab->e));
-        _mm256_store_ps(c->scale[b], half_e8m0(e[0]));
-        _mm256_store_ps(c->scale[b] + 8, half_e8m0(e[1]));
+        _mm256_store_ps(c->scale[b], open_half_e8m0(e[0]));
+        _mm256_store_ps(c->scale[b] + 8, open_half_e8m0(e[1]));
         open_block32(c, b, slab->low, values);
     }
 }
@@ -104,7 +86,7 @@ TILE_INLINE __m256 half_e4m3(__m256i v) {
 
 void opened_nvfp4_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_nvfp4 *slab = (const slab_nvfp4 *)from;
-    const __m256i values = values_e2m1(c);
+    const __m256i values = open_values(c, open_list_e2m1());
     for (size_t h = 0; h < 2 * c->n_blocks; h++) {
         const slab_nvfp4 *at = slab + h / 4;
         uint8_t *group = open_group(c, 4 * h);
