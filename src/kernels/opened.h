@@ -49,11 +49,17 @@ typedef struct opened_chunk {
     uint8_t middle; /* what is added to values; set before opening, the kind's or 0 */
 } opened_chunk;
 
-/* What a product's code is made for; all constants. A wide kind's values exceed what sums of 16
- * bits hold; wide_groups groups of 4 columns still fit. */
+/* What 16 bits hold, of codes times activations of 8 bits. */
+typedef enum opened_width {
+    OPENED_NARROW, /* the sum of a block, or of a half where halves have scales */
+    OPENED_MEDIUM, /* two products of codes with their middle */
+    OPENED_WIDE    /* two products of values only */
+} opened_width;
+
+/* What a product's code is made for; all constants. */
 typedef struct opened_kind {
     int log2_middle; /* 0: codes are values and not negative */
-    int wide_groups; /* 0: not wide */
+    opened_width width;
     int has_halves;
     int has_min;
     int n_planes;       /* of bytes that code * whole fills; 0: 256 columns share no scale */
@@ -61,21 +67,21 @@ typedef struct opened_kind {
     size_t chunk_bytes; /* of 256 columns of a panel */
 } opened_kind;
 
-static const opened_kind opened_kind_q2_k = {0, 0, 1, 1, 1, 1, sizeof(slab_q2_k)};
-static const opened_kind opened_kind_q3_k = {2, 0, 1, 0, 1, 1, sizeof(slab_q3_k)};
-static const opened_kind opened_kind_tq1_0 = {1, 0, 0, 0, 1, 0, sizeof(slab_tq1_0)};
-static const opened_kind opened_kind_tq2_0 = {1, 0, 0, 0, 1, 0, sizeof(slab_tq2_0)};
-static const opened_kind opened_kind_iq4_nl = {7, 1, 0, 0, 0, 0, 8 * sizeof(slab_iq4_nl)};
-static const opened_kind opened_kind_iq4_xs = {7, 1, 0, 0, 2, 1, sizeof(slab_iq4_xs)};
-static const opened_kind opened_kind_mxfp4 = {4, 0, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
-static const opened_kind opened_kind_nvfp4 = {4, 0, 1, 0, 0, 0, 4 * sizeof(slab_nvfp4)};
-static const opened_kind opened_kind_iq2_xxs = {6, 2, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
-static const opened_kind opened_kind_iq2_xs = {6, 2, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
-static const opened_kind opened_kind_iq2_s = {6, 2, 1, 0, 2, 1, sizeof(slab_iq2_s)};
-static const opened_kind opened_kind_iq3_xxs = {6, 2, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
-static const opened_kind opened_kind_iq3_s = {4, 0, 0, 0, 2, 1, sizeof(slab_iq3_s)};
-static const opened_kind opened_kind_iq1_s = {4, 0, 0, 0, 2, 1, sizeof(slab_iq1_s)};
-static const opened_kind opened_kind_iq1_m = {4, 0, 1, 0, 2, 1, sizeof(slab_iq1_m)};
+static const opened_kind opened_kind_q2_k = {0, OPENED_NARROW, 1, 1, 1, 1, sizeof(slab_q2_k)};
+static const opened_kind opened_kind_q3_k = {2, OPENED_NARROW, 1, 0, 1, 1, sizeof(slab_q3_k)};
+static const opened_kind opened_kind_tq1_0 = {1, OPENED_NARROW, 0, 0, 1, 0, sizeof(slab_tq1_0)};
+static const opened_kind opened_kind_tq2_0 = {1, OPENED_NARROW, 0, 0, 1, 0, sizeof(slab_tq2_0)};
+static const opened_kind opened_kind_iq4_nl = {7, OPENED_WIDE, 0, 0, 0, 0, 8 * sizeof(slab_iq4_nl)};
+static const opened_kind opened_kind_iq4_xs = {7, OPENED_WIDE, 0, 0, 2, 1, sizeof(slab_iq4_xs)};
+static const opened_kind opened_kind_mxfp4 = {4, OPENED_NARROW, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
+static const opened_kind opened_kind_nvfp4 = {4, OPENED_NARROW, 1, 0, 0, 0, 4 * sizeof(slab_nvfp4)};
+static const opened_kind opened_kind_iq2_xxs = {6, OPENED_MEDIUM, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
+static const opened_kind opened_kind_iq2_xs = {6, OPENED_MEDIUM, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
+static const opened_kind opened_kind_iq2_s = {6, OPENED_MEDIUM, 1, 0, 2, 1, sizeof(slab_iq2_s)};
+static const opened_kind opened_kind_iq3_xxs = {6, OPENED_MEDIUM, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
+static const opened_kind opened_kind_iq3_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq3_s)};
+static const opened_kind opened_kind_iq1_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq1_s)};
+static const opened_kind opened_kind_iq1_m = {4, OPENED_NARROW, 1, 0, 2, 1, sizeof(slab_iq1_m)};
 
 static inline uint8_t opened_middle(const opened_kind *kind) {
     return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);

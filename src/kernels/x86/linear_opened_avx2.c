@@ -1,14 +1,15 @@
 /* linear_opened_avx2.c - products of the opened formats (kernels/opened.h).
  *
  * Chunks of 256 columns are opened once for all rows of x, then tiles read bytes of codes from the
- * first-level cache. Two tiles, by what the codes' values may be:
+ * first-level cache. Three tiles, by what the codes' values may be:
  *
  *   narrow  6 rows x 16 outputs, 16-bit sums as in tile_int_avx2.h: up to 16 in a block of 32 (a
  *           lane takes 16 products of at most 16 * 127), or 32 in a half
- *   wide    3 rows x 16 outputs, 32-bit sums: |value| times the activation with the value's sign.
- *           One or two groups fit 16 bits before vpmaddwd widens them; twice the work of narrow
+ *   medium  the same in 32-bit sums: vpmaddwd widens every two products; one and a half the work
+ *   wide    3 rows x 16 outputs, 32-bit sums: |value| times the activation with the value's sign,
+ *           because a code with its middle would not fit; twice the work of narrow
  *
- * Codes come with their middle for narrow tiles and without it for wide ones. One row is bound by
+ * Codes come with their middle but for wide tiles. One row is bound by
  * opening, except where that is a shift and a mask.
  */
 #include <string.h>
@@ -51,13 +52,20 @@ TILE_INLINE void add_min(float *y, const opened_chunk *c, size_t b, const act_bl
 
 /* ---- narrow ---- */
 
-TILE_INLINE void narrow_group(int rows, int is_first, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
-                              const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
+TILE_INLINE void narrow_group(int rows, opened_kind kind, int is_first, __m256i a0[TILE_ROWS],
+                              __m256i a1[TILE_ROWS], const uint8_t *at, const uint8_t *x,
+                              size_t x_stride, int group) {
     const __m256i w0 = tile_load(at + 64 * group);
     const __m256i w1 = tile_load(at + 64 * group + 32);
     TILE_EACH_ROW(rows, {
         const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * group);
-        if (is_first) {
+        if (kind.width == OPENED_MEDIUM) {
+            const __m256i ones = _mm256_set1_epi16(1);
+            a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(_mm256_maddubs_epi16(w0, xs), ones));
+            TILE_PIN(a0[r]);
+            a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(_mm256_maddubs_epi16(w1, xs), ones));
+            TILE_PIN(a1[r]);
+        } else if (is_first) {
             a0[r] = _mm256_maddubs_epi16(w0, xs);
             a1[r] = _mm256_maddubs_epi16(w1, xs);
         } else {
@@ -80,19 +88,22 @@ TILE_INLINE void narrow_half(int rows, opened_kind kind, int is_start, __m256i a
             if (!kind.has_halves) {
                 sum = _mm256_add_epi16(sum, tile_broadcast32(block->neg_sums[1]));
             }
-            a0[r] = _mm256_slli_epi16(sum, kind.log2_middle);
+            a0[r] = kind.width == OPENED_MEDIUM
+                        ? _mm256_madd_epi16(sum, _mm256_set1_epi16((short)(1 << kind.log2_middle)))
+                        : _mm256_slli_epi16(sum, kind.log2_middle);
             a1[r] = a0[r];
         });
     }
     const int is_first = is_start && kind.log2_middle == 0;
-    narrow_group(rows, is_first, a0, a1, at, x, x_stride, group);
-    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 1);
-    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 2);
-    narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 3);
+    narrow_group(rows, kind, is_first, a0, a1, at, x, x_stride, group);
+    narrow_group(rows, kind, 0, a0, a1, at, x, x_stride, group + 1);
+    narrow_group(rows, kind, 0, a0, a1, at, x, x_stride, group + 2);
+    narrow_group(rows, kind, 0, a0, a1, at, x, x_stride, group + 3);
 }
 
-TILE_INLINE __m256 narrow_dot(__m256i sums) {
-    return _mm256_cvtepi32_ps(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+TILE_INLINE __m256 narrow_dot(opened_kind kind, __m256i sums) {
+    return _mm256_cvtepi32_ps(
+        kind.width == OPENED_MEDIUM ? sums : _mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
 }
 
 TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
@@ -107,8 +118,8 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
             const __m256 h0 = _mm256_load_ps(c->half_scale[2 * b]);
             const __m256 h1 = _mm256_load_ps(c->half_scale[2 * b] + 8);
             TILE_EACH_ROW(rows, {
-                _mm256_store_ps(first[r], _mm256_mul_ps(narrow_dot(a0[r]), h0));
-                _mm256_store_ps(first[r] + 8, _mm256_mul_ps(narrow_dot(a1[r]), h1));
+                _mm256_store_ps(first[r], _mm256_mul_ps(narrow_dot(kind, a0[r]), h0));
+                _mm256_store_ps(first[r] + 8, _mm256_mul_ps(narrow_dot(kind, a1[r]), h1));
             });
         }
         narrow_half(rows, kind, kind.has_halves, a0, a1, at, x, x_stride, 4);
@@ -118,8 +129,8 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
         TILE_EACH_ROW(rows, {
             const act_block_q8 *block = block_at(x, x_stride, r);
-            __m256 d0 = narrow_dot(a0[r]);
-            __m256 d1 = narrow_dot(a1[r]);
+            __m256 d0 = narrow_dot(kind, a0[r]);
+            __m256 d1 = narrow_dot(kind, a1[r]);
             if (kind.has_halves) {
                 d0 = _mm256_fmadd_ps(d0, _mm256_load_ps(half_scale), _mm256_load_ps(first[r]));
                 d1 = _mm256_fmadd_ps(d1, _mm256_load_ps(half_scale + 8),
@@ -136,41 +147,24 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
 
 /* ---- wide ---- */
 
-/* One or two groups from `group` on, into sums of 32 bits. */
-TILE_INLINE void wide_groups(int rows, int n_groups, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
-                             const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
+/* Four groups from `group` on, into sums of 32 bits. */
+TILE_INLINE void wide_half(int rows, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
+                           const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i p0[TILE_ROWS], p1[TILE_ROWS];
-    for (int g = group; g < group + n_groups; g++) {
+    for (int g = group; g < group + 4; g++) {
         const __m256i w0 = tile_load(at + 64 * g);
         const __m256i w1 = tile_load(at + 64 * g + 32);
         const __m256i abs0 = _mm256_abs_epi8(w0);
         const __m256i abs1 = _mm256_abs_epi8(w1);
         TILE_EACH_ROW(rows, {
             const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * g);
-            const __m256i q0 = _mm256_maddubs_epi16(abs0, _mm256_sign_epi8(xs, w0));
-            const __m256i q1 = _mm256_maddubs_epi16(abs1, _mm256_sign_epi8(xs, w1));
-            p0[r] = g == group ? q0 : _mm256_add_epi16(p0[r], q0);
-            p1[r] = g == group ? q1 : _mm256_add_epi16(p1[r], q1);
+            const __m256i p0 = _mm256_maddubs_epi16(abs0, _mm256_sign_epi8(xs, w0));
+            const __m256i p1 = _mm256_maddubs_epi16(abs1, _mm256_sign_epi8(xs, w1));
+            a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(p0, ones));
+            TILE_PIN(a0[r]);
+            a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(p1, ones));
+            TILE_PIN(a1[r]);
         });
-    }
-    TILE_EACH_ROW(rows, {
-        a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(p0[r], ones));
-        TILE_PIN(a0[r]);
-        a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(p1[r], ones));
-        TILE_PIN(a1[r]);
-    });
-}
-
-TILE_INLINE void wide_half(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
-                           const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
-    wide_groups(rows, kind.wide_groups, a0, a1, at, x, x_stride, group);
-    if (kind.wide_groups == 1) {
-        wide_groups(rows, 1, a0, a1, at, x, x_stride, group + 1);
-    }
-    wide_groups(rows, kind.wide_groups, a0, a1, at, x, x_stride, group + 2);
-    if (kind.wide_groups == 1) {
-        wide_groups(rows, 1, a0, a1, at, x, x_stride, group + 3);
     }
 }
 
@@ -182,7 +176,7 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         __m256 f0[TILE_ROWS], f1[TILE_ROWS];
         TILE_EACH_ROW(rows, { a0[r] = a1[r] = _mm256_setzero_si256(); });
-        wide_half(rows, kind, a0, a1, at, x, x_stride, 0);
+        wide_half(rows, a0, a1, at, x, x_stride, 0);
         if (kind.has_halves) {
             const __m256 h0 = _mm256_load_ps(c->half_scale[2 * b]);
             const __m256 h1 = _mm256_load_ps(c->half_scale[2 * b] + 8);
@@ -192,7 +186,7 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
                 a0[r] = a1[r] = _mm256_setzero_si256();
             });
         }
-        wide_half(rows, kind, a0, a1, at, x, x_stride, 4);
+        wide_half(rows, a0, a1, at, x, x_stride, 4);
         TILE_FORGET();
         const float *half_scale = c->half_scale[2 * b + 1];
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
@@ -216,7 +210,7 @@ TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *
 /* As many rows as a tile takes, or what is left; returns how many. */
 TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
                         size_t x_stride, size_t rows, stream s) {
-    if (kind.wide_groups != 0) {
+    if (kind.width == OPENED_WIDE) {
         switch (rows) {
         case 1: wide(1, kind, y, c, x, x_stride, s); return 1;
         case 2: wide(2, kind, y, c, x, x_stride, s); return 2;
@@ -245,12 +239,12 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
                                size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
-    c.middle = kind.wide_groups != 0 ? 0 : opened_middle(&kind);
+    c.middle = kind.width == OPENED_WIDE ? 0 : opened_middle(&kind);
     for (size_t from = 0; from < m; from += OPENED_ROWS) {
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
         const uint8_t *slab = panel;
         const uint8_t *x_chunk = x + from * x_stride;
-        const size_t n_tiles = (rows - 1) / (kind.wide_groups != 0 ? WIDE_ROWS : TILE_ROWS) + 1;
+        const size_t n_tiles = (rows - 1) / (kind.width == OPENED_WIDE ? WIDE_ROWS : TILE_ROWS) + 1;
         const size_t fetch_bytes = (kind.chunk_bytes / OPENED_BLOCKS / n_tiles + 63) / 64 * 64;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
