@@ -58,20 +58,13 @@ TILE_INLINE pair16 both(__m256i v) { return (pair16){{v, v}}; }
 
 /* ---- codes of two bits, or three: four blocks share words (layout/slab.h) ---- */
 
-/* Bit b of each byte of v, moved to bit 2. */
-TILE_INLINE __m256i third_bit(__m256i v, int b) {
-    const __m256i moved =
-        b < 2 ? _mm256_slli_epi16(v, b < 2 ? 2 - b : 0) : _mm256_srli_epi16(v, b < 2 ? 0 : b - 2);
-    return _mm256_and_si256(moved, _mm256_set1_epi8(4));
-}
-
 /* sums of block t += 4 columns of 8 rows: bits of v, and from bit `bit` on of high if it is not
  * negative, times x. */
 TILE_INLINE void add_codes(__m256i *sums, __m256i v, __m256i high, int bit, int t,
                            const int8_t *x) {
     __m256i w = _mm256_and_si256(_mm256_srli_epi16(v, 2 * t), _mm256_set1_epi8(3));
     if (bit >= 0) {
-        w = _mm256_or_si256(w, third_bit(high, bit + t));
+        w = _mm256_or_si256(w, open_third_bit(high, bit + t));
     }
     *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(w, tile_broadcast32(x)));
     TILE_PIN(*sums);
@@ -97,8 +90,6 @@ TILE_INLINE pair16 start_of(const act_block_q8 *x, size_t half, int log2_middle)
     return both(_mm256_slli_epi16(tile_broadcast32(x->neg_sums[half]), log2_middle));
 }
 
-TILE_INLINE __m128i fields_of(const uint8_t *fields) { return open_load16(fields); }
-
 void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_q2_k *slab = (const slab_q2_k *)from;
     const __m128i low4 = _mm_set1_epi8(15);
@@ -113,7 +104,7 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
             sums[0] = sums[1] = sums[2] = sums[3] = both(_mm256_setzero_si256());
             add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4 * half);
             for (size_t t = 0; t < 4; t++) {
-                const __m128i fields = fields_of(slab->scales[2 * (b + t) + half]);
+                const __m128i fields = open_load16(slab->scales[2 * (b + t) + half]);
                 const __m128i min = _mm_and_si128(_mm_srli_epi16(fields, 4), low4);
                 add_scaled(&total[t], half, sums[t], twice(_mm_and_si128(fields, low4)));
                 add_scaled(&least[t], half, start_of(block + t, half, 0), twice(min));
@@ -130,9 +121,9 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
 /* 32 less the scale of half h of 16 rows. */
 TILE_INLINE __m128i scales_q3_k(const slab_q3_k *slab, size_t h) {
     const __m128i low =
-        _mm_srl_epi16(fields_of(slab->scales[h % 8]), _mm_cvtsi32_si128((int)(h / 8 * 4)));
+        _mm_srl_epi16(open_load16(slab->scales[h % 8]), _mm_cvtsi32_si128((int)(h / 8 * 4)));
     const __m128i high =
-        _mm_srl_epi16(fields_of(slab->scales[8 + h % 4]), _mm_cvtsi32_si128((int)(h / 4 * 2)));
+        _mm_srl_epi16(open_load16(slab->scales[8 + h % 4]), _mm_cvtsi32_si128((int)(h / 4 * 2)));
     const __m128i low4 = _mm_and_si128(low, _mm_set1_epi8(15));
     const __m128i high2 = _mm_and_si128(high, _mm_set1_epi8(3));
     return _mm_sub_epi8(_mm_or_si128(low4, _mm_slli_epi16(high2, 4)), _mm_set1_epi8(32));

@@ -9,8 +9,8 @@
  *   wide    3 rows x 16 outputs, 32-bit sums: |value| times the activation with the value's sign,
  *           because a code with its middle would not fit; twice the work of narrow
  *
- * Codes come with their middle but for wide tiles. One row is bound by
- * opening, except where that is a shift and a mask.
+ * Codes come with their middle but for wide tiles. One row is multiplied as it is opened where
+ * that is a shift, a mask and a look-up (linear_one_avx2.c); elsewhere opening bounds it.
  */
 #include <string.h>
 

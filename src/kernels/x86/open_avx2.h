@@ -35,6 +35,13 @@ TILE_INLINE __m256 open_half_e8m0(__m256i e) {
     return _mm256_castsi256_ps(bits);
 }
 
+/* Bit b of each byte of v, moved to bit 2. */
+TILE_INLINE __m256i open_third_bit(__m256i v, int b) {
+    const __m256i moved =
+        b < 2 ? _mm256_slli_epi16(v, b < 2 ? 2 - b : 0) : _mm256_srli_epi16(v, b < 2 ? 0 : b - 2);
+    return _mm256_and_si256(moved, _mm256_set1_epi8(4));
+}
+
 /* 16 halves to floats, times factor. */
 TILE_INLINE void open_f16(float to[16], const uint16_t *from, float factor) {
     const __m256 f = _mm256_set1_ps(factor);

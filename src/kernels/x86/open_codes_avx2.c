@@ -148,13 +148,6 @@ void opened_q2_k_avx2(opened_chunk *c, const uint8_t *from) {
     open_twos(c, slab->codes, 0);
 }
 
-/* Bit b of each byte of v, moved to bit 2. */
-TILE_INLINE __m256i third_bit(__m256i v, int b) {
-    const __m256i moved =
-        b < 2 ? _mm256_slli_epi16(v, b < 2 ? 2 - b : 0) : _mm256_srli_epi16(v, b < 2 ? 0 : b - 2);
-    return _mm256_and_si256(moved, _mm256_set1_epi8(4));
-}
-
 /* A word's four groups: bits of `codes` and, from bit `bit` on, of `high`; values are 4 less. */
 TILE_INLINE void open_threes(opened_chunk *c, size_t group, const uint8_t *codes,
                              const uint8_t *high, int bit) {
@@ -163,10 +156,10 @@ TILE_INLINE void open_threes(opened_chunk *c, size_t group, const uint8_t *codes
     for (size_t half = 0; half < 64; half += 32) {
         const __m256i v = tile_load(codes + half);
         const __m256i h = tile_load(high + half);
-        const __m256i q0 = _mm256_or_si256(two_bits(v, 0), third_bit(h, bit));
-        const __m256i q1 = _mm256_or_si256(two_bits(v, 1), third_bit(h, bit + 1));
-        const __m256i q2 = _mm256_or_si256(two_bits(v, 2), third_bit(h, bit + 2));
-        const __m256i q3 = _mm256_or_si256(two_bits(v, 3), third_bit(h, bit + 3));
+        const __m256i q0 = _mm256_or_si256(two_bits(v, 0), open_third_bit(h, bit));
+        const __m256i q1 = _mm256_or_si256(two_bits(v, 1), open_third_bit(h, bit + 1));
+        const __m256i q2 = _mm256_or_si256(two_bits(v, 2), open_third_bit(h, bit + 2));
+        const __m256i q3 = _mm256_or_si256(two_bits(v, 3), open_third_bit(h, bit + 3));
         open_store(to + half, _mm256_add_epi8(q0, more));
         open_store(to + half + 512, _mm256_add_epi8(q1, more));
         open_store(to + half + 1024, _mm256_add_epi8(q2, more));
