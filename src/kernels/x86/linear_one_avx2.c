@@ -86,8 +86,15 @@ TILE_INLINE void add_half(pair16 sums[4], const uint8_t (*words)[64], const uint
 }
 
 /* What sums of codes start from to be those of codes less 2^log2_middle. */
-TILE_INLINE pair16 start_of(const act_block_q8 *x, size_t half, int log2_middle) {
+TILE_INLINE pair16 start_of_half(const act_block_q8 *x, size_t half, int log2_middle) {
     return both(_mm256_slli_epi16(tile_broadcast32(x->neg_sums[half]), log2_middle));
+}
+
+/* The same for a whole block. */
+TILE_INLINE pair16 start_of_block(const act_block_q8 *x, int log2_middle) {
+    const __m256i sum =
+        _mm256_add_epi16(tile_broadcast32(x->neg_sums[0]), tile_broadcast32(x->neg_sums[1]));
+    return both(_mm256_slli_epi16(sum, log2_middle));
 }
 
 void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
@@ -107,7 +114,7 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
                 const __m128i fields = open_load16(slab->scales[2 * (b + t) + half]);
                 const __m128i min = _mm_and_si128(_mm_srli_epi16(fields, 4), low4);
                 add_scaled(&total[t], half, sums[t], twice(_mm_and_si128(fields, low4)));
-                add_scaled(&least[t], half, start_of(block + t, half, 0), twice(min));
+                add_scaled(&least[t], half, start_of_half(block + t, half, 0), twice(min));
             }
         }
         for (size_t t = 0; t < 4; t++) {
@@ -136,7 +143,7 @@ TILE_INLINE void add_q3_k(floats16 *result, const slab_q3_k *slab, floats16 d, s
     for (size_t half = 0; half < 2; half++) {
         pair16 sums[4];
         for (size_t t = 0; t < 4; t++) {
-            sums[t] = start_of(block + t, half, 2);
+            sums[t] = start_of_half(block + t, half, 2);
         }
         add_half(sums, slab->codes + 2 * b, slab->high, bit, block, 4 * half);
         for (size_t t = 0; t < 4; t++) {
@@ -171,8 +178,7 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         pair16 sums[4];
         tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
         for (size_t t = 0; t < 4; t++) {
-            sums[t] = both(_mm256_add_epi16(tile_broadcast32(block[t].neg_sums[0]),
-                                            tile_broadcast32(block[t].neg_sums[1])));
+            sums[t] = start_of_block(block + t, 0);
         }
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 0);
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4);
@@ -233,8 +239,7 @@ void linear_one_iq4_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
         for (size_t i = 0; i < 2; i++) {
             const uint8_t *fields = slab->scales_low[b / 2] + 8 * i;
             const __m256i low = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)fields));
-            const __m256i high = _mm256_cvtepu16_epi32(
-                _mm_loadu_si128((const __m128i *)(const void *)(slab->scales_high + 8 * i)));
+            const __m256i high = _mm256_cvtepu16_epi32(open_load16(slab->scales_high + 8 * i));
             const __m256i low4 = _mm256_and_si256(
                 _mm256_srl_epi32(low, _mm_cvtsi32_si128((int)(b % 2 * 4))), _mm256_set1_epi32(15));
             const __m256i high2 = _mm256_and_si256(
@@ -258,12 +263,9 @@ void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     floats16 result = y_of(y);
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
-        pair16 total, sums;
+        pair16 total, sums = start_of_block(block, 4);
         __m256i e[2];
         tile_fetch(slab, sizeof(*slab));
-        for (size_t i = 0; i < 2; i++) {
-            sums.v[i] = _mm256_add_epi16(start_of(block, 0, 4).v[0], start_of(block, 1, 4).v[0]);
-        }
         for (size_t p = 0; p < 4; p++) {
             const __m256i first = tile_broadcast32(block->codes + 4 * p);
             const __m256i second = tile_broadcast32(block->codes + 16 + 4 * p);

@@ -50,7 +50,7 @@ TILE_INLINE void add_min(float *y, const opened_chunk *c, size_t b, const act_bl
     }
 }
 
-/* ---- narrow ---- */
+/* ---- narrow and medium ---- */
 
 TILE_INLINE void narrow_group(int rows, opened_kind kind, int is_first, __m256i a0[TILE_ROWS],
                               __m256i a1[TILE_ROWS], const uint8_t *at, const uint8_t *x,
@@ -145,7 +145,7 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
     }
 }
 
-/* ---- wide ---- */
+/* ---- wide: no format with scales of halves is ---- */
 
 /* Four groups from `group` on, into sums of 32 bits. */
 TILE_INLINE void wide_half(int rows, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
@@ -168,39 +168,22 @@ TILE_INLINE void wide_half(int rows, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS
     }
 }
 
-TILE_INLINE void wide(int rows, opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
-                      size_t x_stride, stream s) {
+TILE_INLINE void wide(int rows, float *y, const opened_chunk *c, const uint8_t *x, size_t x_stride,
+                      stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         const uint8_t *at = c->codes[b][0];
         tile_fetch(s.at, s.bytes);
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        __m256 f0[TILE_ROWS], f1[TILE_ROWS];
         TILE_EACH_ROW(rows, { a0[r] = a1[r] = _mm256_setzero_si256(); });
         wide_half(rows, a0, a1, at, x, x_stride, 0);
-        if (kind.has_halves) {
-            const __m256 h0 = _mm256_load_ps(c->half_scale[2 * b]);
-            const __m256 h1 = _mm256_load_ps(c->half_scale[2 * b] + 8);
-            TILE_EACH_ROW(rows, {
-                f0[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(a0[r]), h0);
-                f1[r] = _mm256_mul_ps(_mm256_cvtepi32_ps(a1[r]), h1);
-                a0[r] = a1[r] = _mm256_setzero_si256();
-            });
-        }
         wide_half(rows, a0, a1, at, x, x_stride, 4);
         TILE_FORGET();
-        const float *half_scale = c->half_scale[2 * b + 1];
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
         TILE_EACH_ROW(rows, {
             const float xs = block_at(x, x_stride, r)->scale;
-            __m256 d0 = _mm256_cvtepi32_ps(a0[r]);
-            __m256 d1 = _mm256_cvtepi32_ps(a1[r]);
-            if (kind.has_halves) {
-                d0 = _mm256_fmadd_ps(d0, _mm256_load_ps(half_scale), f0[r]);
-                d1 = _mm256_fmadd_ps(d1, _mm256_load_ps(half_scale + 8), f1[r]);
-            }
-            add_dot(y + 16 * r, d0, s0, xs);
-            add_dot(y + 16 * r + 8, d1, s1, xs);
+            add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+            add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
         });
     }
 }
@@ -212,9 +195,9 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
                         size_t x_stride, size_t rows, stream s) {
     if (kind.width == OPENED_WIDE) {
         switch (rows) {
-        case 1: wide(1, kind, y, c, x, x_stride, s); return 1;
-        case 2: wide(2, kind, y, c, x, x_stride, s); return 2;
-        default: wide(3, kind, y, c, x, x_stride, s); return 3;
+        case 1: wide(1, y, c, x, x_stride, s); return 1;
+        case 2: wide(2, y, c, x, x_stride, s); return 2;
+        default: wide(3, y, c, x, x_stride, s); return 3;
         }
     }
     switch (rows) {
@@ -252,14 +235,12 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             if (one != NULL && rows == 1) {
                 one(sums, slab, c.n_blocks, x_chunk);
-                slab += kind.chunk_bytes;
-                x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
-                continue;
-            }
-            open(&c, slab);
-            for (size_t r = 0; r < rows; ahead.at += OPENED_BLOCKS * ahead.bytes) {
-                r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride, x_stride,
-                          rows - r, ahead);
+            } else {
+                open(&c, slab);
+                for (size_t r = 0; r < rows; ahead.at += OPENED_BLOCKS * ahead.bytes) {
+                    r += tile(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride,
+                              x_stride, rows - r, ahead);
+                }
             }
             slab += kind.chunk_bytes;
             x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
