@@ -212,9 +212,13 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
 
 /* What multiplies a single row; formats that are not here are opened for it too. */
 static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
-    [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,     [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
-    [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,   [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,
-    [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2, [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,
+    [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,       [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
+    [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,     [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,
+    [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2,   [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,
+    [WEFT_DTYPE_IQ2_XXS] = linear_one_iq2_xxs_avx2, [WEFT_DTYPE_IQ2_XS] = linear_one_iq2_xs_avx2,
+    [WEFT_DTYPE_IQ2_S] = linear_one_iq2_s_avx2,     [WEFT_DTYPE_IQ3_XXS] = linear_one_iq3_xxs_avx2,
+    [WEFT_DTYPE_IQ3_S] = linear_one_iq3_s_avx2,     [WEFT_DTYPE_IQ1_S] = linear_one_iq1_s_avx2,
+    [WEFT_DTYPE_IQ1_M] = linear_one_iq1_m_avx2,
 };
 
 TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_one_fn *one, float *y,

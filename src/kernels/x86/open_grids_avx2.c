@@ -7,40 +7,8 @@
  * loads bound a single row: 8 for 64 codes, in IQ3 16. The plain C of each format is in
  * ref/opened_open_ref.c.
  */
+#include "kernels/x86/grids_avx2.h"
 #include "kernels/x86/open_avx2.h"
-#include "tensor/quant_grids.inc"
-
-/* One value of a point: code i of 2 or 4 bits. */
-#define CODE2(point, i) ((uint64_t)(point) >> 2 * (i)&3)
-#define CODE4(point, i) ((uint32_t)(point) >> 4 * (i)&15)
-
-#define EIGHT(VALUE, point)                                                                       \
-    (VALUE(CODE2(point, 0)) | VALUE(CODE2(point, 1)) << 8 | VALUE(CODE2(point, 2)) << 16 |        \
-     VALUE(CODE2(point, 3)) << 24 | VALUE(CODE2(point, 4)) << 32 | VALUE(CODE2(point, 5)) << 40 | \
-     VALUE(CODE2(point, 6)) << 48 | VALUE(CODE2(point, 7)) << 56)
-#define FOUR(VALUE, point)                                                                 \
-    (VALUE(CODE4(point, 0)) | VALUE(CODE4(point, 1)) << 8 | VALUE(CODE4(point, 2)) << 16 | \
-     VALUE(CODE4(point, 3)) << 24)
-
-#define VALUE_IQ2(code) (8 + 17 * (code) + (code) / 2)          /* 8, 25, 43 */
-#define VALUE_IQ1(code) ((8 * (code)-8) & 255)                  /* -8, 0, 8 */
-#define VALUE_IQ3_XXS(code) (4 + 8 * (code) + 2 * ((code) / 7)) /* 4, 12, .. 52, 62 */
-#define VALUE_IQ3_S(code) (1 + 2 * (code))                      /* 1, 3, .. 15 */
-
-#define X(point) EIGHT(VALUE_IQ2, point),
-static const uint64_t grid_iq2_xxs[] = {QUANT_GRID_IQ2_XXS_LIST(X)};
-static const uint64_t grid_iq2_xs[] = {QUANT_GRID_IQ2_XS_LIST(X)};
-static const uint64_t grid_iq2_s[] = {QUANT_GRID_IQ2_S_LIST(X)};
-#undef X
-#define X(point) EIGHT(VALUE_IQ1, point),
-static const uint64_t grid_iq1[] = {QUANT_GRID_IQ1_LIST(X)};
-#undef X
-#define X(point) FOUR(VALUE_IQ3_XXS, point),
-static const uint32_t grid_iq3_xxs[] = {QUANT_GRID_IQ3_XXS_LIST(X)};
-#undef X
-#define X(point) FOUR(VALUE_IQ3_S, point),
-static const uint32_t grid_iq3_s[] = {QUANT_GRID_IQ3_S_LIST(X)};
-#undef X
 
 /* Two indices from one register: with a shift each costs less than extracting both, which is what
  * gcc makes of it when it sees through. */
@@ -158,7 +126,7 @@ void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i signs = tile_load(slab->codes[b][1] + r);
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
-                open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs, bits_of(codes, 8 * g, 8),
+                open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs_avx2, bits_of(codes, 8 * g, 8),
                          signs8(bits_of(signs, 7 * g, 7)), middle);
             }
         }
@@ -184,7 +152,7 @@ void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
     for (size_t g = 0; g < 32; g++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = lanes_of_words(slab->codes[g] + r);
-            open_iq2(c, 2 * g, r, grid_iq2_xs, bits_of(codes, 0, 9),
+            open_iq2(c, 2 * g, r, grid_iq2_xs_avx2, bits_of(codes, 0, 9),
                      signs8(_mm256_srli_epi32(codes, 9)), middle);
         }
     }
@@ -199,7 +167,8 @@ void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i high = bits_of(lanes_of_bytes(slab->high[g / 4] + r), 2 * (g % 4), 2);
             const __m256i index =
                 _mm256_or_si256(lanes_of_bytes(slab->low[g] + r), _mm256_slli_epi32(high, 8));
-            open_iq2(c, 2 * g, r, grid_iq2_s, index, lanes_of_bytes(slab->signs[g] + r), middle);
+            open_iq2(c, 2 * g, r, grid_iq2_s_avx2, index, lanes_of_bytes(slab->signs[g] + r),
+                     middle);
         }
     }
 }
@@ -215,8 +184,8 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             for (size_t g = 0; g < 4; g++) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
                 const __m256i eight = signs8(bits_of(signs, 7 * g, 7));
-                const __m256i first = four_columns(grid_iq3_xxs, lanes_of_bytes(low[0] + r));
-                const __m256i second = four_columns(grid_iq3_xxs, lanes_of_bytes(low[1] + r));
+                const __m256i first = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[0] + r));
+                const __m256i second = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[1] + r));
                 uint8_t *to = c->codes[b][2 * g] + 4 * r;
                 open_store(to, with_signs(first, eight, 0, middle));
                 open_store(to + 64, with_signs(second, eight, 4, middle));
@@ -228,7 +197,7 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
 /* Points of one group of IQ3_S: bit 8 of the index is bit g of `high`. */
 TILE_INLINE __m256i points_iq3_s(const uint8_t *low, __m256i high, size_t g) {
     const __m256i bit = _mm256_slli_epi32(bits_of(high, g, 1), 8);
-    return four_columns(grid_iq3_s, _mm256_or_si256(lanes_of_bytes(low), bit));
+    return four_columns(grid_iq3_s_avx2, _mm256_or_si256(lanes_of_bytes(low), bit));
 }
 
 void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
@@ -255,13 +224,13 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* Eight columns in eighths: -8, 0 or 8, plus or (where minus is set) less 1, plus the middle. */
+/* Eight columns in eighths: plus 1 or, where minus is set, less 1; points have 8 of the middle. */
 TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i index, __m256i minus,
                           __m256i middle) {
     __m256i values[2];
     const __m256i delta = _mm256_add_epi8(_mm256_or_si256(minus, _mm256_set1_epi8(1)), middle);
     uint8_t *to = open_group(c, group) + 4 * from;
-    eight_columns(values, grid_iq1, index);
+    eight_columns(values, grid_iq1_avx2, index);
     open_store(to, _mm256_add_epi8(values[0], delta));
     open_store(to + 64, _mm256_add_epi8(values[1], delta));
 }
@@ -273,7 +242,7 @@ TILE_INLINE __m256i mask_of_bit(__m256i v, int bit) {
 
 void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
-    const __m256i middle = _mm256_set1_epi8((char)c->middle);
+    const __m256i middle = _mm256_set1_epi8((char)(c->middle - 8));
     open_f16(c->d, slab->d, 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
@@ -301,7 +270,7 @@ TILE_INLINE __m128i split_f16(const uint16_t (*scales)[16], size_t from) {
 
 void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
-    const __m256i middle = _mm256_set1_epi8((char)c->middle);
+    const __m256i middle = _mm256_set1_epi8((char)(c->middle - 8));
     WEFT_ALIGNED(16) uint16_t d[16];
     _mm_store_si128((__m128i *)d, split_f16(slab->scales, 0));
     _mm_store_si128((__m128i *)(d + 8), split_f16(slab->scales, 8));

@@ -1,0 +1,525 @@
+/* linear_one_grids_avx2.c - one row of x against codebooks, whose points stay as they are listed.
+ *
+ * A point is 8 consecutive columns of one output (IQ3: 4). Points of 4 outputs (8) side by side are
+ * multiplied by those columns of x, which take the signs, and nothing is transposed or stored:
+ *
+ *   indices    of 16 outputs; words in memory, where a field of several bits is put together
+ *   points     registers q of outputs 2q, 2q + 1, 2q + 8, 2q + 9 (IQ3: 4q .. 4q + 3, and 8 on)
+ *   sums       16 bits wide as far as they fit, then as integers; an output's lie side by side
+ *
+ * Outputs 0-3 and 8-11, then 4-7 and 12-15, is the order in which pairs of sums add up, and what
+ * words of outputs become when they are widened; results and scales are kept in it (lanes16).
+ * Integers are below 2^24, so the floats are those of linear_opened_avx2.c.
+ */
+#include "kernels/opened.h"
+#include "kernels/x86/grids_avx2.h"
+#include "kernels/x86/linear_one_avx2.h"
+#include "kernels/x86/tile_avx2.h"
+
+/* Of 16 outputs: 0-3, 8-11 and 4-7, 12-15. */
+typedef struct lanes16 {
+    __m256 v[2];
+} lanes16;
+
+TILE_INLINE __m256 lanes_join(__m128 low, __m128 high) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+}
+
+TILE_INLINE lanes16 lanes_load(const float *y) {
+    return (lanes16){{lanes_join(_mm_load_ps(y), _mm_load_ps(y + 8)),
+                      lanes_join(_mm_load_ps(y + 4), _mm_load_ps(y + 12))}};
+}
+
+TILE_INLINE void lanes_store(float *y, lanes16 from) {
+    _mm_store_ps(y, _mm256_castps256_ps128(from.v[0]));
+    _mm_store_ps(y + 4, _mm256_castps256_ps128(from.v[1]));
+    _mm_store_ps(y + 8, _mm256_extractf128_ps(from.v[0], 1));
+    _mm_store_ps(y + 12, _mm256_extractf128_ps(from.v[1], 1));
+}
+
+/* 16 halves, times factor. */
+TILE_INLINE lanes16 lanes_f16(__m256i halves, float factor) {
+    const __m256i order = _mm256_permute4x64_epi64(halves, _MM_SHUFFLE(3, 1, 2, 0));
+    const __m256 f = _mm256_set1_ps(factor);
+    return (lanes16){{_mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(order)), f),
+                      _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(order, 1)), f)}};
+}
+
+/* y += dots * (d * xs) */
+TILE_INLINE void lanes_add(lanes16 *y, __m256i dots0, __m256i dots1, lanes16 d, float scale) {
+    const __m256 xs = _mm256_set1_ps(scale);
+    y->v[0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots0), _mm256_mul_ps(d.v[0], xs), y->v[0]);
+    y->v[1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots1), _mm256_mul_ps(d.v[1], xs), y->v[1]);
+}
+
+/* d * the whole numbers of 16 outputs, words. */
+TILE_INLINE lanes16 lanes_scaled(lanes16 d, __m256i whole) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256 w0 = _mm256_cvtepi32_ps(_mm256_unpacklo_epi16(whole, zero));
+    const __m256 w1 = _mm256_cvtepi32_ps(_mm256_unpackhi_epi16(whole, zero));
+    return (lanes16){{_mm256_mul_ps(d.v[0], w0), _mm256_mul_ps(d.v[1], w1)}};
+}
+
+/* ---- words of 16 outputs ---- */
+
+TILE_INLINE __m256i words_of_bytes(const uint8_t bytes[16]) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)bytes));
+}
+
+/* n bits of each word from bit `from` on, moved to bit `to`. */
+TILE_INLINE __m256i words_bits(__m256i v, int from, int n, int to) {
+    const __m256i moved = from >= to ? _mm256_srli_epi16(v, from >= to ? from - to : 0)
+                                     : _mm256_slli_epi16(v, from >= to ? 0 : to - from);
+    return _mm256_and_si256(moved, _mm256_set1_epi16((short)(((1 << n) - 1) << to)));
+}
+
+/* 2 * sc + 1 */
+TILE_INLINE __m256i words_odd(__m256i sc) {
+    return _mm256_add_epi16(_mm256_add_epi16(sc, sc), _mm256_set1_epi16(1));
+}
+
+/* Nibble 0 or 1 of 16 bytes. */
+TILE_INLINE __m256i words_nibble(const uint8_t bytes[16], size_t i) {
+    const __m256i v = words_of_bytes(bytes);
+    return i != 0 ? _mm256_srli_epi16(v, 4) : _mm256_and_si256(v, _mm256_set1_epi16(15));
+}
+
+/* Seven signs become eight, an even number of them minus. */
+TILE_INLINE __m256i words_signs8(__m256i signs7) {
+    const char odd = (char)0x80;
+    const __m256i parity = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
+    const __m256i folded = _mm256_xor_si256(signs7, _mm256_srli_epi16(signs7, 4));
+    return _mm256_or_si256(signs7, _mm256_shuffle_epi8(parity, folded));
+}
+
+/* 32-bit fields of 16 outputs, in the order of words that they pack to. */
+TILE_INLINE __m256i halves_of(const uint32_t *fields) {
+    return _mm256_inserti128_si256(_mm256_loadu_si256((const __m256i *)fields),
+                                   _mm_loadu_si128((const __m128i *)(fields + 8)), 1);
+}
+
+/* Bits from..from + n - 1 of each of 16 fields of 32. */
+TILE_INLINE __m256i words_fields(const __m256i fields[2], size_t from, int n) {
+    const __m128i shift = _mm_cvtsi32_si128((int)from);
+    const __m256i mask = _mm256_set1_epi32((1 << n) - 1);
+    return _mm256_packus_epi32(_mm256_and_si256(_mm256_srl_epi32(fields[0], shift), mask),
+                               _mm256_and_si256(_mm256_srl_epi32(fields[1], shift), mask));
+}
+
+/* ---- points of 8 columns ---- */
+
+/* Words 2q and 2q + 1 of each half of v: their low bytes eight times, or themselves four. */
+TILE_INLINE __m256i spread_bytes(__m256i v, int q) {
+    const __m128i order = _mm_set_epi64x(0x0202020202020202, 0);
+    const __m128i from = _mm_add_epi8(order, _mm_set1_epi8((char)(4 * q)));
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
+}
+
+TILE_INLINE __m256i spread_words(__m256i v, int q) {
+    const __m128i order = _mm_set_epi64x(0x0302030203020302, 0x0100010001000100);
+    const __m128i from = _mm_add_epi8(order, _mm_set1_epi8((char)(4 * q)));
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
+}
+
+/* Points a and b, beside each other. */
+TILE_INLINE __m128 two_points(const uint64_t *a, const uint64_t *b) {
+    const __m128i low = _mm_loadl_epi64((const __m128i *)a);
+    return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)b);
+}
+
+/* Points of register q: index i of word 16 or byte 4 * output. */
+TILE_INLINE __m256i points_of_words(const uint64_t *grid, const uint16_t index[16], size_t q) {
+    const uint16_t *at = index + 2 * q;
+    return _mm256_castps_si256(
+        lanes_join(two_points(grid + at[0], grid + at[1]), two_points(grid + at[8], grid + at[9])));
+}
+
+TILE_INLINE __m256i points_of_bytes(const uint64_t *grid, const uint8_t *index, size_t q) {
+    const uint8_t *at = index + 8 * q;
+    return _mm256_castps_si256(lanes_join(two_points(grid + at[0], grid + at[4]),
+                                          two_points(grid + at[32], grid + at[36])));
+}
+
+typedef struct columns8 {
+    __m256i x, minus_x;
+} columns8;
+
+TILE_INLINE __m256i eight_of(const int8_t *x) {
+    long long v;
+    __builtin_memcpy(&v, x, sizeof(v));
+    return _mm256_set1_epi64x(v);
+}
+
+TILE_INLINE columns8 columns_of(const int8_t *x) {
+    const __m256i v = eight_of(x);
+    return (columns8){v, _mm256_sub_epi8(_mm256_setzero_si256(), v)};
+}
+
+/* x with the signs of bits `bits` of each byte. */
+TILE_INLINE __m256i with_signs(columns8 x, __m256i signs, __m256i bits) {
+    const __m256i minus = _mm256_cmpeq_epi8(_mm256_and_si256(signs, bits), bits);
+    return _mm256_blendv_epi8(x.x, x.minus_x, minus);
+}
+
+TILE_INLINE __m256i times_signed(__m256i points, columns8 x, __m256i signs, int q) {
+    const __m256i bits = _mm256_set1_epi64x((long long)0x8040201008040201);
+    return _mm256_maddubs_epi16(points, with_signs(x, spread_bytes(signs, q), bits));
+}
+
+/* y += the sums of each output's two, times scale and that of x. */
+TILE_INLINE void add_pairs(lanes16 *y, const __m256i sums[4], lanes16 scale, float xs) {
+    lanes_add(y, _mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]), scale,
+              xs);
+}
+
+#define EACH_OF_2(name, ...)   \
+    do {                       \
+        {                      \
+            enum { name = 0 }; \
+            __VA_ARGS__        \
+        }                      \
+        {                      \
+            enum { name = 1 }; \
+            __VA_ARGS__        \
+        }                      \
+    } while (0)
+#define EACH_OF_4(name, ...)   \
+    do {                       \
+        {                      \
+            enum { name = 0 }; \
+            __VA_ARGS__        \
+        }                      \
+        {                      \
+            enum { name = 1 }; \
+            __VA_ARGS__        \
+        }                      \
+        {                      \
+            enum { name = 2 }; \
+            __VA_ARGS__        \
+        }                      \
+        {                      \
+            enum { name = 3 }; \
+            __VA_ARGS__        \
+        }                      \
+    } while (0)
+
+void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
+    const __m256i ones = _mm256_set1_epi16(1);
+    lanes16 result = lanes_load(y);
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        const uint8_t *index = (const uint8_t *)slab->codes[b][0];
+        const __m256i fields[2] = {halves_of(slab->codes[b][1]), halves_of(slab->codes[b][1] + 4)};
+        __m256i sums[4];
+        sums[0] = sums[1] = sums[2] = sums[3] = _mm256_setzero_si256();
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        for (size_t g = 0; g < 4; g += 2) {
+            const columns8 x0 = columns_of(block->codes + 8 * g);
+            const columns8 x1 = columns_of(block->codes + 8 * g + 8);
+            const __m256i signs0 = words_signs8(words_fields(fields, 7 * g, 7));
+            const __m256i signs1 = words_signs8(words_fields(fields, 7 * g + 7, 7));
+            EACH_OF_4(q, {
+                const __m256i p0 = points_of_bytes(grid_iq2_xxs_avx2, index + g, q);
+                const __m256i p1 = points_of_bytes(grid_iq2_xxs_avx2, index + g + 1, q);
+                const __m256i sum = _mm256_add_epi16(times_signed(p0, x0, signs0, q),
+                                                     times_signed(p1, x1, signs1, q));
+                sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(sum, ones));
+            });
+        }
+        add_pairs(&result, sums, lanes_scaled(d, words_odd(words_fields(fields, 28, 4))),
+                  block->scale);
+    }
+    lanes_store(y, result);
+}
+
+/* What register q of two groups, whose half has these whole scales, adds. */
+TILE_INLINE __m256i two_products_iq2(const uint64_t *grid, uint16_t (*index)[16],
+                                     const columns8 x[2], const __m256i signs[2], __m256i whole,
+                                     int q) {
+    const __m256i p0 = points_of_words(grid, index[0], q);
+    const __m256i p1 = points_of_words(grid, index[1], q);
+    const __m256i sum =
+        _mm256_add_epi16(times_signed(p0, x[0], signs[0], q), times_signed(p1, x[1], signs[1], q));
+    return _mm256_madd_epi16(sum, spread_words(whole, q));
+}
+
+/* sums = or += half 0 or 1 of a block. */
+TILE_INLINE void add_half_iq2(__m256i sums[4], int half, const uint64_t *grid,
+                              uint16_t (*index)[16], const __m256i signs[2], __m256i whole,
+                              const int8_t *x) {
+    const columns8 columns[2] = {columns_of(x), columns_of(x + 8)};
+    EACH_OF_4(q, {
+        const __m256i product = two_products_iq2(grid, index, columns, signs, whole, q);
+        sums[q] = half == 0 ? product : _mm256_add_epi32(sums[q], product);
+    });
+}
+
+TILE_INLINE void put_index(uint16_t index[16], __m256i words) {
+    _mm256_store_si256((__m256i *)index, words);
+}
+
+void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
+    lanes16 result = lanes_load(y);
+    WEFT_ALIGNED(32) uint16_t index[32][16];
+    for (size_t g = 0; g < 32; g++) {
+        put_index(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
+    }
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        __m256i sums[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_2(half, {
+            const size_t g = 4 * b + 2 * half;
+            const __m256i signs[2] = {
+                words_signs8(_mm256_srli_epi16(tile_load(slab->codes[g]), 9)),
+                words_signs8(_mm256_srli_epi16(tile_load(slab->codes[g + 1]), 9))};
+            add_half_iq2(sums, half, grid_iq2_xs_avx2, index + g, signs,
+                         words_odd(words_nibble(slab->scales[b], half)), block->codes + 16 * half);
+        });
+        add_pairs(&result, sums, d, block->scale);
+    }
+    lanes_store(y, result);
+}
+
+void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq2_s *slab = (const slab_iq2_s *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
+    lanes16 result = lanes_load(y);
+    WEFT_ALIGNED(32) uint16_t index[32][16];
+    for (size_t b = 0; b < n_blocks; b++) {
+        const __m256i high = words_of_bytes(slab->high[b]);
+        EACH_OF_4(g, {
+            put_index(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
+                                                        words_bits(high, 2 * g, 2, 8)));
+        });
+    }
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        __m256i sums[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_2(half, {
+            const size_t g = 4 * b + 2 * half;
+            const __m256i signs[2] = {words_of_bytes(slab->signs[g]),
+                                      words_of_bytes(slab->signs[g + 1])};
+            add_half_iq2(sums, half, grid_iq2_s_avx2, index + g, signs,
+                         words_odd(words_nibble(slab->scales[b], half)), block->codes + 16 * half);
+        });
+        add_pairs(&result, sums, d, block->scale);
+    }
+    lanes_store(y, result);
+}
+
+/* ---- IQ1: points of 0, 8, 16, which are 8 more than they stand for ---- */
+
+void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq1_s *slab = (const slab_iq1_s *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
+    const __m256i ones = _mm256_set1_epi16(1), seven = _mm256_set1_epi16(7);
+    lanes16 result = lanes_load(y);
+    WEFT_ALIGNED(32) uint16_t index[32][16];
+    for (size_t b = 0; b < n_blocks; b++) {
+        const __m256i word = tile_load(slab->high[b]);
+        EACH_OF_4(g, {
+            put_index(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
+                                                        words_bits(word, 3 * g, 3, 8)));
+        });
+    }
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        const __m256i word = tile_load(slab->high[b]);
+        __m256i sums[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_4(g, {
+            const __m256i eight = eight_of(block->codes + 8 * g);
+            EACH_OF_4(q, {
+                const __m256i points = points_of_words(grid_iq1_avx2, index[4 * b + g], q);
+                const __m256i product = _mm256_maddubs_epi16(points, eight);
+                sums[q] = g == 0 ? product : _mm256_add_epi16(sums[q], product);
+            });
+        });
+        EACH_OF_4(q, { sums[q] = _mm256_madd_epi16(sums[q], ones); });
+        /* all are 8 - 1 or, where bit 15 is set, 8 + 1 too large */
+        const __m256i neg_sum = _mm256_add_epi16(tile_broadcast32(block->neg_sums[0]),
+                                                 tile_broadcast32(block->neg_sums[1]));
+        const __m256i more = _mm256_add_epi16(words_bits(word, 15, 1, 1), seven);
+        const __m256i more0 = _mm256_madd_epi16(_mm256_unpacklo_epi16(more, more), neg_sum);
+        const __m256i more1 = _mm256_madd_epi16(_mm256_unpackhi_epi16(more, more), neg_sum);
+        lanes_add(&result, _mm256_add_epi32(_mm256_hadd_epi32(sums[0], sums[1]), more0),
+                  _mm256_add_epi32(_mm256_hadd_epi32(sums[2], sums[3]), more1),
+                  lanes_scaled(d, words_odd(words_bits(word, 12, 3, 0))), block->scale);
+    }
+    lanes_store(y, result);
+}
+
+/* The top nibbles of four words are a half. */
+TILE_INLINE __m256i split_f16(const uint16_t (*scales)[16]) {
+    const __m256i top = _mm256_set1_epi16((short)0xf000);
+    const __m256i s0 = _mm256_srli_epi16(tile_load(scales[0]), 12);
+    const __m256i s1 = words_bits(tile_load(scales[1]), 12, 4, 4);
+    const __m256i s2 = words_bits(tile_load(scales[2]), 12, 4, 8);
+    const __m256i s3 = _mm256_and_si256(tile_load(scales[3]), top);
+    return _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
+}
+
+void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq1_m *slab = (const slab_iq1_m *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(split_f16(slab->scales), 0.125f);
+    const __m256i nine = _mm256_set1_epi16(9), two = _mm256_set1_epi8(2);
+    lanes16 result = lanes_load(y);
+    WEFT_ALIGNED(32) uint16_t index[32][16];
+    for (size_t h = 0; h < 2 * n_blocks; h++) {
+        const __m256i high = words_of_bytes(slab->high[h]);
+        put_index(index[2 * h],
+                  _mm256_or_si256(words_of_bytes(slab->low[2 * h]), words_bits(high, 0, 3, 8)));
+        put_index(index[2 * h + 1],
+                  _mm256_or_si256(words_of_bytes(slab->low[2 * h + 1]), words_bits(high, 4, 3, 8)));
+    }
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        __m256i sums[4];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_2(half, {
+            const size_t h = 2 * b + half;
+            const __m256i high = words_of_bytes(slab->high[h]);
+            const __m256i scales = _mm256_srl_epi16(tile_load(slab->scales[h / 4]),
+                                                    _mm_cvtsi32_si128((int)(3 * (h % 4))));
+            const __m256i whole = words_odd(words_bits(scales, 0, 3, 0));
+            /* all are 8 + 1 and, where bit 3 is set, 2 less too large */
+            const __m256i plus0 = _mm256_xor_si256(words_bits(high, 3, 1, 1), two);
+            const __m256i plus1 = _mm256_xor_si256(words_bits(high, 7, 1, 1), two);
+            const __m256i x0 = eight_of(block->codes + 16 * half);
+            const __m256i x1 = eight_of(block->codes + 16 * half + 8);
+            const __m256i neg_sum = _mm256_blend_epi32(tile_broadcast32(block->neg_sums[half]),
+                                                       _mm256_setzero_si256(), 0xaa);
+            const __m256i start = _mm256_mullo_epi16(neg_sum, nine);
+            EACH_OF_4(q, {
+                const __m256i p0 = _mm256_add_epi8(points_of_words(grid_iq1_avx2, index[2 * h], q),
+                                                   spread_bytes(plus0, q));
+                const __m256i p1 = _mm256_add_epi8(
+                    points_of_words(grid_iq1_avx2, index[2 * h + 1], q), spread_bytes(plus1, q));
+                const __m256i sum0 = _mm256_add_epi16(start, _mm256_maddubs_epi16(p0, x0));
+                const __m256i sum = _mm256_add_epi16(sum0, _mm256_maddubs_epi16(p1, x1));
+                const __m256i product = _mm256_madd_epi16(sum, spread_words(whole, q));
+                sums[q] = half == 0 ? product : _mm256_add_epi32(sums[q], product);
+            });
+        });
+        add_pairs(&result, sums, d, block->scale);
+    }
+    lanes_store(y, result);
+}
+
+/* ---- IQ3: points of 4 columns ---- */
+
+/* Low bytes of words 4q .. 4q + 3 of each half of v, four times. */
+TILE_INLINE __m256i spread_four(__m256i v, int q) {
+    const __m128i order = _mm_setr_epi32(0, 0x02020202, 0x04040404, 0x06060606);
+    const __m128i from = _mm_add_epi8(order, _mm_set1_epi8((char)(8 * q)));
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
+}
+
+#define FOUR_POINTS(grid, at)                                                                   \
+    _mm_insert_epi32(_mm_insert_epi32(_mm_insert_epi32(_mm_cvtsi32_si128((int)(grid)[(at)[0]]), \
+                                                       (int)(grid)[(at)[1]], 1),                \
+                                      (int)(grid)[(at)[2]], 2),                                 \
+                     (int)(grid)[(at)[3]], 3)
+
+TILE_INLINE __m256i small_points_of_bytes(const uint32_t *grid, const uint8_t index[16], size_t q) {
+    const uint8_t *at = index + 4 * q;
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(FOUR_POINTS(grid, at)),
+                                   FOUR_POINTS(grid, at + 8), 1);
+}
+
+TILE_INLINE __m256i small_points_of_words(const uint32_t *grid, const uint16_t index[16],
+                                          size_t q) {
+    const uint16_t *at = index + 4 * q;
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(FOUR_POINTS(grid, at)),
+                                   FOUR_POINTS(grid, at + 8), 1);
+}
+
+TILE_INLINE columns8 columns4_of(const int8_t *x) {
+    const __m256i v = tile_broadcast32(x);
+    return (columns8){v, _mm256_sub_epi8(_mm256_setzero_si256(), v)};
+}
+
+/* The products of 8 columns, whose points p0 and p1 hold four each. */
+TILE_INLINE __m256i times_signed_small(__m256i p0, __m256i p1, const columns8 x[2], __m256i signs,
+                                       int q) {
+    const __m256i bits0 = _mm256_set1_epi32(0x08040201);
+    const __m256i bits1 = _mm256_set1_epi32((int)0x80402010);
+    const __m256i four = spread_four(signs, q);
+    return _mm256_add_epi16(_mm256_maddubs_epi16(p0, with_signs(x[0], four, bits0)),
+                            _mm256_maddubs_epi16(p1, with_signs(x[1], four, bits1)));
+}
+
+TILE_INLINE void add_group_iq3_xxs(__m256i sums[2], const uint8_t (*index)[16],
+                                   const __m256i fields[2], const int8_t *x, int g) {
+    const columns8 columns[2] = {columns4_of(x + 8 * g), columns4_of(x + 8 * g + 4)};
+    const __m256i signs = words_signs8(words_fields(fields, 7 * g, 7));
+    EACH_OF_2(q, {
+        const __m256i p0 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g], q);
+        const __m256i p1 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g + 1], q);
+        const __m256i sum = times_signed_small(p0, p1, columns, signs, q);
+        sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+    });
+}
+
+void linear_one_iq3_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 0.25f);
+    lanes16 result = lanes_load(y);
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        const __m256i fields[2] = {halves_of(slab->signs[b]), halves_of(slab->signs[b] + 4)};
+        __m256i sums[2];
+        sums[0] = sums[1] = _mm256_setzero_si256();
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_4(g, { add_group_iq3_xxs(sums, slab->low + 8 * b, fields, block->codes, g); });
+        lanes_add(&result, sums[0], sums[1],
+                  lanes_scaled(d, words_odd(words_fields(fields, 28, 4))), block->scale);
+    }
+    lanes_store(y, result);
+}
+
+void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq3_s *slab = (const slab_iq3_s *)from;
+    const act_block_q8 *block = (const act_block_q8 *)x;
+    const lanes16 d = lanes_f16(tile_load(slab->d), 1.0f);
+    const __m256i ones = _mm256_set1_epi16(1);
+    lanes16 result = lanes_load(y);
+    WEFT_ALIGNED(32) uint16_t index[64][16];
+    for (size_t b = 0; b < n_blocks; b++) {
+        const __m256i high = words_of_bytes(slab->high[b]);
+        const uint8_t(*low)[16] = slab->low + 8 * b;
+        EACH_OF_4(g, {
+            put_index(index[8 * b + 2 * g],
+                      _mm256_or_si256(words_of_bytes(low[2 * g]), words_bits(high, 2 * g, 1, 8)));
+            put_index(index[8 * b + 2 * g + 1], _mm256_or_si256(words_of_bytes(low[2 * g + 1]),
+                                                                words_bits(high, 2 * g + 1, 1, 8)));
+        });
+    }
+    for (size_t b = 0; b < n_blocks; b++, block++) {
+        __m256i sums[2];
+        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        EACH_OF_4(g, {
+            const columns8 columns[2] = {columns4_of(block->codes + 8 * g),
+                                         columns4_of(block->codes + 8 * g + 4)};
+            const __m256i signs = words_of_bytes(slab->signs[4 * b + g]);
+            uint16_t(*at)[16] = index + 8 * b + 2 * g;
+            EACH_OF_2(q, {
+                const __m256i p0 = small_points_of_words(grid_iq3_s_avx2, at[0], q);
+                const __m256i p1 = small_points_of_words(grid_iq3_s_avx2, at[1], q);
+                const __m256i sum = times_signed_small(p0, p1, columns, signs, q);
+                sums[q] = g == 0 ? sum : _mm256_add_epi16(sums[q], sum);
+            });
+        });
+        lanes_add(&result, _mm256_madd_epi16(sums[0], ones), _mm256_madd_epi16(sums[1], ones),
+                  lanes_scaled(d, words_odd(words_nibble(slab->scales[b / 2], b % 2))),
+                  block->scale);
+    }
+    lanes_store(y, result);
+}
