@@ -11,7 +11,7 @@
 #define RUN_ROWS ACT_CHUNK_ROWS
 
 /* Of m rows left, those of the next tile. 7 to 9 become two of about the same size: one to three
- * rows use what they load badly (7 %; where whole tiles are expanded, they gain more). */
+ * rows use what they unpack badly (7 %). */
 static size_t rows_of_tile(size_t m, int is_expanded) {
     if (m > TILE_ROWS && m < TILE_ROWS + 4 && !is_expanded) {
         return (m + 1) / 2;
@@ -19,22 +19,22 @@ static size_t rows_of_tile(size_t m, int is_expanded) {
     return m < TILE_ROWS ? m : TILE_ROWS;
 }
 
-/* Whole tiles share the lines that a chunk to come has, share_bytes each; smaller ones ask as they
- * go. */
+/* Tiles of an expanded chunk and whole ones share the lines that a chunk to come has, share_bytes
+ * each; others ask as they go. */
 static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const uint8_t *x,
                       size_t x_stride, size_t m, size_t share_bytes) {
-    const int is_expanded = f->expand != NULL && m >= TILE_EXPAND_ROWS_MIN;
+    const int is_expanded = f->expand != NULL && m >= f->expand_rows_min;
     if (is_expanded) {
         f->expand(c);
     }
     const uint8_t *ahead = c->panel;
     while (m > 0) {
         const size_t rows = rows_of_tile(m, is_expanded);
-        if (rows == TILE_ROWS) {
+        if (is_expanded || rows == TILE_ROWS) {
             tile_fetch(ahead, share_bytes);
             ahead += share_bytes;
         }
-        (is_expanded && rows == TILE_ROWS ? f->expanded : f->tile)(rows, sums, c, x, x_stride);
+        (is_expanded ? f->expanded : f->tile)(rows, sums, c, x, x_stride);
         sums += rows * PACK_PANEL_ROWS;
         x += rows * x_stride;
         m -= rows;

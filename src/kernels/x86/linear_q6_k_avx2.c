@@ -74,7 +74,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
-        if (rows < TILE_ROWS) {
+        if (rows < TILE_ROWS && !is_expanded) {
             tile_fetch(at, sizeof(slab_q6_k_block));
         }
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 0);
@@ -129,22 +129,26 @@ static void expand_q6_k(tile_chunk *c) {
     }
 }
 
+TILE_INLINE void tile_rows(size_t rows, int is_expanded, float *y, const tile_chunk *c,
+                           const uint8_t *x, size_t x_stride) {
+    switch (rows) {
+    case 1: tile(1, is_expanded, y, c, x, x_stride); return;
+    case 2: tile(2, is_expanded, y, c, x, x_stride); return;
+    case 3: tile(3, is_expanded, y, c, x, x_stride); return;
+    case 4: tile(4, is_expanded, y, c, x, x_stride); return;
+    case 5: tile(5, is_expanded, y, c, x, x_stride); return;
+    default: tile(6, is_expanded, y, c, x, x_stride); return;
+    }
+}
+
 static void tile_q6_k(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    switch (rows) {
-    case 1: tile(1, 0, y, c, x, x_stride); return;
-    case 2: tile(2, 0, y, c, x, x_stride); return;
-    case 3: tile(3, 0, y, c, x, x_stride); return;
-    case 4: tile(4, 0, y, c, x, x_stride); return;
-    case 5: tile(5, 0, y, c, x, x_stride); return;
-    default: tile(6, 0, y, c, x, x_stride); return;
-    }
+    tile_rows(rows, 0, y, c, x, x_stride);
 }
 
 static void tile_q6_k_expanded(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                                size_t x_stride) {
-    (void)rows;
-    tile(TILE_ROWS, 1, y, c, x, x_stride);
+    tile_rows(rows, 1, y, c, x, x_stride);
 }
 
 void linear_q6_k_avx2(float *y, size_t y_stride, const void *panel, const void *x,
@@ -154,6 +158,7 @@ void linear_q6_k_avx2(float *y, size_t y_stride, const void *panel, const void *
         .tile = tile_q6_k,
         .expand = expand_q6_k,
         .expanded = tile_q6_k_expanded,
+        .expand_rows_min = 7,
         .chunk_bytes = sizeof(slab_q6_k),
         .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),
     };

@@ -25,8 +25,7 @@
 
 #define TILE_ROWS 6
 #define TILE_COLS 256u
-#define TILE_AHEAD 8192u         /* bytes */
-#define TILE_EXPAND_ROWS_MIN 12u /* rows from which it pays to expand a chunk */
+#define TILE_AHEAD 8192u /* bytes */
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* gcc reassociates integer additions and then runs out of registers; a value that passes through
@@ -82,7 +81,8 @@ typedef struct tile_format {
     tile_open_fn *open;
     tile_fn *tile;
     tile_expand_fn *expand; /* NULL: never worth it */
-    tile_fn *expanded;      /* after expand; exactly TILE_ROWS rows */
+    tile_fn *expanded;      /* after expand */
+    size_t expand_rows_min; /* from which it pays */
     size_t chunk_bytes;     /* of TILE_COLS columns of a panel */
     size_t x_chunk_bytes;   /* of TILE_COLS columns of x */
 } tile_format;

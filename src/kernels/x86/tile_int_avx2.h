@@ -112,7 +112,7 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        if (rows < TILE_ROWS) {
+        if (rows < TILE_ROWS && kind.codes != TILE_CODES_EXPANDED) {
             tile_fetch(at, kind.block_stride);
         }
         if (kind.log2_middle != 0) {
@@ -201,8 +201,7 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
     static void expand_##name(tile_chunk *c) { tile_expand(kind_##name, c); }                 \
     static void expanded_##name(size_t rows, float *y, const tile_chunk *c, const uint8_t *x, \
                                 size_t x_stride) {                                            \
-        (void)rows;                                                                           \
-        tile_int(TILE_ROWS, tile_kind_expanded(kind_##name), y, c, x, x_stride);              \
+        tile_int_rows(rows, tile_kind_expanded(kind_##name), y, c, x, x_stride);              \
     }                                                                                         \
     void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,    \
                               size_t x_stride_bytes, size_t m, size_t n, size_t k) {          \
@@ -211,6 +210,7 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
             .tile = tile_##name,                                                              \
             .expand = expand_##name,                                                          \
             .expanded = expanded_##name,                                                      \
+            .expand_rows_min = kind_##name.codes == TILE_CODES_4 ? 12 : 7,                    \
             .chunk_bytes = (bytes_of_chunk),                                                  \
             .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),                \
         };                                                                                    \
