@@ -3,7 +3,8 @@
  * A point is 8 consecutive columns of one output (IQ3: 4). Points of 4 outputs (8) side by side are
  * multiplied by those columns of x, which take the signs, and nothing is transposed or stored:
  *
- *   indices    of 16 outputs; words in memory, where a field of several bits is put together
+ *   indices    of 16 outputs; where they are put together of several fields, words in memory, all
+ *              of a slab before the first is used: taken from a store on its way they cost a third
  *   points     registers q of outputs 2q, 2q + 1, 2q + 8, 2q + 9 (IQ3: 4q .. 4q + 3, and 8 on)
  *   sums       16 bits wide as far as they fit, then as integers; an output's lie side by side
  *

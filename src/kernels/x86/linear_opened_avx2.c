@@ -9,8 +9,9 @@
  *   wide    3 rows x 16 outputs, 32-bit sums: |value| times the activation with the value's sign,
  *           because a code with its middle would not fit; twice the work of narrow
  *
- * Codes come with their middle but for wide tiles. One row is multiplied as it is opened where
- * that is a shift, a mask and a look-up (linear_one_avx2.c); elsewhere opening bounds it.
+ * Codes come with their middle but for wide tiles. One row is multiplied as it is opened, where
+ * codes are a shift, a mask and a look-up (linear_one_avx2.c) and where they are points of a
+ * codebook (linear_one_grids_avx2.c); TQ1_0 and NVFP4 are opened for it too.
  */
 #include <string.h>
 
@@ -210,7 +211,7 @@ TILE_INLINE size_t tile(opened_kind kind, float *y, const opened_chunk *c, const
     }
 }
 
-/* What multiplies a single row; formats that are not here are opened for it too. */
+/* What multiplies a single row; the others are opened for it too. */
 static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,       [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
     [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,     [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,
