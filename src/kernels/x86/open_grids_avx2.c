@@ -1,10 +1,10 @@
 /* open_grids_avx2.c - opens the formats whose codes are points of a codebook: IQ1, IQ2 and IQ3.
  *
- * Eight rows at a time, a row in each 32-bit lane. Points are loaded one by one from tables of bytes
- * (grids_avx2.h): a gather is 39 operations on some cores (Zen 3). Two shuffles make two groups of
- * four columns of the eight columns that eight rows' points hold. Signs are a bit a column and
- * become masks. A single row is not opened (linear_one_grids_avx2.c). The plain C of each format is
- * in ref/opened_open_ref.c.
+ * Eight rows at a time, a row in each 32-bit lane. Points are loaded one by one from tables of
+ * bytes (grids_avx2.h): a gather is 39 operations on some cores (Zen 3). Two shuffles make two
+ * groups of four columns of the eight columns that eight rows' points hold. Signs are a bit a
+ * column and become masks. A single row is not opened (linear_one_grids_avx2.c). The plain C of
+ * each format is in ref/opened_open_ref.c.
  */
 #include "kernels/x86/grids_avx2.h"
 #include "kernels/x86/open_avx2.h"
