@@ -20,7 +20,7 @@ static void open_q4_0(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q4_0, low);
 }
 
-TILE_INT_LINEAR(q4_0, 8 * sizeof(slab_q4_0))
+TILE_INT_LINEAR(q4_0, 8 * sizeof(slab_q4_0), 12)
 
 static const tile_kind kind_q4_1 = {
     .codes = TILE_CODES_4,
@@ -33,7 +33,7 @@ static void open_q4_1(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q4_1, low);
 }
 
-TILE_INT_LINEAR(q4_1, 8 * sizeof(slab_q4_1))
+TILE_INT_LINEAR(q4_1, 8 * sizeof(slab_q4_1), 12)
 
 static const tile_kind kind_q4_k = {
     .codes = TILE_CODES_4,
@@ -46,4 +46,4 @@ static void open_q4_k(tile_chunk *c, const uint8_t *slabs) {
     tile_open_scales6(c, slabs, 0);
 }
 
-TILE_INT_LINEAR(q4_k, sizeof(slab_q4_k))
+TILE_INT_LINEAR(q4_k, sizeof(slab_q4_k), 12)

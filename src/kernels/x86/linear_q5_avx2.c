@@ -19,7 +19,7 @@ static void open_q5_0(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q5_0, low);
 }
 
-TILE_INT_LINEAR(q5_0, 8 * sizeof(slab_q5_0))
+TILE_INT_LINEAR(q5_0, 8 * sizeof(slab_q5_0), 7)
 
 static const tile_kind kind_q5_1 = {
     .codes = TILE_CODES_5,
@@ -33,7 +33,7 @@ static void open_q5_1(tile_chunk *c, const uint8_t *slabs) {
     c->panel = slabs + offsetof(slab_q5_1, low);
 }
 
-TILE_INT_LINEAR(q5_1, 8 * sizeof(slab_q5_1))
+TILE_INT_LINEAR(q5_1, 8 * sizeof(slab_q5_1), 7)
 
 static const tile_kind kind_q5_k = {
     .codes = TILE_CODES_5,
@@ -47,4 +47,4 @@ static void open_q5_k(tile_chunk *c, const uint8_t *slabs) {
     tile_open_scales6(c, slabs, 4);
 }
 
-TILE_INT_LINEAR(q5_k, sizeof(slab_q5_k))
+TILE_INT_LINEAR(q5_k, sizeof(slab_q5_k), 7)

@@ -192,8 +192,9 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
     }
 }
 
-/* linear_NAME_avx2 of a kind (kind_NAME), whose chunks open_NAME opens. */
-#define TILE_INT_LINEAR(name, bytes_of_chunk)                                                 \
+/* linear_NAME_avx2 of a kind (kind_NAME), whose chunks open_NAME opens, and spreads for rows_min
+ * rows or more. */
+#define TILE_INT_LINEAR(name, bytes_of_chunk, rows_min)                                       \
     static void tile_##name(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,     \
                             size_t x_stride) {                                                \
         tile_int_rows(rows, kind_##name, y, c, x, x_stride);                                  \
@@ -210,7 +211,7 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
             .tile = tile_##name,                                                              \
             .expand = expand_##name,                                                          \
             .expanded = expanded_##name,                                                      \
-            .expand_rows_min = kind_##name.codes == TILE_CODES_4 ? 12 : 7,                    \
+            .expand_rows_min = (rows_min),                                                    \
             .chunk_bytes = (bytes_of_chunk),                                                  \
             .x_chunk_bytes = TILE_COLS / ACT_BLOCK_LEN * sizeof(act_block_q8),                \
         };                                                                                    \
