@@ -15,7 +15,7 @@
 #include "kernels/opened.h"
 #include "kernels/x86/grids_avx2.h"
 #include "kernels/x86/linear_one_avx2.h"
-#include "kernels/x86/tile_avx2.h"
+#include "kernels/x86/open_avx2.h"
 
 /* Of 16 outputs: 0-3, 8-11 and 4-7, 12-15. */
 typedef struct lanes16 {
@@ -64,7 +64,7 @@ TILE_INLINE lanes16 lanes_scaled(lanes16 d, __m256i whole) {
 /* ---- words of 16 outputs ---- */
 
 TILE_INLINE __m256i words_of_bytes(const uint8_t bytes[16]) {
-    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)bytes));
+    return _mm256_cvtepu8_epi16(open_load16(bytes));
 }
 
 /* n bits of each word from bit `from` on, moved to bit `to`. */
@@ -79,19 +79,9 @@ TILE_INLINE __m256i words_odd(__m256i sc) {
     return _mm256_add_epi16(_mm256_add_epi16(sc, sc), _mm256_set1_epi16(1));
 }
 
-/* Nibble 0 or 1 of 16 bytes. */
-TILE_INLINE __m256i words_nibble(const uint8_t bytes[16], size_t i) {
-    const __m256i v = words_of_bytes(bytes);
-    return i != 0 ? _mm256_srli_epi16(v, 4) : _mm256_and_si256(v, _mm256_set1_epi16(15));
-}
-
-/* Seven signs become eight, an even number of them minus. */
-TILE_INLINE __m256i words_signs8(__m256i signs7) {
-    const char odd = (char)0x80;
-    const __m256i parity = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
-    const __m256i folded = _mm256_xor_si256(signs7, _mm256_srli_epi16(signs7, 4));
-    return _mm256_or_si256(signs7, _mm256_shuffle_epi8(parity, folded));
+/* Nibble i of units of a byte of 16 outputs. */
+TILE_INLINE __m256i words_nibble(const uint8_t (*units)[16], size_t i) {
+    return _mm256_cvtepu8_epi16(open_nibble(units, i));
 }
 
 /* 32-bit fields of 16 outputs, in the order of words that they pack to. */
@@ -123,23 +113,17 @@ TILE_INLINE __m256i spread_words(__m256i v, int q) {
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
 }
 
-/* Points a and b, beside each other. */
-TILE_INLINE __m128 two_points(const uint64_t *a, const uint64_t *b) {
-    const __m128i low = _mm_loadl_epi64((const __m128i *)a);
-    return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)b);
-}
-
 /* Points of register q: index i of word 16 or byte 4 * output. */
 TILE_INLINE __m256i points_of_words(const uint64_t *grid, const uint16_t index[16], size_t q) {
     const uint16_t *at = index + 2 * q;
-    return _mm256_castps_si256(
-        lanes_join(two_points(grid + at[0], grid + at[1]), two_points(grid + at[8], grid + at[9])));
+    return _mm256_castps_si256(lanes_join(open_two_points(grid + at[0], grid + at[1]),
+                                          open_two_points(grid + at[8], grid + at[9])));
 }
 
 TILE_INLINE __m256i points_of_bytes(const uint64_t *grid, const uint8_t *index, size_t q) {
     const uint8_t *at = index + 8 * q;
-    return _mm256_castps_si256(lanes_join(two_points(grid + at[0], grid + at[4]),
-                                          two_points(grid + at[32], grid + at[36])));
+    return _mm256_castps_si256(lanes_join(open_two_points(grid + at[0], grid + at[4]),
+                                          open_two_points(grid + at[32], grid + at[36])));
 }
 
 typedef struct columns8 {
@@ -220,8 +204,8 @@ void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
         for (size_t g = 0; g < 4; g += 2) {
             const columns8 x0 = columns_of(block->codes + 8 * g);
             const columns8 x1 = columns_of(block->codes + 8 * g + 8);
-            const __m256i signs0 = words_signs8(words_fields(fields, 7 * g, 7));
-            const __m256i signs1 = words_signs8(words_fields(fields, 7 * g + 7, 7));
+            const __m256i signs0 = open_signs8(words_fields(fields, 7 * g, 7));
+            const __m256i signs1 = open_signs8(words_fields(fields, 7 * g + 7, 7));
             EACH_OF_4(q, {
                 const __m256i p0 = points_of_bytes(grid_iq2_xxs_avx2, index + g, q);
                 const __m256i p1 = points_of_bytes(grid_iq2_xxs_avx2, index + g + 1, q);
@@ -262,36 +246,52 @@ TILE_INLINE void put_index(uint16_t index[16], __m256i words) {
     _mm256_store_si256((__m256i *)index, words);
 }
 
-void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
-    const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+/* The signs of group g of a slab. */
+typedef __m256i group_signs_fn(const uint8_t *slab, size_t g);
+
+/* A slab whose halves have scales, from its indices on. */
+TILE_INLINE void one_row_iq2(float *y, const uint8_t *slab, size_t slab_bytes, size_t n_blocks,
+                             const uint8_t *x, const uint16_t *d16, const uint8_t (*scales)[16],
+                             const uint64_t *grid, uint16_t (*index)[16],
+                             group_signs_fn *group_signs) {
     const act_block_q8 *block = (const act_block_q8 *)x;
-    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
+    const lanes16 d = lanes_f16(tile_load(d16), 0.125f);
     lanes16 result = lanes_load(y);
-    WEFT_ALIGNED(32) uint16_t index[32][16];
-    for (size_t g = 0; g < 32; g++) {
-        put_index(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
-    }
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch(slab + b * (slab_bytes / 8), slab_bytes / 8);
         EACH_OF_2(half, {
             const size_t g = 4 * b + 2 * half;
-            const __m256i signs[2] = {
-                words_signs8(_mm256_srli_epi16(tile_load(slab->codes[g]), 9)),
-                words_signs8(_mm256_srli_epi16(tile_load(slab->codes[g + 1]), 9))};
-            add_half_iq2(sums, half, grid_iq2_xs_avx2, index + g, signs,
-                         words_odd(words_nibble(slab->scales[b], half)), block->codes + 16 * half);
+            const __m256i signs[2] = {group_signs(slab, g), group_signs(slab, g + 1)};
+            add_half_iq2(sums, half, grid, index + g, signs,
+                         words_odd(words_nibble(scales, 2 * b + half)), block->codes + 16 * half);
         });
         add_pairs(&result, sums, d, block->scale);
     }
     lanes_store(y, result);
 }
 
+TILE_INLINE __m256i signs_iq2_xs(const uint8_t *slab, size_t g) {
+    const __m256i codes = tile_load(((const slab_iq2_xs *)slab)->codes[g]);
+    return open_signs8(_mm256_srli_epi16(codes, 9));
+}
+
+void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+    WEFT_ALIGNED(32) uint16_t index[32][16];
+    for (size_t g = 0; g < 32; g++) {
+        put_index(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
+    }
+    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_xs_avx2, index,
+                signs_iq2_xs);
+}
+
+TILE_INLINE __m256i signs_iq2_s(const uint8_t *slab, size_t g) {
+    return words_of_bytes(((const slab_iq2_s *)slab)->signs[g]);
+}
+
 void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq2_s *slab = (const slab_iq2_s *)from;
-    const act_block_q8 *block = (const act_block_q8 *)x;
-    const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
-    lanes16 result = lanes_load(y);
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t b = 0; b < n_blocks; b++) {
         const __m256i high = words_of_bytes(slab->high[b]);
@@ -300,19 +300,8 @@ void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
                                                         words_bits(high, 2 * g, 2, 8)));
         });
     }
-    for (size_t b = 0; b < n_blocks; b++, block++) {
-        __m256i sums[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
-        EACH_OF_2(half, {
-            const size_t g = 4 * b + 2 * half;
-            const __m256i signs[2] = {words_of_bytes(slab->signs[g]),
-                                      words_of_bytes(slab->signs[g + 1])};
-            add_half_iq2(sums, half, grid_iq2_s_avx2, index + g, signs,
-                         words_odd(words_nibble(slab->scales[b], half)), block->codes + 16 * half);
-        });
-        add_pairs(&result, sums, d, block->scale);
-    }
-    lanes_store(y, result);
+    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_s_avx2, index,
+                signs_iq2_s);
 }
 
 /* ---- IQ1: points of 0, 8, 16, which are 8 more than they stand for ---- */
@@ -357,20 +346,10 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     lanes_store(y, result);
 }
 
-/* The top nibbles of four words are a half. */
-TILE_INLINE __m256i split_f16(const uint16_t (*scales)[16]) {
-    const __m256i top = _mm256_set1_epi16((short)0xf000);
-    const __m256i s0 = _mm256_srli_epi16(tile_load(scales[0]), 12);
-    const __m256i s1 = words_bits(tile_load(scales[1]), 12, 4, 4);
-    const __m256i s2 = words_bits(tile_load(scales[2]), 12, 4, 8);
-    const __m256i s3 = _mm256_and_si256(tile_load(scales[3]), top);
-    return _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
-}
-
 void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
-    const lanes16 d = lanes_f16(split_f16(slab->scales), 0.125f);
+    const lanes16 d = lanes_f16(open_split_f16(slab->scales), 0.125f);
     const __m256i nine = _mm256_set1_epi16(9), two = _mm256_set1_epi8(2);
     lanes16 result = lanes_load(y);
     WEFT_ALIGNED(32) uint16_t index[32][16];
@@ -460,7 +439,7 @@ TILE_INLINE __m256i times_signed_small(__m256i p0, __m256i p1, const columns8 x[
 TILE_INLINE void add_group_iq3_xxs(__m256i sums[2], const uint8_t (*index)[16],
                                    const __m256i fields[2], const int8_t *x, int g) {
     const columns8 columns[2] = {columns4_of(x + 8 * g), columns4_of(x + 8 * g + 4)};
-    const __m256i signs = words_signs8(words_fields(fields, 7 * g, 7));
+    const __m256i signs = open_signs8(words_fields(fields, 7 * g, 7));
     EACH_OF_2(q, {
         const __m256i p0 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g], q);
         const __m256i p1 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g + 1], q);
@@ -519,8 +498,7 @@ void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
             });
         });
         lanes_add(&result, _mm256_madd_epi16(sums[0], ones), _mm256_madd_epi16(sums[1], ones),
-                  lanes_scaled(d, words_odd(words_nibble(slab->scales[b / 2], b % 2))),
-                  block->scale);
+                  lanes_scaled(d, words_odd(words_nibble(slab->scales, b))), block->scale);
     }
     lanes_store(y, result);
 }

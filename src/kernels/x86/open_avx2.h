@@ -1,4 +1,4 @@
-/* open_avx2.h - small steps that the AVX2 openers share (open_codes_avx2.c, open_grids_avx2.c). */
+/* open_avx2.h - small steps that the AVX2 openers and the products of a single row share. */
 #ifndef WEFT_KERNELS_X86_OPEN_AVX2_H
 #define WEFT_KERNELS_X86_OPEN_AVX2_H
 
@@ -81,6 +81,32 @@ TILE_INLINE __m128i open_nibble(const uint8_t (*units)[16], size_t i) {
     const __m128i v = open_load16(units[i / 2]);
     const __m128i moved = i % 2 != 0 ? _mm_srli_epi16(v, 4) : v;
     return _mm_and_si128(moved, _mm_set1_epi8(15));
+}
+
+/* Two points of a codebook (grids_avx2.h), beside each other. */
+TILE_INLINE __m128 open_two_points(const uint64_t *first, const uint64_t *second) {
+    const __m128i low = _mm_loadl_epi64((const __m128i *)first);
+    return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)second);
+}
+
+/* Seven signs in each word, whose other bits are zero, become eight, an even number of them
+ * minus. */
+TILE_INLINE __m256i open_signs8(__m256i signs7) {
+    const char odd = (char)0x80;
+    const __m256i parity = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
+    const __m256i folded = _mm256_xor_si256(signs7, _mm256_srli_epi16(signs7, 4));
+    return _mm256_or_si256(signs7, _mm256_shuffle_epi8(parity, folded));
+}
+
+/* The halves of 16 rows that the top nibbles of four words are (IQ1_M). */
+TILE_INLINE __m256i open_split_f16(const uint16_t (*scales)[16]) {
+    const __m256i top = _mm256_set1_epi16((short)0xf000);
+    const __m256i s0 = _mm256_srli_epi16(_mm256_and_si256(tile_load(scales[0]), top), 12);
+    const __m256i s1 = _mm256_srli_epi16(_mm256_and_si256(tile_load(scales[1]), top), 8);
+    const __m256i s2 = _mm256_srli_epi16(_mm256_and_si256(tile_load(scales[2]), top), 4);
+    const __m256i s3 = _mm256_and_si256(tile_load(scales[3]), top);
+    return _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
 }
 
 #endif /* WEFT_KERNELS_X86_OPEN_AVX2_H */

@@ -26,20 +26,14 @@ TILE_INLINE void eight_indices(uint32_t to[8], __m256i index) {
     two_indices(to + 6, (uint64_t)_mm_extract_epi64(high, 1));
 }
 
-/* Points first and second, beside each other. */
-TILE_INLINE __m128 two_points(const uint64_t *first, const uint64_t *second) {
-    const __m128i low = _mm_loadl_epi64((const __m128i *)first);
-    return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)second);
-}
-
 /* The points of 8 rows: columns 0 to 3 in to[0], 4 to 7 in to[1]. */
 TILE_INLINE void eight_columns(__m256i to[2], const uint64_t *grid, __m256i index) {
     uint32_t i[8];
     eight_indices(i, index);
-    const __m128 p01 = two_points(grid + i[0], grid + i[1]);
-    const __m128 p23 = two_points(grid + i[2], grid + i[3]);
-    const __m128 p45 = two_points(grid + i[4], grid + i[5]);
-    const __m128 p67 = two_points(grid + i[6], grid + i[7]);
+    const __m128 p01 = open_two_points(grid + i[0], grid + i[1]);
+    const __m128 p23 = open_two_points(grid + i[2], grid + i[3]);
+    const __m128 p45 = open_two_points(grid + i[4], grid + i[5]);
+    const __m128 p67 = open_two_points(grid + i[6], grid + i[7]);
     const __m256 p0145 = _mm256_insertf128_ps(_mm256_castps128_ps256(p01), p45, 1);
     const __m256 p2367 = _mm256_insertf128_ps(_mm256_castps128_ps256(p23), p67, 1);
     to[0] = _mm256_castps_si256(_mm256_shuffle_ps(p0145, p2367, 0x88));
@@ -82,16 +76,6 @@ TILE_INLINE __m256i spread(__m256i v) {
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
 }
 
-/* Seven signs become eight, an even number of them minus. */
-TILE_INLINE __m256i signs8(__m256i signs7) {
-    const char odd = (char)0x80;
-    const __m256i parity = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
-    const __m256i folded = _mm256_xor_si256(signs7, _mm256_srli_epi32(signs7, 4));
-    const __m256i nibble = _mm256_and_si256(folded, _mm256_set1_epi32(15));
-    return _mm256_or_si256(signs7, _mm256_shuffle_epi8(parity, nibble));
-}
-
 /* value or -value by four bits of each lane's signs, from bit 0 or 4 on, plus the middle. */
 TILE_INLINE __m256i with_signs(__m256i values, __m256i signs, int from, __m256i middle) {
     const __m256i bits = _mm256_set1_epi32(from == 0 ? 0x08040201 : (int)0x80402010);
@@ -126,7 +110,7 @@ void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
                 open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs_avx2, bits_of(codes, 8 * g, 8),
-                         signs8(bits_of(signs, 7 * g, 7)), middle);
+                         open_signs8(bits_of(signs, 7 * g, 7)), middle);
             }
         }
     }
@@ -152,7 +136,7 @@ void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = lanes_of_words(slab->codes[g] + r);
             open_iq2(c, 2 * g, r, grid_iq2_xs_avx2, bits_of(codes, 0, 9),
-                     signs8(_mm256_srli_epi32(codes, 9)), middle);
+                     open_signs8(_mm256_srli_epi32(codes, 9)), middle);
         }
     }
 }
@@ -182,7 +166,7 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
-                const __m256i eight = signs8(bits_of(signs, 7 * g, 7));
+                const __m256i eight = open_signs8(bits_of(signs, 7 * g, 7));
                 const __m256i first = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[0] + r));
                 const __m256i second = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[1] + r));
                 uint8_t *to = c->codes[b][2 * g] + 4 * r;
@@ -257,22 +241,11 @@ void opened_iq1_s_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* The top nibbles of four words are a half. */
-TILE_INLINE __m128i split_f16(const uint16_t (*scales)[16], size_t from) {
-    const __m128i top = _mm_set1_epi16((short)0xf000);
-    const __m128i s0 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[0] + from), top), 12);
-    const __m128i s1 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[1] + from), top), 8);
-    const __m128i s2 = _mm_srli_epi16(_mm_and_si128(open_load16(scales[2] + from), top), 4);
-    const __m128i s3 = _mm_and_si128(open_load16(scales[3] + from), top);
-    return _mm_or_si128(_mm_or_si128(s0, s1), _mm_or_si128(s2, s3));
-}
-
 void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const __m256i middle = _mm256_set1_epi8((char)(c->middle - 8));
-    WEFT_ALIGNED(16) uint16_t d[16];
-    _mm_store_si128((__m128i *)d, split_f16(slab->scales, 0));
-    _mm_store_si128((__m128i *)(d + 8), split_f16(slab->scales, 8));
+    WEFT_ALIGNED(32) uint16_t d[16];
+    _mm256_store_si256((__m256i *)d, open_split_f16(slab->scales));
     open_f16_all(c, d, 0.125f);
     for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
         for (size_t h = 0; h < OPENED_HALVES; h++) {
