@@ -52,7 +52,8 @@ typedef struct opened_chunk {
 /* What 16 bits hold, of codes times activations of 8 bits. */
 typedef enum opened_width {
     OPENED_NARROW, /* the sum of a block, or of a half where halves have scales */
-    OPENED_MEDIUM, /* two products of codes with their middle */
+    OPENED_SIX,    /* six products of values, and two of codes with their middle */
+    OPENED_FOUR,   /* four products of values, and two of codes with their middle */
     OPENED_WIDE    /* two products of values only */
 } opened_width;
 
@@ -75,10 +76,10 @@ static const opened_kind opened_kind_iq4_nl = {7, OPENED_WIDE, 0, 0, 0, 0, 8 * s
 static const opened_kind opened_kind_iq4_xs = {7, OPENED_WIDE, 0, 0, 2, 1, sizeof(slab_iq4_xs)};
 static const opened_kind opened_kind_mxfp4 = {4, OPENED_NARROW, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
 static const opened_kind opened_kind_nvfp4 = {4, OPENED_NARROW, 1, 0, 0, 0, 4 * sizeof(slab_nvfp4)};
-static const opened_kind opened_kind_iq2_xxs = {6, OPENED_MEDIUM, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
-static const opened_kind opened_kind_iq2_xs = {6, OPENED_MEDIUM, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
-static const opened_kind opened_kind_iq2_s = {6, OPENED_MEDIUM, 1, 0, 2, 1, sizeof(slab_iq2_s)};
-static const opened_kind opened_kind_iq3_xxs = {6, OPENED_MEDIUM, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
+static const opened_kind opened_kind_iq2_xxs = {6, OPENED_SIX, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
+static const opened_kind opened_kind_iq2_xs = {6, OPENED_SIX, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
+static const opened_kind opened_kind_iq2_s = {6, OPENED_SIX, 1, 0, 2, 1, sizeof(slab_iq2_s)};
+static const opened_kind opened_kind_iq3_xxs = {6, OPENED_FOUR, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
 static const opened_kind opened_kind_iq3_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq3_s)};
 static const opened_kind opened_kind_iq1_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq1_s)};
 static const opened_kind opened_kind_iq1_m = {4, OPENED_NARROW, 1, 0, 2, 1, sizeof(slab_iq1_m)};
