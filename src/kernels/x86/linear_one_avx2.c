@@ -191,6 +191,89 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     y_store(y, result);
 }
 
+/* ---- ternary digits, up to five a byte (layout/slab.h) ---- */
+
+/* sums of 8 rows += the next digits, of 4 columns, times x. */
+TILE_INLINE void add_digit(__m256i *sums, __m256i *fraction, const int8_t *x) {
+    const __m256i digit = open_digit(fraction, _mm256_setzero_si256());
+    *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(digit, tile_broadcast32(x)));
+    TILE_PIN(*sums);
+}
+
+/* Of rows 8i and on and block t, digit t is columns 4w to 4w + 3: words of blocks 0 to 4. */
+TILE_INLINE void add_blocks_tq1_0(pair16 sums[5], size_t i, const uint8_t word[64],
+                                  const act_block_q8 *x, size_t w) {
+    __m256i fraction = open_fraction(tile_load(word + 32 * i));
+    add_digit(&sums[0].v[i], &fraction, x[0].codes + 4 * w);
+    add_digit(&sums[1].v[i], &fraction, x[1].codes + 4 * w);
+    add_digit(&sums[2].v[i], &fraction, x[2].codes + 4 * w);
+    add_digit(&sums[3].v[i], &fraction, x[3].codes + 4 * w);
+    add_digit(&sums[4].v[i], &fraction, x[4].codes + 4 * w);
+}
+
+/* The same of halves: those of blocks 5 and 6, and the first of block 7. */
+TILE_INLINE void add_halves_tq1_0(pair16 sums[3], size_t i, const uint8_t word[64],
+                                  const act_block_q8 *x, size_t w) {
+    __m256i fraction = open_fraction(tile_load(word + 32 * i));
+    add_digit(&sums[0].v[i], &fraction, x[0].codes + 4 * w);
+    add_digit(&sums[0].v[i], &fraction, x[0].codes + 4 * w + 16);
+    add_digit(&sums[1].v[i], &fraction, x[1].codes + 4 * w);
+    add_digit(&sums[1].v[i], &fraction, x[1].codes + 4 * w + 16);
+    add_digit(&sums[2].v[i], &fraction, x[2].codes + 4 * w);
+}
+
+/* The second half of block 7: four digits. */
+TILE_INLINE void add_four_tq1_0(pair16 *sums, size_t i, const uint8_t word[64],
+                                const act_block_q8 *x) {
+    __m256i fraction = open_fraction(tile_load(word + 32 * i));
+    add_digit(&sums->v[i], &fraction, x->codes + 16);
+    add_digit(&sums->v[i], &fraction, x->codes + 20);
+    add_digit(&sums->v[i], &fraction, x->codes + 24);
+    add_digit(&sums->v[i], &fraction, x->codes + 28);
+}
+
+/* result += what a block's sums come to. */
+TILE_INLINE void add_total_tq1_0(floats16 *result, pair16 sums, floats16 d, float xs) {
+    pair16 total;
+    add_scaled(&total, 0, sums, both(_mm256_set1_epi16(1)));
+    add_dot(result, total, d, xs);
+}
+
+/* Sums start at minus those of x: digits are 1 more than values. Loops over them would have gcc
+ * keep them in memory. */
+void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const slab_tq1_0 *slab = (const slab_tq1_0 *)from;
+    const act_block_q8 *b = (const act_block_q8 *)x;
+    const floats16 d = f16_of(slab->d);
+    floats16 result = y_of(y);
+    (void)n_blocks;
+    pair16 first[5] = {start_of_block(&b[0], 0), start_of_block(&b[1], 0), start_of_block(&b[2], 0),
+                       start_of_block(&b[3], 0), start_of_block(&b[4], 0)};
+    for (size_t w = 0; w < 8; w++) {
+        tile_fetch(slab->five[w], sizeof(slab->five[w]));
+        add_blocks_tq1_0(first, 0, slab->five[w], b, w);
+        add_blocks_tq1_0(first, 1, slab->five[w], b, w);
+    }
+    add_total_tq1_0(&result, first[0], d, b[0].scale);
+    add_total_tq1_0(&result, first[1], d, b[1].scale);
+    add_total_tq1_0(&result, first[2], d, b[2].scale);
+    add_total_tq1_0(&result, first[3], d, b[3].scale);
+    add_total_tq1_0(&result, first[4], d, b[4].scale);
+    pair16 last[3] = {start_of_block(&b[5], 0), start_of_block(&b[6], 0), start_of_block(&b[7], 0)};
+    for (size_t w = 0; w < 4; w++) {
+        tile_fetch(slab->five[8 + w], sizeof(slab->five[8 + w]));
+        add_halves_tq1_0(last, 0, slab->five[8 + w], b + 5, w);
+        add_halves_tq1_0(last, 1, slab->five[8 + w], b + 5, w);
+    }
+    tile_fetch(slab->four, sizeof(slab->four));
+    add_four_tq1_0(&last[2], 0, slab->four, b + 7);
+    add_four_tq1_0(&last[2], 1, slab->four, b + 7);
+    add_total_tq1_0(&result, last[0], d, b[5].scale);
+    add_total_tq1_0(&result, last[1], d, b[6].scale);
+    add_total_tq1_0(&result, last[2], d, b[7].scale);
+    y_store(y, result);
+}
+
 /* ---- lists of 16 values of 8 bits ---- */
 
 TILE_INLINE void add_values(__m256i *total, __m256i values, __m256i codes, __m256i xs) {

@@ -113,17 +113,38 @@ TILE_INLINE __m256i spread_words(__m256i v, int q) {
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
 }
 
-/* Points of register q: index i of word 16 or byte 4 * output. */
-TILE_INLINE __m256i points_of_words(const uint64_t *grid, const uint16_t index[16], size_t q) {
-    const uint16_t *at = index + 2 * q;
-    return _mm256_castps_si256(lanes_join(open_two_points(grid + at[0], grid + at[1]),
-                                          open_two_points(grid + at[8], grid + at[9])));
+/* Indices come several to a load and are then taken apart: two loads a cycle, of points and of
+ * indices, is what binds. gcc would load each alone if it saw through. */
+TILE_INLINE uint32_t load_indices(const void *p) {
+    uint32_t v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    __asm__("" : "+r"(v));
+    return v;
 }
 
-TILE_INLINE __m256i points_of_bytes(const uint64_t *grid, const uint8_t *index, size_t q) {
-    const uint8_t *at = index + 8 * q;
-    return _mm256_castps_si256(lanes_join(open_two_points(grid + at[0], grid + at[4]),
-                                          open_two_points(grid + at[32], grid + at[36])));
+/* Points of register q: index i of word 16 or byte 4 * output. */
+TILE_INLINE __m256i points_of_words(const uint64_t *grid, const uint16_t index[16], size_t q) {
+    const uint32_t i = load_indices(index + 2 * q), j = load_indices(index + 2 * q + 8);
+    return _mm256_castps_si256(lanes_join(open_two_points(grid + (i & 0xffff), grid + (i >> 16)),
+                                          open_two_points(grid + (j & 0xffff), grid + (j >> 16))));
+}
+
+TILE_INLINE const uint64_t *point_of_byte(const uint64_t *grid, uint32_t indices, size_t g) {
+    return grid + (indices >> 8 * g & 0xff);
+}
+
+/* The same of groups g and g + 1, whose indices are those bytes of a word of 32 bits. */
+TILE_INLINE void points_of_bytes(__m256i to[2], const uint64_t *grid, const uint32_t index[16],
+                                 size_t g, size_t q) {
+    const uint32_t i0 = load_indices(index + 2 * q), i1 = load_indices(index + 2 * q + 1);
+    const uint32_t i8 = load_indices(index + 2 * q + 8), i9 = load_indices(index + 2 * q + 9);
+    for (size_t t = 0; t < 2; t++) {
+        const __m128 p01 =
+            open_two_points(point_of_byte(grid, i0, g + t), point_of_byte(grid, i1, g + t));
+        const __m128 p89 =
+            open_two_points(point_of_byte(grid, i8, g + t), point_of_byte(grid, i9, g + t));
+        to[t] = _mm256_castps_si256(lanes_join(p01, p89));
+    }
 }
 
 typedef struct columns8 {
@@ -196,24 +217,24 @@ void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
     const __m256i ones = _mm256_set1_epi16(1);
     lanes16 result = lanes_load(y);
     for (size_t b = 0; b < n_blocks; b++, block++) {
-        const uint8_t *index = (const uint8_t *)slab->codes[b][0];
         const __m256i fields[2] = {halves_of(slab->codes[b][1]), halves_of(slab->codes[b][1] + 4)};
         __m256i sums[4];
         sums[0] = sums[1] = sums[2] = sums[3] = _mm256_setzero_si256();
         tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
-        for (size_t g = 0; g < 4; g += 2) {
+        EACH_OF_2(pair, {
+            enum { g = 2 * pair };
             const columns8 x0 = columns_of(block->codes + 8 * g);
             const columns8 x1 = columns_of(block->codes + 8 * g + 8);
             const __m256i signs0 = open_signs8(words_fields(fields, 7 * g, 7));
             const __m256i signs1 = open_signs8(words_fields(fields, 7 * g + 7, 7));
             EACH_OF_4(q, {
-                const __m256i p0 = points_of_bytes(grid_iq2_xxs_avx2, index + g, q);
-                const __m256i p1 = points_of_bytes(grid_iq2_xxs_avx2, index + g + 1, q);
-                const __m256i sum = _mm256_add_epi16(times_signed(p0, x0, signs0, q),
-                                                     times_signed(p1, x1, signs1, q));
+                __m256i p[2];
+                points_of_bytes(p, grid_iq2_xxs_avx2, slab->codes[b][0], g, q);
+                const __m256i sum = _mm256_add_epi16(times_signed(p[0], x0, signs0, q),
+                                                     times_signed(p[1], x1, signs1, q));
                 sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(sum, ones));
             });
-        }
+        });
         add_pairs(&result, sums, lanes_scaled(d, words_odd(words_fields(fields, 28, 4))),
                   block->scale);
     }
@@ -402,23 +423,33 @@ TILE_INLINE __m256i spread_four(__m256i v, int q) {
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
 }
 
-#define FOUR_POINTS(grid, at)                                                                   \
-    _mm_insert_epi32(_mm_insert_epi32(_mm_insert_epi32(_mm_cvtsi32_si128((int)(grid)[(at)[0]]), \
-                                                       (int)(grid)[(at)[1]], 1),                \
-                                      (int)(grid)[(at)[2]], 2),                                 \
-                     (int)(grid)[(at)[3]], 3)
+TILE_INLINE __m128i four_points(const uint32_t *grid, uint32_t i0, uint32_t i1, uint32_t i2,
+                                uint32_t i3) {
+    __m128i v = _mm_cvtsi32_si128((int)grid[i0]);
+    v = _mm_insert_epi32(v, (int)grid[i1], 1);
+    v = _mm_insert_epi32(v, (int)grid[i2], 2);
+    return _mm_insert_epi32(v, (int)grid[i3], 3);
+}
+
+TILE_INLINE __m128i four_of_bytes(const uint32_t *grid, const uint8_t *index) {
+    const uint32_t i = load_indices(index);
+    return four_points(grid, i & 0xff, i >> 8 & 0xff, i >> 16 & 0xff, i >> 24);
+}
+
+TILE_INLINE __m128i four_of_words(const uint32_t *grid, const uint16_t *index) {
+    const uint32_t i = load_indices(index), j = load_indices(index + 2);
+    return four_points(grid, i & 0xffff, i >> 16, j & 0xffff, j >> 16);
+}
 
 TILE_INLINE __m256i small_points_of_bytes(const uint32_t *grid, const uint8_t index[16], size_t q) {
-    const uint8_t *at = index + 4 * q;
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(FOUR_POINTS(grid, at)),
-                                   FOUR_POINTS(grid, at + 8), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_of_bytes(grid, index + 4 * q)),
+                                   four_of_bytes(grid, index + 4 * q + 8), 1);
 }
 
 TILE_INLINE __m256i small_points_of_words(const uint32_t *grid, const uint16_t index[16],
                                           size_t q) {
-    const uint16_t *at = index + 4 * q;
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(FOUR_POINTS(grid, at)),
-                                   FOUR_POINTS(grid, at + 8), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_of_words(grid, index + 4 * q)),
+                                   four_of_words(grid, index + 4 * q + 8), 1);
 }
 
 TILE_INLINE columns8 columns4_of(const int8_t *x) {

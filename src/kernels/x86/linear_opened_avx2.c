@@ -8,8 +8,8 @@
  *   wide    two (tile_wide_avx2.h)
  *
  * One row is multiplied as it is opened, where codes are a shift, a mask and a look-up
- * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c); TQ1_0 and
- * NVFP4 are opened for it too.
+ * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c); NVFP4 is
+ * opened for it too.
  */
 #include <string.h>
 
@@ -24,12 +24,12 @@
 /* What multiplies a single row; the others are opened for it too. */
 static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,       [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
-    [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,     [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,
-    [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2,   [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,
-    [WEFT_DTYPE_IQ2_XXS] = linear_one_iq2_xxs_avx2, [WEFT_DTYPE_IQ2_XS] = linear_one_iq2_xs_avx2,
-    [WEFT_DTYPE_IQ2_S] = linear_one_iq2_s_avx2,     [WEFT_DTYPE_IQ3_XXS] = linear_one_iq3_xxs_avx2,
-    [WEFT_DTYPE_IQ3_S] = linear_one_iq3_s_avx2,     [WEFT_DTYPE_IQ1_S] = linear_one_iq1_s_avx2,
-    [WEFT_DTYPE_IQ1_M] = linear_one_iq1_m_avx2,
+    [WEFT_DTYPE_TQ1_0] = linear_one_tq1_0_avx2,     [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,
+    [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,   [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2,
+    [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,     [WEFT_DTYPE_IQ2_XXS] = linear_one_iq2_xxs_avx2,
+    [WEFT_DTYPE_IQ2_XS] = linear_one_iq2_xs_avx2,   [WEFT_DTYPE_IQ2_S] = linear_one_iq2_s_avx2,
+    [WEFT_DTYPE_IQ3_XXS] = linear_one_iq3_xxs_avx2, [WEFT_DTYPE_IQ3_S] = linear_one_iq3_s_avx2,
+    [WEFT_DTYPE_IQ1_S] = linear_one_iq1_s_avx2,     [WEFT_DTYPE_IQ1_M] = linear_one_iq1_m_avx2,
 };
 
 /* What tiles read besides an opened chunk, made of it once for all rows. */

@@ -83,6 +83,24 @@ TILE_INLINE __m128i open_nibble(const uint8_t (*units)[16], size_t i) {
     return _mm_and_si128(moved, _mm_set1_epi8(15));
 }
 
+/* Fractions of 256, ternary, 128 less: so they compare as signed bytes, and tripling them is the
+ * same. */
+TILE_INLINE __m256i open_fraction(__m256i v) {
+    return _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80));
+}
+
+/* least + the most significant digit of fractions, which it then triples. */
+TILE_INLINE __m256i open_digit(__m256i *fraction, __m256i least) {
+    const __m256i v = *fraction;
+    __m256i third = _mm256_set1_epi8(85 - 128), thirds = _mm256_set1_epi8(170 - 128);
+    __asm__("" : "+x"(third));
+    __asm__("" : "+x"(thirds));
+    const __m256i is_1 = _mm256_cmpgt_epi8(v, third);
+    const __m256i is_2 = _mm256_cmpgt_epi8(v, thirds);
+    *fraction = _mm256_add_epi8(v, _mm256_add_epi8(v, v));
+    return _mm256_sub_epi8(_mm256_sub_epi8(least, is_1), is_2);
+}
+
 /* Two points of a codebook (grids_avx2.h), beside each other. */
 TILE_INLINE __m128 open_two_points(const uint64_t *first, const uint64_t *second) {
     const __m128i low = _mm_loadl_epi64((const __m128i *)first);

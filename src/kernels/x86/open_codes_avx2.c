@@ -191,25 +191,15 @@ void opened_q3_k_avx2(opened_chunk *c, const uint8_t *from) {
 
 /* ---- ternary ---- */
 
-/* least + the most significant digit to the base 3 of fractions of 256, which it then triples. */
-TILE_INLINE __m256i next_digit(__m256i *fraction, __m256i least) {
-    const __m256i third = _mm256_set1_epi8(86), thirds = _mm256_set1_epi8((char)171);
-    const __m256i v = *fraction;
-    const __m256i is_1 = _mm256_cmpeq_epi8(_mm256_max_epu8(v, third), v);
-    const __m256i is_2 = _mm256_cmpeq_epi8(_mm256_max_epu8(v, thirds), v);
-    *fraction = _mm256_add_epi8(v, _mm256_add_epi8(v, v));
-    return _mm256_sub_epi8(_mm256_sub_epi8(least, is_1), is_2);
-}
-
 /* n_digits digits of a word of 4 bytes; their groups, from `group` on, lie stride apart. */
 TILE_INLINE void open_digits(opened_chunk *c, size_t group, const uint8_t *from, size_t n_digits,
                              size_t stride) {
     const __m256i least = _mm256_set1_epi8((char)(c->middle - 1));
     uint8_t *to = open_group(c, group);
     for (size_t half = 0; half < 64; half += 32) {
-        __m256i fraction = tile_load(from + half);
+        __m256i fraction = open_fraction(tile_load(from + half));
         for (size_t t = 0; t < n_digits; t++) {
-            open_store(to + half + 64 * stride * t, next_digit(&fraction, least));
+            open_store(to + half + 64 * stride * t, open_digit(&fraction, least));
         }
     }
 }
