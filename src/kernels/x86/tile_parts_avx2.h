@@ -70,9 +70,9 @@ TILE_INLINE void parts_make(parts_chunk *p, opened_kind kind, const opened_chunk
 }
 
 /* a [rows] = or += part `part` of block b; x [rows][256 columns]. */
-TILE_INLINE void parts_add(int rows, opened_kind kind, __m256i a0[TILE_ROWS],
-                           __m256i a1[TILE_ROWS], const opened_chunk *c, const parts_chunk *p,
-                           size_t b, const uint8_t *x, int part) {
+TILE_INLINE void parts_add(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
+                           const opened_chunk *c, const parts_chunk *p, size_t b, const uint8_t *x,
+                           int part) {
     const int from = parts_begin(kind, part), to = parts_begin(kind, part + 1);
     const int16_t *start = p->start[b][part], *pair = p->pairs.v[2 * b + (size_t)part / 2];
     __m256i s0[TILE_ROWS], s1[TILE_ROWS];
