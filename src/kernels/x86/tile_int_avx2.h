@@ -224,6 +224,8 @@ TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_
     const __m128i low4 = _mm_set1_epi8(15);
     const __m128i low6 = _mm_set1_epi8(63);
     const __m128i high2 = _mm_set1_epi8(48);
+    const __m256 d[2] = {tile_load_f16(slab), tile_load_f16(slab + 16)};
+    const __m256 dmin[2] = {tile_load_f16(slab + 32), tile_load_f16(slab + 48)};
     for (int b = 0; b < 8; b++) {
         const __m128i *fields = (const __m128i *)(slab + 64);
         __m128i sc, mn;
@@ -239,10 +241,9 @@ TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_
                               _mm_and_si128(mn_high, high2));
         }
         for (int half = 0; half < 2; half++) {
-            const __m256 d = tile_load_f16(slab + 16 * half);
-            const __m256 dmin = tile_load_f16(slab + 32 + 16 * half);
-            const __m256 scale = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(sc)));
-            __m256 min = _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(mn)));
+            const __m256 scale =
+                _mm256_mul_ps(d[half], _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(sc)));
+            __m256 min = _mm256_mul_ps(dmin[half], _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(mn)));
             min = _mm256_xor_ps(min, _mm256_set1_ps(-0.0f));
             if (log2_middle != 0) {
                 min = _mm256_fmadd_ps(_mm256_set1_ps((float)(1 << log2_middle)), scale, min);
