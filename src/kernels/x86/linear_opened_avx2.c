@@ -60,7 +60,7 @@ TILE_INLINE void tile_make_more(opened_kind kind, tile_more *more, opened_chunk 
 }
 
 TILE_INLINE void tile_of(int rows, opened_kind kind, int is_masked, float *y, const opened_chunk *c,
-                         const tile_more *more, const uint8_t *x, size_t x_stride, stream s) {
+                         const tile_more *more, const uint8_t *x, size_t x_stride, tile_stream s) {
     switch (kind.width) {
     case OPENED_NARROW: narrow(rows, kind, y, c, &more->narrow, x, x_stride, s); return;
     case OPENED_SIX:
@@ -77,7 +77,7 @@ TILE_INLINE void tile_of(int rows, opened_kind kind, int is_masked, float *y, co
 
 /* A tile's rows, or the 1 to 5 that are left; a copy of the code for each number. */
 TILE_INLINE void tile(size_t left, opened_kind kind, int is_masked, float *y, const opened_chunk *c,
-                      const tile_more *more, const uint8_t *x, size_t x_stride, stream s) {
+                      const tile_more *more, const uint8_t *x, size_t x_stride, tile_stream s) {
     if (left == 1) {
         tile_of(1, kind, is_masked, y, c, more, x, x_stride, s);
     } else if (left == 2) {
@@ -108,7 +108,7 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
         const size_t fetch_bytes = (kind.chunk_bytes / OPENED_BLOCKS / n_tiles + 63) / 64 * 64;
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
-            stream ahead = {slab, fetch_bytes};
+            tile_stream ahead = {slab, fetch_bytes};
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             if (one != NULL && rows == 1) {
                 one(sums, slab, c.n_blocks, x_chunk);

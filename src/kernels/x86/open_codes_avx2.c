@@ -15,8 +15,8 @@ TILE_INLINE void open_nibbles(uint8_t *low_to, uint8_t *high_to, const uint8_t *
         const __m256i v = tile_load(from + half);
         const __m256i low = _mm256_and_si256(v, mask);
         const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
-        open_store(low_to + half, _mm256_shuffle_epi8(values, low));
-        open_store(high_to + half, _mm256_shuffle_epi8(values, high));
+        tile_store(low_to + half, _mm256_shuffle_epi8(values, low));
+        tile_store(high_to + half, _mm256_shuffle_epi8(values, high));
     }
 }
 
@@ -114,10 +114,10 @@ TILE_INLINE void open_twos(opened_chunk *c, const uint8_t (*codes)[64], int add)
         uint8_t *to = open_group(c, 32 * (w / 8) + w % 8);
         for (size_t half = 0; half < 64; half += 32) {
             const __m256i v = tile_load(codes[w] + half);
-            open_store(to + half, _mm256_add_epi8(two_bits(v, 0), more));
-            open_store(to + half + 512, _mm256_add_epi8(two_bits(v, 1), more));
-            open_store(to + half + 1024, _mm256_add_epi8(two_bits(v, 2), more));
-            open_store(to + half + 1536, _mm256_add_epi8(two_bits(v, 3), more));
+            tile_store(to + half, _mm256_add_epi8(two_bits(v, 0), more));
+            tile_store(to + half + 512, _mm256_add_epi8(two_bits(v, 1), more));
+            tile_store(to + half + 1024, _mm256_add_epi8(two_bits(v, 2), more));
+            tile_store(to + half + 1536, _mm256_add_epi8(two_bits(v, 3), more));
         }
     }
 }
@@ -160,10 +160,10 @@ TILE_INLINE void open_threes(opened_chunk *c, size_t group, const uint8_t *codes
         const __m256i q1 = _mm256_or_si256(two_bits(v, 1), open_third_bit(h, bit + 1));
         const __m256i q2 = _mm256_or_si256(two_bits(v, 2), open_third_bit(h, bit + 2));
         const __m256i q3 = _mm256_or_si256(two_bits(v, 3), open_third_bit(h, bit + 3));
-        open_store(to + half, _mm256_add_epi8(q0, more));
-        open_store(to + half + 512, _mm256_add_epi8(q1, more));
-        open_store(to + half + 1024, _mm256_add_epi8(q2, more));
-        open_store(to + half + 1536, _mm256_add_epi8(q3, more));
+        tile_store(to + half, _mm256_add_epi8(q0, more));
+        tile_store(to + half + 512, _mm256_add_epi8(q1, more));
+        tile_store(to + half + 1024, _mm256_add_epi8(q2, more));
+        tile_store(to + half + 1536, _mm256_add_epi8(q3, more));
     }
 }
 
@@ -199,7 +199,7 @@ TILE_INLINE void open_digits(opened_chunk *c, size_t group, const uint8_t *from,
     for (size_t half = 0; half < 64; half += 32) {
         __m256i fraction = open_fraction(tile_load(from + half));
         for (size_t t = 0; t < n_digits; t++) {
-            open_store(to + half + 64 * stride * t, open_digit(&fraction, least));
+            tile_store(to + half + 64 * stride * t, open_digit(&fraction, least));
         }
     }
 }

@@ -90,8 +90,8 @@ TILE_INLINE void open_iq2(opened_chunk *c, size_t group, size_t from, const uint
     __m256i values[2];
     uint8_t *to = open_group(c, group) + 4 * from;
     eight_columns(values, grid, index);
-    open_store(to, with_signs(values[0], signs, 0, middle));
-    open_store(to + 64, with_signs(values[1], signs, 4, middle));
+    tile_store(to, with_signs(values[0], signs, 0, middle));
+    tile_store(to + 64, with_signs(values[1], signs, 4, middle));
 }
 
 /* 2 * sc + 1 */
@@ -170,8 +170,8 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
                 const __m256i first = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[0] + r));
                 const __m256i second = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[1] + r));
                 uint8_t *to = c->codes[b][2 * g] + 4 * r;
-                open_store(to, with_signs(first, eight, 0, middle));
-                open_store(to + 64, with_signs(second, eight, 4, middle));
+                tile_store(to, with_signs(first, eight, 0, middle));
+                tile_store(to + 64, with_signs(second, eight, 4, middle));
             }
         }
     }
@@ -200,8 +200,8 @@ void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
                 const __m256i first = points_iq3_s(low[0] + r, high, g);
                 const __m256i second = points_iq3_s(low[1] + r, high, g + 1);
                 uint8_t *to = c->codes[b][g] + 4 * r;
-                open_store(to, with_signs(first, signs, 0, middle));
-                open_store(to + 64, with_signs(second, signs, 4, middle));
+                tile_store(to, with_signs(first, signs, 0, middle));
+                tile_store(to + 64, with_signs(second, signs, 4, middle));
             }
         }
     }
@@ -214,8 +214,8 @@ TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i in
     const __m256i delta = _mm256_add_epi8(_mm256_or_si256(minus, _mm256_set1_epi8(1)), middle);
     uint8_t *to = open_group(c, group) + 4 * from;
     eight_columns(values, grid_iq1_avx2, index);
-    open_store(to, _mm256_add_epi8(values[0], delta));
-    open_store(to + 64, _mm256_add_epi8(values[1], delta));
+    tile_store(to, _mm256_add_epi8(values[0], delta));
+    tile_store(to + 64, _mm256_add_epi8(values[1], delta));
 }
 
 /* All ones where bit `bit` of a lane is set. */

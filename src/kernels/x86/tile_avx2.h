@@ -106,6 +106,8 @@ TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
 
 TILE_INLINE __m256i tile_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
+TILE_INLINE void tile_store(void *to, __m256i v) { _mm256_store_si256((__m256i *)to, v); }
+
 TILE_INLINE __m256 tile_load_f16(const void *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }

@@ -32,7 +32,7 @@ TILE_INLINE void narrow_half(int rows, opened_kind kind, int is_start, __m256i a
                              size_t x_stride, int group) {
     if (is_start && kind.log2_middle != 0) {
         TILE_EACH_ROW(rows, {
-            const act_block_q8 *block = block_at(x, x_stride, r);
+            const act_block_q8 *block = tile_block(x, x_stride, r);
             __m256i sum = tile_broadcast32(block->neg_sums[group / 4]);
             if (!kind.has_halves) {
                 sum = _mm256_add_epi16(sum, tile_broadcast32(block->neg_sums[1]));
@@ -55,8 +55,8 @@ TILE_INLINE void narrow_add_min(float *y, const opened_chunk *c, size_t b, const
     for (size_t half = 0; half < 2; half++) {
         const __m256i m0 = _mm256_madd_epi16(tile_load(c->half_min[2 * b] + 16 * half), first);
         const __m256i m1 = _mm256_madd_epi16(tile_load(c->half_min[2 * b + 1] + 16 * half), second);
-        add_dot(y + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)),
-                _mm256_load_ps(c->half_min_scale + 8 * half), x->scale);
+        tile_add_dot(y + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)),
+                     _mm256_load_ps(c->half_min_scale + 8 * half), x->scale);
     }
 }
 
@@ -90,7 +90,7 @@ TILE_INLINE __m256 narrow_dot(opened_kind kind, const opened_chunk *c, const hal
 
 /* y [rows][16] += x . c; pairs only where scales of halves are whole. */
 TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
-                        const half_pairs *pairs, const uint8_t *x, size_t x_stride, stream s) {
+                        const half_pairs *pairs, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         const uint8_t *at = c->codes[b][0];
         tile_fetch(s.at, s.bytes);
@@ -101,8 +101,8 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
             TILE_EACH_ROW(rows, {
                 const __m256i h0 = narrow_scaled(kind, c, pairs, 2 * b, 0, a0[r], NULL);
                 const __m256i h1 = narrow_scaled(kind, c, pairs, 2 * b, 1, a1[r], NULL);
-                put(first[r], h0);
-                put(first[r] + 8, h1);
+                tile_store(first[r], h0);
+                tile_store(first[r] + 8, h1);
             });
         }
         narrow_half(rows, kind, kind.has_halves, a0, a1, at, x, x_stride, 4);
@@ -110,11 +110,11 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
         TILE_EACH_ROW(rows, {
-            const act_block_q8 *block = block_at(x, x_stride, r);
+            const act_block_q8 *block = tile_block(x, x_stride, r);
             const __m256 d0 = narrow_dot(kind, c, pairs, b, 0, a0[r], first[r]);
             const __m256 d1 = narrow_dot(kind, c, pairs, b, 1, a1[r], first[r] + 8);
-            add_dot(y + 16 * r, d0, s0, block->scale);
-            add_dot(y + 16 * r + 8, d1, s1, block->scale);
+            tile_add_dot(y + 16 * r, d0, s0, block->scale);
+            tile_add_dot(y + 16 * r + 8, d1, s1, block->scale);
             if (kind.has_min) {
                 narrow_add_min(y + 16 * r, c, b, block);
             }

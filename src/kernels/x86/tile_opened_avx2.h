@@ -7,22 +7,20 @@
 
 /* What a tile asks for of the slab to come, with each of its blocks: all at once would be more
  * lines than a core has on their way. */
-typedef struct stream {
+typedef struct tile_stream {
     const uint8_t *at;
     size_t bytes; /* a block */
-} stream;
+} tile_stream;
 
-TILE_INLINE const act_block_q8 *block_at(const uint8_t *x, size_t x_stride, size_t r) {
+TILE_INLINE const act_block_q8 *tile_block(const uint8_t *x, size_t x_stride, size_t r) {
     return (const act_block_q8 *)(x + r * x_stride);
 }
 
 /* y [8] += dot * scale * xs */
-TILE_INLINE void add_dot(float *y, __m256 dot, __m256 scale, float xs) {
+TILE_INLINE void tile_add_dot(float *y, __m256 dot, __m256 scale, float xs) {
     const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(xs));
     _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
 }
-
-TILE_INLINE void put(void *to, __m256i v) { _mm256_store_si256((__m256i *)to, v); }
 
 /* Whole scales of halves, each twice: vpmaddwd multiplies the two lanes of an output's sums by them
  * as it adds these. What a block comes to is below 2^24, so that its float is exact. */
@@ -34,7 +32,7 @@ TILE_INLINE void half_pairs_make(half_pairs *pairs, const opened_chunk *c) {
     for (size_t h = 0; h < 2 * c->n_blocks; h++) {
         for (size_t i = 0; i < 2; i++) {
             const __m256i v = tile_load(c->whole[h] + 8 * i);
-            put(pairs->v[h] + 16 * i, _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa));
+            tile_store(pairs->v[h] + 16 * i, _mm256_blend_epi16(v, _mm256_slli_epi32(v, 16), 0xaa));
         }
     }
 }

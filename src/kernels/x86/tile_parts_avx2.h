@@ -50,7 +50,7 @@ TILE_INLINE void parts_start(parts_chunk *p, opened_kind kind, const opened_chun
         if (n > 2) {
             sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(ones, tile_load(at + 128)));
         }
-        put(p->start[b][part] + 16 * i, _mm256_mullo_epi16(sum, offset));
+        tile_store(p->start[b][part] + 16 * i, _mm256_mullo_epi16(sum, offset));
     }
 }
 
@@ -106,13 +106,13 @@ TILE_INLINE void parts_add(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __
 
 /* y [rows][16] += x . c */
 TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk *c,
-                       const parts_chunk *p, const uint8_t *x, size_t x_stride, stream s) {
+                       const parts_chunk *p, const uint8_t *x, size_t x_stride, tile_stream s) {
     WEFT_ALIGNED(32) uint8_t raised[TILE_ROWS * OPENED_COLS];
     for (size_t b = 0; b < c->n_blocks; b++) {
         TILE_EACH_ROW(rows, {
-            const __m256i codes = tile_load((block_at(x, x_stride, r) + b)->codes);
-            put(raised + r * OPENED_COLS + 32 * b,
-                _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80)));
+            const __m256i codes = tile_load((tile_block(x, x_stride, r) + b)->codes);
+            tile_store(raised + r * OPENED_COLS + 32 * b,
+                       _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80)));
         });
     }
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
@@ -128,9 +128,9 @@ TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk 
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
         TILE_EACH_ROW(rows, {
-            const float xs = block_at(x, x_stride, r)->scale;
-            add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-            add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
+            const float xs = tile_block(x, x_stride, r)->scale;
+            tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+            tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
         });
     }
 }

@@ -31,10 +31,10 @@ TILE_INLINE void wide_make(wide_chunk *wide, opened_chunk *c) {
                 const __m256i v = tile_load(at);
                 const __m256i below = _mm256_maddubs_epi16(ones, _mm256_min_epi8(v, zero));
                 left_out = _mm256_sub_epi16(left_out, below);
-                put(at, _mm256_abs_epi8(v));
-                put(wide->mask[b][g] + 32 * i, _mm256_cmpgt_epi8(zero, v));
+                tile_store(at, _mm256_abs_epi8(v));
+                tile_store(wide->mask[b][g] + 32 * i, _mm256_cmpgt_epi8(zero, v));
             }
-            put(wide->start[b] + 8 * i, _mm256_madd_epi16(left_out, _mm256_set1_epi16(1)));
+            tile_store(wide->start[b] + 8 * i, _mm256_madd_epi16(left_out, _mm256_set1_epi16(1)));
         }
     }
 }
@@ -74,7 +74,7 @@ TILE_INLINE void wide_half(int rows, int is_masked, __m256i a0[TILE_ROWS], __m25
 
 /* y [rows][16] += x . c; masks only if is_masked. */
 TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
-                      const wide_chunk *masks, const uint8_t *x, size_t x_stride, stream s) {
+                      const wide_chunk *masks, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         tile_fetch(s.at, s.bytes);
@@ -88,9 +88,9 @@ TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
         const __m256 s0 = _mm256_load_ps(c->scale[b]);
         const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
         TILE_EACH_ROW(rows, {
-            const float xs = block_at(x, x_stride, r)->scale;
-            add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-            add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
+            const float xs = tile_block(x, x_stride, r)->scale;
+            tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+            tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
         });
     }
 }
