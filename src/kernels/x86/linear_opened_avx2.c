@@ -45,12 +45,8 @@ TILE_INLINE size_t tile_rows(opened_kind kind) {
                                        : PARTS_ROWS;
 }
 
-TILE_INLINE int is_masked(opened_kind kind, size_t rows) {
-    return kind.width == OPENED_WIDE && rows >= WIDE_MASKED_ROWS_MIN;
-}
-
 TILE_INLINE void tile_make_more(opened_kind kind, tile_more *more, opened_chunk *c, size_t rows) {
-    if (is_masked(kind, rows)) {
+    if (kind.width == OPENED_WIDE && wide_is_masked(rows)) {
         wide_make(&more->wide, c);
     } else if (kind.width == OPENED_SIX || kind.width == OPENED_FOUR) {
         parts_make(&more->parts, kind, c);
@@ -116,9 +112,8 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
                 open(&c, slab);
                 tile_make_more(kind, &more, &c, rows);
                 for (size_t r = 0; r < rows; r += tile_rows(kind)) {
-                    const size_t left = rows - r;
-                    tile(left, kind, is_masked(kind, rows), sums + r * PACK_PANEL_ROWS, &c, &more,
-                         x_chunk + r * x_stride, x_stride, ahead);
+                    tile(rows - r, kind, wide_is_masked(rows), sums + r * PACK_PANEL_ROWS, &c,
+                         &more, x_chunk + r * x_stride, x_stride, ahead);
                     ahead.at += OPENED_BLOCKS * ahead.bytes;
                 }
             }

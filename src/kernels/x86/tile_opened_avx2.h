@@ -22,6 +22,20 @@ TILE_INLINE void tile_add_dot(float *y, __m256 dot, __m256 scale, float xs) {
     _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
 }
 
+/* y [rows][16] += what block b comes to, times the scales of both. */
+TILE_INLINE void tile_add_sums(int rows, float *y, const opened_chunk *c, size_t b,
+                               const __m256i a0[TILE_ROWS], const __m256i a1[TILE_ROWS],
+                               const uint8_t *x, size_t x_stride) {
+    TILE_FORGET();
+    const __m256 s0 = _mm256_load_ps(c->scale[b]);
+    const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
+    TILE_EACH_ROW(rows, {
+        const float xs = tile_block(x, x_stride, r)->scale;
+        tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+        tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
+    });
+}
+
 /* Whole scales of halves, each twice: vpmaddwd multiplies the two lanes of an output's sums by them
  * as it adds these. What a block comes to is below 2^24, so that its float is exact. */
 typedef struct half_pairs {

@@ -124,14 +124,7 @@ TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk 
         if (parts_count(kind) == 4) {
             parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 3);
         }
-        TILE_FORGET();
-        const __m256 s0 = _mm256_load_ps(c->scale[b]);
-        const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
-        TILE_EACH_ROW(rows, {
-            const float xs = tile_block(x, x_stride, r)->scale;
-            tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-            tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
-        });
+        tile_add_sums(rows, y, c, b, a0, a1, x, x_stride);
     }
 }
 

@@ -13,12 +13,14 @@
 #include "kernels/x86/tile_opened_avx2.h"
 
 #define WIDE_ROWS 3
-#define WIDE_MASKED_ROWS_MIN 6
 
 typedef struct wide_chunk {
     WEFT_ALIGNED(32) uint8_t mask[OPENED_BLOCKS][8][64];
     int32_t start[OPENED_BLOCKS][PACK_PANEL_ROWS];
 } wide_chunk;
+
+/* Whether so many rows pay for masks. */
+TILE_INLINE int wide_is_masked(size_t rows) { return rows >= 6; }
 
 /* Values (no middle) become magnitudes. */
 TILE_INLINE void wide_make(wide_chunk *wide, opened_chunk *c) {
@@ -84,14 +86,7 @@ TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
         });
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 0);
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 4);
-        TILE_FORGET();
-        const __m256 s0 = _mm256_load_ps(c->scale[b]);
-        const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
-        TILE_EACH_ROW(rows, {
-            const float xs = tile_block(x, x_stride, r)->scale;
-            tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-            tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
-        });
+        tile_add_sums(rows, y, c, b, a0, a1, x, x_stride);
     }
 }
 
