@@ -56,6 +56,19 @@ TILE_INLINE void add_scaled(pair16 *total, size_t half, pair16 sums, pair16 scal
 
 TILE_INLINE pair16 both(__m256i v) { return (pair16){{v, v}}; }
 
+/* 16-bit sums of 8 rows += codes times 4 columns of x. */
+TILE_INLINE void add_products(__m256i *sums, __m256i codes, __m256i xs) {
+    *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(codes, xs));
+    TILE_PIN(*sums);
+}
+
+/* y += what a block's sums come to, times (scale * xs). */
+TILE_INLINE void add_sums(floats16 *y, pair16 sums, floats16 scale, float xs) {
+    pair16 total;
+    add_scaled(&total, 0, sums, both(_mm256_set1_epi16(1)));
+    add_dot(y, total, scale, xs);
+}
+
 /* ---- codes of two bits, or three: four blocks share words (layout/slab.h) ---- */
 
 /* sums of block t += 4 columns of 8 rows: bits of v, and from bit `bit` on of high if it is not
@@ -66,8 +79,7 @@ TILE_INLINE void add_codes(__m256i *sums, __m256i v, __m256i high, int bit, int 
     if (bit >= 0) {
         w = _mm256_or_si256(w, open_third_bit(high, bit + t));
     }
-    *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(w, tile_broadcast32(x)));
-    TILE_PIN(*sums);
+    add_products(sums, w, tile_broadcast32(x));
 }
 
 /* The four groups from `group` on of each of four blocks of x: a half of each. */
@@ -170,7 +182,6 @@ void linear_one_q3_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
 
 void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_tq2_0 *slab = (const slab_tq2_0 *)from;
-    const pair16 ones = both(_mm256_set1_epi16(1));
     const floats16 d = f16_of(slab->d);
     floats16 result = y_of(y);
     for (size_t b = 0; b < n_blocks; b += 4) {
@@ -183,9 +194,7 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 0);
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4);
         for (size_t t = 0; t < 4; t++) {
-            pair16 total;
-            add_scaled(&total, 0, sums[t], ones);
-            add_dot(&result, total, d, block[t].scale);
+            add_sums(&result, sums[t], d, block[t].scale);
         }
     }
     y_store(y, result);
@@ -196,8 +205,7 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
 /* sums of 8 rows += the next digits, of 4 columns, times x. */
 TILE_INLINE void add_digit(__m256i *sums, __m256i *fraction, const int8_t *x) {
     const __m256i digit = open_digit(fraction, _mm256_setzero_si256());
-    *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(digit, tile_broadcast32(x)));
-    TILE_PIN(*sums);
+    add_products(sums, digit, tile_broadcast32(x));
 }
 
 /* Of rows 8i and on and block t, digit t is columns 4w to 4w + 3: words of blocks 0 to 4. */
@@ -232,13 +240,6 @@ TILE_INLINE void add_four_tq1_0(pair16 *sums, size_t i, const uint8_t word[64],
     add_digit(&sums->v[i], &fraction, x->codes + 28);
 }
 
-/* result += what a block's sums come to. */
-TILE_INLINE void add_total_tq1_0(floats16 *result, pair16 sums, floats16 d, float xs) {
-    pair16 total;
-    add_scaled(&total, 0, sums, both(_mm256_set1_epi16(1)));
-    add_dot(result, total, d, xs);
-}
-
 /* Sums start at minus those of x: digits are 1 more than values. Loops over them would have gcc
  * keep them in memory. */
 void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
@@ -254,11 +255,11 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         add_blocks_tq1_0(first, 0, slab->five[w], b, w);
         add_blocks_tq1_0(first, 1, slab->five[w], b, w);
     }
-    add_total_tq1_0(&result, first[0], d, b[0].scale);
-    add_total_tq1_0(&result, first[1], d, b[1].scale);
-    add_total_tq1_0(&result, first[2], d, b[2].scale);
-    add_total_tq1_0(&result, first[3], d, b[3].scale);
-    add_total_tq1_0(&result, first[4], d, b[4].scale);
+    add_sums(&result, first[0], d, b[0].scale);
+    add_sums(&result, first[1], d, b[1].scale);
+    add_sums(&result, first[2], d, b[2].scale);
+    add_sums(&result, first[3], d, b[3].scale);
+    add_sums(&result, first[4], d, b[4].scale);
     pair16 last[3] = {start_of_block(&b[5], 0), start_of_block(&b[6], 0), start_of_block(&b[7], 0)};
     for (size_t w = 0; w < 4; w++) {
         tile_fetch(slab->five[8 + w], sizeof(slab->five[8 + w]));
@@ -268,9 +269,9 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     tile_fetch(slab->four, sizeof(slab->four));
     add_four_tq1_0(&last[2], 0, slab->four, b + 7);
     add_four_tq1_0(&last[2], 1, slab->four, b + 7);
-    add_total_tq1_0(&result, last[0], d, b[5].scale);
-    add_total_tq1_0(&result, last[1], d, b[6].scale);
-    add_total_tq1_0(&result, last[2], d, b[7].scale);
+    add_sums(&result, last[0], d, b[5].scale);
+    add_sums(&result, last[1], d, b[6].scale);
+    add_sums(&result, last[2], d, b[7].scale);
     y_store(y, result);
 }
 
@@ -342,11 +343,10 @@ void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     const __m256i mask = _mm256_set1_epi8(15);
     const __m256i values =
         _mm256_add_epi8(_mm256_broadcastsi128_si256(open_list_e2m1()), _mm256_set1_epi8(16));
-    const pair16 ones = both(_mm256_set1_epi16(1));
     floats16 result = y_of(y);
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
-        pair16 total, sums = start_of_block(block, 4);
+        pair16 sums = start_of_block(block, 4);
         __m256i e[2];
         tile_fetch(slab, sizeof(*slab));
         for (size_t p = 0; p < 4; p++) {
@@ -357,16 +357,13 @@ void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const
                 const __m256i low = _mm256_shuffle_epi8(values, _mm256_and_si256(v, mask));
                 const __m256i high =
                     _mm256_shuffle_epi8(values, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
-                sums.v[i] = _mm256_add_epi16(sums.v[i], _mm256_maddubs_epi16(low, first));
-                TILE_PIN(sums.v[i]);
-                sums.v[i] = _mm256_add_epi16(sums.v[i], _mm256_maddubs_epi16(high, second));
-                TILE_PIN(sums.v[i]);
+                add_products(&sums.v[i], low, first);
+                add_products(&sums.v[i], high, second);
             }
         }
-        add_scaled(&total, 0, sums, ones);
         open_widen(e, open_load16(slab->e));
         const floats16 scale = {{open_half_e8m0(e[0]), open_half_e8m0(e[1])}};
-        add_dot(&result, total, scale, block->scale);
+        add_sums(&result, sums, scale, block->scale);
     }
     y_store(y, result);
 }

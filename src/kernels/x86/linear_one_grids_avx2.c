@@ -263,10 +263,6 @@ TILE_INLINE void add_half_iq2(__m256i sums[4], int half, const uint64_t *grid,
     });
 }
 
-TILE_INLINE void put_index(uint16_t index[16], __m256i words) {
-    _mm256_store_si256((__m256i *)index, words);
-}
-
 /* The signs of group g of a slab. */
 typedef __m256i group_signs_fn(const uint8_t *slab, size_t g);
 
@@ -301,7 +297,7 @@ void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
     const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t g = 0; g < 32; g++) {
-        put_index(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
+        tile_store(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
     }
     one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_xs_avx2, index,
                 signs_iq2_xs);
@@ -317,8 +313,8 @@ void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     for (size_t b = 0; b < n_blocks; b++) {
         const __m256i high = words_of_bytes(slab->high[b]);
         EACH_OF_4(g, {
-            put_index(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
-                                                        words_bits(high, 2 * g, 2, 8)));
+            tile_store(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
+                                                         words_bits(high, 2 * g, 2, 8)));
         });
     }
     one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_s_avx2, index,
@@ -337,8 +333,8 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     for (size_t b = 0; b < n_blocks; b++) {
         const __m256i word = tile_load(slab->high[b]);
         EACH_OF_4(g, {
-            put_index(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
-                                                        words_bits(word, 3 * g, 3, 8)));
+            tile_store(index[4 * b + g], _mm256_or_si256(words_of_bytes(slab->low[4 * b + g]),
+                                                         words_bits(word, 3 * g, 3, 8)));
         });
     }
     for (size_t b = 0; b < n_blocks; b++, block++) {
@@ -376,10 +372,10 @@ void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t h = 0; h < 2 * n_blocks; h++) {
         const __m256i high = words_of_bytes(slab->high[h]);
-        put_index(index[2 * h],
-                  _mm256_or_si256(words_of_bytes(slab->low[2 * h]), words_bits(high, 0, 3, 8)));
-        put_index(index[2 * h + 1],
-                  _mm256_or_si256(words_of_bytes(slab->low[2 * h + 1]), words_bits(high, 4, 3, 8)));
+        tile_store(index[2 * h],
+                   _mm256_or_si256(words_of_bytes(slab->low[2 * h]), words_bits(high, 0, 3, 8)));
+        tile_store(index[2 * h + 1], _mm256_or_si256(words_of_bytes(slab->low[2 * h + 1]),
+                                                     words_bits(high, 4, 3, 8)));
     }
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[4];
@@ -423,22 +419,14 @@ TILE_INLINE __m256i spread_four(__m256i v, int q) {
     return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(from));
 }
 
-TILE_INLINE __m128i four_points(const uint32_t *grid, uint32_t i0, uint32_t i1, uint32_t i2,
-                                uint32_t i3) {
-    __m128i v = _mm_cvtsi32_si128((int)grid[i0]);
-    v = _mm_insert_epi32(v, (int)grid[i1], 1);
-    v = _mm_insert_epi32(v, (int)grid[i2], 2);
-    return _mm_insert_epi32(v, (int)grid[i3], 3);
-}
-
 TILE_INLINE __m128i four_of_bytes(const uint32_t *grid, const uint8_t *index) {
     const uint32_t i = load_indices(index);
-    return four_points(grid, i & 0xff, i >> 8 & 0xff, i >> 16 & 0xff, i >> 24);
+    return open_four_points(grid, i & 0xff, i >> 8 & 0xff, i >> 16 & 0xff, i >> 24);
 }
 
 TILE_INLINE __m128i four_of_words(const uint32_t *grid, const uint16_t *index) {
     const uint32_t i = load_indices(index), j = load_indices(index + 2);
-    return four_points(grid, i & 0xffff, i >> 16, j & 0xffff, j >> 16);
+    return open_four_points(grid, i & 0xffff, i >> 16, j & 0xffff, j >> 16);
 }
 
 TILE_INLINE __m256i small_points_of_bytes(const uint32_t *grid, const uint8_t index[16], size_t q) {
@@ -507,10 +495,11 @@ void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         const __m256i high = words_of_bytes(slab->high[b]);
         const uint8_t(*low)[16] = slab->low + 8 * b;
         EACH_OF_4(g, {
-            put_index(index[8 * b + 2 * g],
-                      _mm256_or_si256(words_of_bytes(low[2 * g]), words_bits(high, 2 * g, 1, 8)));
-            put_index(index[8 * b + 2 * g + 1], _mm256_or_si256(words_of_bytes(low[2 * g + 1]),
-                                                                words_bits(high, 2 * g + 1, 1, 8)));
+            tile_store(index[8 * b + 2 * g],
+                       _mm256_or_si256(words_of_bytes(low[2 * g]), words_bits(high, 2 * g, 1, 8)));
+            tile_store(
+                index[8 * b + 2 * g + 1],
+                _mm256_or_si256(words_of_bytes(low[2 * g + 1]), words_bits(high, 2 * g + 1, 1, 8)));
         });
     }
     for (size_t b = 0; b < n_blocks; b++, block++) {

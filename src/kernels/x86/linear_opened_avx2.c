@@ -7,7 +7,7 @@
  *   parts   six or four products (tile_parts_avx2.h)
  *   wide    two (tile_wide_avx2.h)
  *
- * One row is multiplied as it is opened, where codes are a shift, a mask and a look-up
+ * One row is multiplied as it is opened, where codes are bits, digits or looked up in a list
  * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c); NVFP4 is
  * opened for it too.
  */

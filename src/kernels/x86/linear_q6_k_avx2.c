@@ -35,15 +35,8 @@ TILE_INLINE __m256i weights_q6_k(int is_expanded, const uint8_t *at, int group, 
 
 TILE_INLINE void add_group(int rows, int is_expanded, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                            const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
-    const __m256i w0 = weights_q6_k(is_expanded, at, group, 0);
-    const __m256i w1 = weights_q6_k(is_expanded, at, group, 1);
-    TILE_EACH_ROW(rows, {
-        const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * group);
-        a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
-        TILE_PIN(a0[r]);
-        a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
-        TILE_PIN(a1[r]);
-    });
+    tile_add_products(rows, 0, a0, a1, weights_q6_k(is_expanded, at, group, 0),
+                      weights_q6_k(is_expanded, at, group, 1), x + 4 * group, x_stride);
 }
 
 /* Four groups: half `h` of a block. */
@@ -63,8 +56,7 @@ TILE_INLINE void add_half(int rows, int is_expanded, __m256i a0[TILE_ROWS], __m2
 TILE_INLINE void add_block(float *y, __m256i sums, __m256i pair, __m256i first, const float *scale,
                            float xs) {
     const __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(sums, pair), first);
-    const __m256 factor = _mm256_mul_ps(_mm256_load_ps(scale), _mm256_set1_ps(xs));
-    _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, _mm256_load_ps(y)));
+    tile_add_dot(y, _mm256_cvtepi32_ps(dot), _mm256_load_ps(scale), xs);
 }
 
 TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, const uint8_t *x,
@@ -81,8 +73,8 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
         const __m256i p0 = tile_load(c->pair[2 * b]);
         const __m256i p1 = tile_load(c->pair[2 * b] + 16);
         TILE_EACH_ROW(rows, {
-            _mm256_store_si256((__m256i *)&first[r][0], _mm256_madd_epi16(a0[r], p0));
-            _mm256_store_si256((__m256i *)&first[r][8], _mm256_madd_epi16(a1[r], p1));
+            tile_store(&first[r][0], _mm256_madd_epi16(a0[r], p0));
+            tile_store(&first[r][8], _mm256_madd_epi16(a1[r], p1));
         });
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 1);
         TILE_FORGET();
@@ -117,14 +109,14 @@ static void expand_q6_k(tile_chunk *c) {
         const uint8_t *at = c->panel + b * sizeof(slab_q6_k_block);
         for (int half = 0; half < 2; half++) {
             uint8_t *to = &c->codes[b][0][32 * half];
-            _mm256_store_si256((__m256i *)(to + 0), weights_q6_k(0, at, 0, half));
-            _mm256_store_si256((__m256i *)(to + 64), weights_q6_k(0, at, 1, half));
-            _mm256_store_si256((__m256i *)(to + 128), weights_q6_k(0, at, 2, half));
-            _mm256_store_si256((__m256i *)(to + 192), weights_q6_k(0, at, 3, half));
-            _mm256_store_si256((__m256i *)(to + 256), weights_q6_k(0, at, 4, half));
-            _mm256_store_si256((__m256i *)(to + 320), weights_q6_k(0, at, 5, half));
-            _mm256_store_si256((__m256i *)(to + 384), weights_q6_k(0, at, 6, half));
-            _mm256_store_si256((__m256i *)(to + 448), weights_q6_k(0, at, 7, half));
+            tile_store(to + 0, weights_q6_k(0, at, 0, half));
+            tile_store(to + 64, weights_q6_k(0, at, 1, half));
+            tile_store(to + 128, weights_q6_k(0, at, 2, half));
+            tile_store(to + 192, weights_q6_k(0, at, 3, half));
+            tile_store(to + 256, weights_q6_k(0, at, 4, half));
+            tile_store(to + 320, weights_q6_k(0, at, 5, half));
+            tile_store(to + 384, weights_q6_k(0, at, 6, half));
+            tile_store(to + 448, weights_q6_k(0, at, 7, half));
         }
     }
 }

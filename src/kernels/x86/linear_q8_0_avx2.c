@@ -33,11 +33,6 @@ TILE_INLINE void add_pair(int rows, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS]
     });
 }
 
-TILE_INLINE void add_block(float *y, __m256i sums, __m256 scale, float xs) {
-    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(xs));
-    _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), factor, _mm256_load_ps(y)));
-}
-
 TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x, size_t x_stride) {
     const slab_q8_0 *slab = (const slab_q8_0 *)c->panel;
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
@@ -67,8 +62,8 @@ TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x,
         const __m256 d1 = tile_load_f16(slab->d + 8);
         TILE_EACH_ROW(rows, {
             const float xs = ((const act_block_q16 *)(x + r * x_stride))->scale;
-            add_block(y + 16 * r, a0[r], d0, xs);
-            add_block(y + 16 * r + 8, a1[r], d1, xs);
+            tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), d0, xs);
+            tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), d1, xs);
         });
         x += sizeof(act_block_q16);
     }

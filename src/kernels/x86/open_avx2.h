@@ -64,12 +64,12 @@ TILE_INLINE void open_widen(__m256i to[2], __m128i bytes) {
 
 /* The whole scale of half h, or of block b, of rows from r on. */
 TILE_INLINE void open_whole_half(opened_chunk *c, size_t h, size_t r, __m256i whole) {
-    _mm256_store_si256((__m256i *)(c->whole[h] + r), whole);
+    tile_store(c->whole[h] + r, whole);
     _mm256_store_ps(c->half_scale[h] + r, _mm256_cvtepi32_ps(whole));
 }
 
 TILE_INLINE void open_whole_block(opened_chunk *c, size_t b, size_t r, __m256i whole) {
-    _mm256_store_si256((__m256i *)(c->whole[b] + r), whole);
+    tile_store(c->whole[b] + r, whole);
     _mm256_store_ps(c->scale[b] + r,
                     _mm256_mul_ps(_mm256_load_ps(c->d + r), _mm256_cvtepi32_ps(whole)));
 }
@@ -103,6 +103,15 @@ TILE_INLINE __m256i open_digit(__m256i *fraction, __m256i least) {
 TILE_INLINE __m128 open_two_points(const uint64_t *first, const uint64_t *second) {
     const __m128i low = _mm_loadl_epi64((const __m128i *)first);
     return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)second);
+}
+
+/* Four points of four columns. */
+TILE_INLINE __m128i open_four_points(const uint32_t *grid, uint32_t i0, uint32_t i1, uint32_t i2,
+                                     uint32_t i3) {
+    __m128i v = _mm_cvtsi32_si128((int)grid[i0]);
+    v = _mm_insert_epi32(v, (int)grid[i1], 1);
+    v = _mm_insert_epi32(v, (int)grid[i2], 2);
+    return _mm_insert_epi32(v, (int)grid[i3], 3);
 }
 
 /* Seven signs in each word, whose other bits are zero, become eight, an even number of them

@@ -142,8 +142,8 @@ void opened_q2_k_avx2(opened_chunk *c, const uint8_t *from) {
         open_whole_half(c, h, 8, sc[1]);
         const __m256i twice_low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(min, min));
         const __m256i twice_high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(min, min));
-        _mm256_store_si256((__m256i *)c->half_min[h], twice_low);
-        _mm256_store_si256((__m256i *)(c->half_min[h] + 16), twice_high);
+        tile_store(c->half_min[h], twice_low);
+        tile_store(c->half_min[h] + 16, twice_high);
     }
     open_twos(c, slab->codes, 0);
 }

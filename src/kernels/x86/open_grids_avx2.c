@@ -40,20 +40,13 @@ TILE_INLINE void eight_columns(__m256i to[2], const uint64_t *grid, __m256i inde
     to[1] = _mm256_castps_si256(_mm256_shuffle_ps(p0145, p2367, 0xdd));
 }
 
-TILE_INLINE __m128i four_points(const uint32_t *grid, const uint32_t *i) {
-    const __m128i p01 =
-        _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)grid[i[0]]), _mm_cvtsi32_si128((int)grid[i[1]]));
-    const __m128i p23 =
-        _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)grid[i[2]]), _mm_cvtsi32_si128((int)grid[i[3]]));
-    return _mm_unpacklo_epi64(p01, p23);
-}
-
 /* The points of 8 rows, four columns. */
 TILE_INLINE __m256i four_columns(const uint32_t *grid, __m256i index) {
     uint32_t i[8];
     eight_indices(i, index);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(four_points(grid, i)),
-                                   four_points(grid, i + 4), 1);
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(open_four_points(grid, i[0], i[1], i[2], i[3])),
+        open_four_points(grid, i[4], i[5], i[6], i[7]), 1);
 }
 
 TILE_INLINE __m256i lanes_of_bytes(const uint8_t *bytes) {
@@ -245,7 +238,7 @@ void opened_iq1_m_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const __m256i middle = _mm256_set1_epi8((char)(c->middle - 8));
     WEFT_ALIGNED(32) uint16_t d[16];
-    _mm256_store_si256((__m256i *)d, open_split_f16(slab->scales));
+    tile_store(d, open_split_f16(slab->scales));
     open_f16_all(c, d, 0.125f);
     for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
         for (size_t h = 0; h < OPENED_HALVES; h++) {

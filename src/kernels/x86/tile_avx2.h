@@ -112,4 +112,29 @@ TILE_INLINE __m256 tile_load_f16(const void *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
+/* A group of 4 columns, codes of 8 outputs in each of w0 and w1: 16-bit sums of each row a0 and a1
+ * += codes times x, or = where it is the first. */
+TILE_INLINE void tile_add_products(int rows, int is_first, __m256i a0[TILE_ROWS],
+                                   __m256i a1[TILE_ROWS], __m256i w0, __m256i w1, const uint8_t *x,
+                                   size_t x_stride) {
+    TILE_EACH_ROW(rows, {
+        const __m256i xs = tile_broadcast32(x + r * x_stride);
+        if (is_first) {
+            a0[r] = _mm256_maddubs_epi16(w0, xs);
+            a1[r] = _mm256_maddubs_epi16(w1, xs);
+        } else {
+            a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
+            TILE_PIN(a0[r]);
+            a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
+            TILE_PIN(a1[r]);
+        }
+    });
+}
+
+/* y [8] += dot * (scale * xs) */
+TILE_INLINE void tile_add_dot(float *y, __m256 dot, __m256 scale, float xs) {
+    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(xs));
+    _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
+}
+
 #endif /* WEFT_KERNELS_X86_TILE_AVX2_H */

@@ -58,20 +58,9 @@ TILE_INLINE __m256i tile_weights(tile_codes codes, const uint8_t *at, int group,
 TILE_INLINE void tile_add_group(int rows, tile_kind kind, __m256i a0[TILE_ROWS],
                                 __m256i a1[TILE_ROWS], const uint8_t *at, const uint8_t *x,
                                 size_t x_stride, int group) {
-    const __m256i w0 = tile_weights(kind.codes, at, group, 0);
-    const __m256i w1 = tile_weights(kind.codes, at, group, 1);
-    TILE_EACH_ROW(rows, {
-        const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * group);
-        if (group == 0 && kind.log2_middle == 0) {
-            a0[r] = _mm256_maddubs_epi16(w0, xs);
-            a1[r] = _mm256_maddubs_epi16(w1, xs);
-        } else {
-            a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
-            TILE_PIN(a0[r]);
-            a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
-            TILE_PIN(a1[r]);
-        }
-    });
+    tile_add_products(rows, group == 0 && kind.log2_middle == 0, a0, a1,
+                      tile_weights(kind.codes, at, group, 0),
+                      tile_weights(kind.codes, at, group, 1), x + 4 * group, x_stride);
 }
 
 /* Scale and minimum of block b, outputs 8 * half .. + 7. */
@@ -174,14 +163,14 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
         const uint8_t *at = c->panel + b * kind.block_stride;
         for (int half = 0; half < 2; half++) {
             uint8_t *to = &c->codes[b][0][32 * half];
-            _mm256_store_si256((__m256i *)(to + 0), tile_weights(kind.codes, at, 0, half));
-            _mm256_store_si256((__m256i *)(to + 64), tile_weights(kind.codes, at, 1, half));
-            _mm256_store_si256((__m256i *)(to + 128), tile_weights(kind.codes, at, 2, half));
-            _mm256_store_si256((__m256i *)(to + 192), tile_weights(kind.codes, at, 3, half));
-            _mm256_store_si256((__m256i *)(to + 256), tile_weights(kind.codes, at, 4, half));
-            _mm256_store_si256((__m256i *)(to + 320), tile_weights(kind.codes, at, 5, half));
-            _mm256_store_si256((__m256i *)(to + 384), tile_weights(kind.codes, at, 6, half));
-            _mm256_store_si256((__m256i *)(to + 448), tile_weights(kind.codes, at, 7, half));
+            tile_store(to + 0, tile_weights(kind.codes, at, 0, half));
+            tile_store(to + 64, tile_weights(kind.codes, at, 1, half));
+            tile_store(to + 128, tile_weights(kind.codes, at, 2, half));
+            tile_store(to + 192, tile_weights(kind.codes, at, 3, half));
+            tile_store(to + 256, tile_weights(kind.codes, at, 4, half));
+            tile_store(to + 320, tile_weights(kind.codes, at, 5, half));
+            tile_store(to + 384, tile_weights(kind.codes, at, 6, half));
+            tile_store(to + 448, tile_weights(kind.codes, at, 7, half));
             if (kind.scale_before != 0) {
                 __m256 scale, min;
                 tile_scales(&scale, &min, kind, c, b, half);

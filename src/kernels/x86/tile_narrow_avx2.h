@@ -10,20 +10,9 @@
 
 TILE_INLINE void narrow_group(int rows, int is_first, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                               const uint8_t *at, const uint8_t *x, size_t x_stride, int group) {
-    const __m256i w0 = tile_load(at + 64 * group);
-    const __m256i w1 = tile_load(at + 64 * group + 32);
-    TILE_EACH_ROW(rows, {
-        const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * group);
-        if (is_first) {
-            a0[r] = _mm256_maddubs_epi16(w0, xs);
-            a1[r] = _mm256_maddubs_epi16(w1, xs);
-        } else {
-            a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
-            TILE_PIN(a0[r]);
-            a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
-            TILE_PIN(a1[r]);
-        }
-    });
+    at += 64 * group;
+    tile_add_products(rows, is_first, a0, a1, tile_load(at), tile_load(at + 32), x + 4 * group,
+                      x_stride);
 }
 
 /* Four groups from `group` on; is_start: sums begin here, of this half or of the whole block. */

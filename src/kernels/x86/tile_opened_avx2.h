@@ -16,12 +16,6 @@ TILE_INLINE const act_block_q8 *tile_block(const uint8_t *x, size_t x_stride, si
     return (const act_block_q8 *)(x + r * x_stride);
 }
 
-/* y [8] += dot * scale * xs */
-TILE_INLINE void tile_add_dot(float *y, __m256 dot, __m256 scale, float xs) {
-    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(xs));
-    _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
-}
-
 /* y [rows][16] += what block b comes to, times the scales of both. */
 TILE_INLINE void tile_add_sums(int rows, float *y, const opened_chunk *c, size_t b,
                                const __m256i a0[TILE_ROWS], const __m256i a1[TILE_ROWS],

@@ -2,8 +2,8 @@
  *
  * vpmaddubsw takes magnitudes without signs, and activations with the signs of values. Few rows
  * have vpsignb do that. For more, signs are masks made once: x ^ mask is -x - 1 where a value is
- * negative, and sums start at what that leaves out. Exclusive ors leave the multipliers alone,
- * which vpsignb does not: 12 % less time.
+ * negative, and sums start at what that leaves out. Exclusive ors leave the multipliers alone, with
+ * which vpsignb competes: 12 % less time.
  *
  * No format with scales of halves has such values.
  */
