@@ -75,35 +75,65 @@ static weft_status prefill(bench *b, kv_seq seq, uint32_t from, uint32_t to, wef
     return status;
 }
 
-/* Weights a step reads once, and multiplies of one row a sequence: the embedding look-up is
- * neither. The head's multiplies come apart, because only a sequence's last row has any. */
-static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes, double *ops,
-                      double *head_ops) {
+/* What a layer multiplies for one row: keys and values; and all else, over `seen` positions. */
+static double kv_ops(const geometry *g) {
+    return 2.0 * g->n_embd * g->n_kv_heads * (g->k_dim + g->v_dim);
+}
+
+static double other_ops(const geometry *g, double seen) {
+    const double ffn = g->routing.n_experts > 0
+                           ? g->routing.n_experts + 3.0 * g->routing.n_used * g->n_ff_expert
+                           : 3.0 * g->n_ff;
+    return 2.0 * g->n_embd * (g->n_heads * (double)(g->k_dim + g->v_dim) + ffn) +
+           2.0 * seen * g->n_heads * (g->k_dim + g->v_dim);
+}
+
+static double seen_of(const geometry_group *gg, uint32_t depth) {
+    return gg->window != 0 && gg->window < depth ? gg->window : depth;
+}
+
+/* Weights of experts that n_rows rows, each with its own choice, leave aside on average. */
+static double idle_params(const geometry *g, uint32_t n_rows) {
+    if (g->routing.n_experts == 0) {
+        return 0;
+    }
+    const double is_idle = 1.0 - (double)g->routing.n_used / g->routing.n_experts;
+    return 3.0 * g->n_layers * g->routing.n_experts * g->n_ff_expert * g->n_embd *
+           pow(is_idle, n_rows);
+}
+
+/* A step reads weights and cache once; it multiplies for each row (row_ops), and for the last of a
+ * sequence's rows what comes after the last layer's keys and values (end_ops). The embedding
+ * look-up is neither. */
+static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes,
+                      double *row_ops, double *end_ops) {
     const plan *p = executor_plan(b->m.exec);
     const geometry *g = executor_geometry(b->m.exec);
-    double kv_row = 0, attention_ops = 0;
+    double kv_row = 0;
+    *row_ops = 0;
     for (uint32_t i = 0; i < g->n_groups; i++) {
         const geometry_group *gg = &g->groups[i];
-        const double seen = gg->window != 0 && gg->window < depth ? gg->window : depth;
+        const double seen = seen_of(gg, depth);
         kv_row += seen * gg->n_layers * gg->n_kv_heads *
                   (double)(dtype_row_bytes(p->kv_type, gg->k_dim) +
                            dtype_row_bytes(p->kv_type, gg->v_dim));
-        attention_ops += seen * gg->n_layers * g->n_heads * 2.0 * (gg->k_dim + gg->v_dim);
+        *row_ops += gg->n_layers * (kv_ops(g) + other_ops(g, seen));
     }
     const double head = (double)g->n_vocab * g->n_embd;
-    const double lookup = g->has_tied_head ? 0 : head;
-    const double params = (double)p->params_total - lookup;
+    const double params =
+        (double)p->params_total - (g->has_tied_head ? 0 : head) - idle_params(g, n_seqs);
     *bytes = (double)(p->packed_bytes + p->mapped_bytes) * params / (double)p->params_total +
              kv_row * n_seqs;
-    *ops = (2.0 * (params - head) + attention_ops) * n_seqs;
-    *head_ops = 2.0 * head * n_seqs;
+    const double last = other_ops(g, seen_of(&g->groups[g->layer_group[g->n_layers - 1]], depth));
+    *row_ops -= last;
+    *end_ops = last + 2.0 * head;
 }
 
 static void set_limit(bench *b, bench_result *r, double rows_a_step) {
-    double bytes = 0, ops = 0, head_ops = 0;
-    step_cost(b, r->depth, r->batch, &bytes, &ops, &head_ops);
+    double bytes = 0, row_ops = 0, end_ops = 0;
+    step_cost(b, r->depth, r->batch, &bytes, &row_ops, &end_ops);
     const double bytes_s = bytes / b->limits.read_bytes_s;
-    const double ops_s = (ops * rows_a_step / r->batch + head_ops) / b->ops_s;
+    const double ops_s = (row_ops * rows_a_step + end_ops * r->batch) / b->ops_s;
     const double steps_s = r->tok_s / rows_a_step;
     r->is_bytes = bytes_s > ops_s;
     r->fraction = (r->is_bytes ? bytes_s : ops_s) * steps_s;

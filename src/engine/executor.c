@@ -35,7 +35,8 @@ struct executor {
     uint8_t *flags;    /* [batch_rows] */
     uint32_t *out_row; /* [out_rows] */
     batch_seq *seqs;   /* [seqs] */
-    batch batch;
+    batch_seq *tails;  /* [seqs] what of each has its logits wanted */
+    batch batch, tail;
     uint64_t warm_scratch, warm[GEOMETRY_LAYERS_MAX]; /* bytes of scratch and of each layer's pool
                                                        * that have been given memory */
     uint32_t warm_layer;                              /* the next one's turn */
@@ -49,8 +50,9 @@ static weft_status alloc_arrays(executor *e, weft_error *err) {
     e->flags = mem_zalloc(MEM_ENGINE, p->batch_rows, sizeof *e->flags);
     e->out_row = mem_zalloc(MEM_ENGINE, p->out_rows, sizeof *e->out_row);
     e->seqs = mem_zalloc(MEM_ENGINE, p->seqs, sizeof *e->seqs);
+    e->tails = mem_zalloc(MEM_ENGINE, p->seqs, sizeof *e->tails);
     bool is_whole = e->token != NULL && e->position != NULL && e->row_seq != NULL &&
-                    e->flags != NULL && e->out_row != NULL && e->seqs != NULL;
+                    e->flags != NULL && e->out_row != NULL && e->seqs != NULL && e->tails != NULL;
     if (is_whole && !e->dev->is_host_memory) {
         e->staging = mem_array(MEM_ENGINE, (size_t)p->out_rows * e->geo.n_vocab, sizeof(float));
         is_whole = e->staging != NULL;
@@ -125,6 +127,7 @@ void executor_destroy(executor **out) {
     mem_free(e->flags);
     mem_free(e->out_row);
     mem_free(e->seqs);
+    mem_free(e->tails);
     mem_free(e);
     *out = NULL;
 }
@@ -134,6 +137,16 @@ kv_seqs *executor_kv(executor *e) { return e->kv; }
 const plan *executor_plan(const executor *e) { return &e->plan; }
 
 const geometry *executor_geometry(const executor *e) { return &e->geo; }
+
+/* Appends the last n rows of a sequence to the tail. */
+static void add_tail(executor *e, const batch_seq *s, uint32_t n) {
+    batch_seq *t = &e->tails[e->tail.n_seqs++];
+    *t = *s;
+    t->row_first = e->tail.n_rows;
+    t->n_rows = n;
+    t->n_past += s->n_rows - n;
+    e->tail.n_rows += n;
+}
 
 /* Appends one item's rows to the batch. */
 static void add_item(executor *e, const executor_item *item) {
@@ -162,6 +175,9 @@ static void add_item(executor *e, const executor_item *item) {
     }
     b->n_rows += item->n_tokens;
     b->n_seqs++;
+    if (item->n_out > 0) {
+        add_tail(e, s, item->n_out);
+    }
 }
 
 static weft_status check_items(const executor *e, const executor_item *items, uint32_t n_items,
@@ -195,7 +211,9 @@ weft_status executor_run(executor *e, const executor_item *items, uint32_t n_ite
                        .seq = e->row_seq,
                        .flags = e->flags,
                        .out_row = e->out_row,
-                       .seqs = e->seqs};
+                       .seqs = e->seqs,
+                       .tail = &e->tail};
+    e->tail = (batch){.seqs = e->tails};
     for (uint32_t i = 0; i < n_items; i++) {
         add_item(e, &items[i]);
     }

@@ -39,31 +39,22 @@ static weft_status load_layer(loader *ld, const geometry *g, void *layer) {
     return status;
 }
 
-static void layers(const model *m, const forward *f, uint32_t from, uint32_t to, tensor x) {
+static void layer(const model *m, const forward *f, uint32_t i, hidden *s) {
     const geometry *g = &m->geo;
-    const tensor h = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->n_embd);
-    const tensor y = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->n_embd);
-    tensor cos_sin[GEOMETRY_GROUPS_MAX];
-    for (uint32_t i = 0; i < g->n_groups; i++) {
-        cos_sin[i] = rope_angles(f, &m->rope[i]);
-    }
-    for (uint32_t i = from; i < to; i++) {
-        const gemma3_layer *l = model_layer(m, i);
-        const uint32_t kind = g->layer_group[i];
-        norm_run(f, g, l->attn_norm, x, h);
-        attention_run(f, g, &l->attention, &m->rope[kind], i, cos_sin[kind], h, y);
-        norm_run(f, g, l->attn_post_norm, y, y);
-        residual_norm(f, g, l->ffn_norm, x, y, h);
-        ffn_run(f, &l->ffn, ACT_KIND_GELU_TANH, h, y);
-        norm_run(f, g, l->ffn_post_norm, y, y);
-        residual_add(f, x, y);
-    }
+    const gemma3_layer *l = model_layer(m, i);
+    norm_run(f, g, l->attn_norm, s->x, s->h);
+    attention_run(f, g, &l->attention, m->rope, i, s);
+    norm_run(f, g, l->attn_post_norm, s->y, s->y);
+    residual_norm(f, g, l->ffn_norm, s->x, s->y, s->h);
+    ffn_run(f, &l->ffn, ACT_KIND_GELU_TANH, s->h, s->y);
+    norm_run(f, g, l->ffn_post_norm, s->y, s->y);
+    residual_add(f, s->x, s->y);
 }
 
 const model_arch model_arch_gemma3 = {
     .name = "gemma3",
     .layer_bytes = sizeof(gemma3_layer),
     .load_layer = load_layer,
-    .layers = layers,
+    .layer = layer,
     .pairing = ROPE_HALVES,
 };

@@ -6,16 +6,43 @@
  */
 #include "model/layers.h"
 
-tensor rope_angles(const forward *f, const rope_layer *r) {
-    const op_rope_table op = {
-        .cos_sin =
-            device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows, r->inv_freq.cols * 2),
-        .inv_freq = r->inv_freq,
-        .batch = f->batch,
-        .mscale = r->mscale,
-    };
-    f->dev->ops->rope_table(f->dev, &op);
-    return op.cos_sin;
+static tensor take(const forward *f, uint32_t rows, uint32_t cols) {
+    return device_scratch_take(f->scratch, WEFT_DTYPE_F32, rows, cols);
+}
+
+hidden hidden_start(const forward *f, const geometry *g, const rope_layer *rope) {
+    const uint32_t t = f->batch->n_rows;
+    hidden s = {.batch = f->batch,
+                .x = take(f, t, g->n_embd),
+                .h = take(f, t, g->n_embd),
+                .y = take(f, t, g->n_embd)};
+    for (uint32_t i = 0; i < g->n_groups; i++) {
+        s.cos_sin[i] = take(f, t, rope[i].inv_freq.cols * 2);
+        const op_rope_table op = {.cos_sin = s.cos_sin[i],
+                                  .inv_freq = rope[i].inv_freq,
+                                  .batch = f->batch,
+                                  .mscale = rope[i].mscale};
+        f->dev->ops->rope_table(f->dev, &op);
+    }
+    return s;
+}
+
+static void pick_rows(const forward *f, const batch *b, tensor x, tensor y) {
+    const op_gather op = {.y = y, .x = x, .rows = b->out_row, .n = b->n_out};
+    f->dev->ops->gather(f->dev, &op);
+}
+
+/* Only the rows whose logits are wanted go on, in layers of one KV group. h moves to where y was,
+ * and y to where h was: neither needs more scratch. */
+static void hidden_narrow(const forward *f, uint32_t group, hidden *s) {
+    const batch *b = s->batch;
+    hidden out = {.batch = b->tail, .x = take(f, b->n_out, s->x.cols), .h = s->y, .y = s->h};
+    out.h.rows = out.y.rows = b->n_out;
+    out.cos_sin[group] = take(f, b->n_out, s->cos_sin[group].cols);
+    pick_rows(f, b, s->x, out.x);
+    pick_rows(f, b, s->h, out.h);
+    pick_rows(f, b, s->cos_sin[group], out.cos_sin[group]);
+    *s = out;
 }
 
 static void norm_heads(const forward *f, tensor x, tensor w, uint32_t n_heads, float eps) {
@@ -49,49 +76,59 @@ static void add_ranks(const forward *f, tensor y) {
 }
 
 void attention_run(const forward *f, const geometry *g, const attention_layer *a,
-                   const rope_layer *r, uint32_t i, tensor cos_sin, tensor x, tensor y) {
-    const uint32_t t = f->batch->n_rows;
-    const geometry_group *group = &g->groups[g->layer_group[i]];
+                   const rope_layer *rope, uint32_t i, hidden *s) {
+    const uint32_t group = g->layer_group[i];
+    const rope_pairing pairing = rope[group].pairing;
+    const bool is_narrowing = i + 1 == g->n_layers && s->batch->n_out < s->batch->n_rows;
     const device_kv kv = f->cache->layer[i];
     const device_ops *ops = f->dev->ops;
+    const hidden all = *s;
+    if (is_narrowing) {
+        hidden_narrow(f, group, s);
+    }
     const size_t mark = device_scratch_mark(f->scratch);
-    const tensor q = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_heads * g->k_dim);
-    const tensor k = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_kv_heads * g->k_dim);
-    const tensor v = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_kv_heads * g->v_dim);
-    const tensor out = device_scratch_take(f->scratch, WEFT_DTYPE_F32, t, g->n_heads * g->v_dim);
+    const tensor k = take(f, all.x.rows, g->n_kv_heads * g->k_dim);
+    const tensor v = take(f, all.x.rows, g->n_kv_heads * g->v_dim);
+    const tensor q = take(f, s->x.rows, g->n_heads * g->k_dim);
+    const tensor out = take(f, s->x.rows, g->n_heads * g->v_dim);
 
-    const op_linear qkv = {.x = x,
-                           .n = 3,
-                           .w = {a->q.w, a->k.w, a->v.w},
-                           .y = {q, k, v},
-                           .bias = {a->q.bias, a->k.bias, a->v.bias}};
+    op_linear qkv = {.x = all.h,
+                     .n = 2,
+                     .w = {a->k.w, a->v.w, a->q.w},
+                     .y = {k, v, q},
+                     .bias = {a->k.bias, a->v.bias, a->q.bias}};
+    if (is_narrowing) {
+        linear_run(f, &a->q, s->h, q);
+    } else {
+        qkv.n = 3;
+    }
     ops->linear(f->dev, &qkv);
     norm_heads(f, q, a->q_norm, g->n_heads, g->rms_eps);
     norm_heads(f, k, a->k_norm, g->n_kv_heads, g->rms_eps);
-    rotate(f, q, cos_sin, g->n_heads, r->pairing);
-    rotate(f, k, cos_sin, g->n_kv_heads, r->pairing);
+    rotate(f, q, s->cos_sin[group], g->n_heads, pairing);
+    rotate(f, k, all.cos_sin[group], g->n_kv_heads, pairing);
 
-    const op_kv_store store = {.kv = kv, .k = k, .v = v, .batch = f->batch};
+    const op_kv_store store = {.kv = kv, .k = k, .v = v, .batch = all.batch};
     ops->kv_store(f->dev, &store);
     const op_attention attention = {.out = out,
                                     .q = q,
                                     .kv = kv,
-                                    .batch = f->batch,
+                                    .batch = s->batch,
                                     .n_heads = g->n_heads,
-                                    .window = group->window,
+                                    .window = g->groups[group].window,
                                     .scale = g->attn_scale,
                                     .softcap = g->attn_softcap};
     ops->attention(f->dev, &attention);
-    linear_run(f, &a->o, out, y);
-    add_ranks(f, y);
+    linear_run(f, &a->o, out, s->y);
+    add_ranks(f, s->y);
     device_scratch_release(f->scratch, mark);
 }
 
 void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, tensor y) {
     const uint32_t n_ff = ffn->gate.w.rows;
     const size_t mark = device_scratch_mark(f->scratch);
-    const tensor gate = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, n_ff);
-    const tensor up = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, n_ff);
+    const tensor gate = take(f, x.rows, n_ff);
+    const tensor up = take(f, x.rows, n_ff);
     const op_linear both = {.x = x,
                             .n = 2,
                             .w = {ffn->gate.w, ffn->up.w},
@@ -108,8 +145,7 @@ void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, te
 void experts_run(const forward *f, const geometry *g, const experts_layer *e, act_kind kind,
                  tensor x, tensor y) {
     const size_t mark = device_scratch_mark(f->scratch);
-    const tensor logits =
-        device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->routing.n_experts);
+    const tensor logits = take(f, x.rows, g->routing.n_experts);
     linear_run(f, &e->router, x, logits);
     const op_experts op = {.y = y,
                            .x = x,
@@ -124,14 +160,9 @@ void experts_run(const forward *f, const geometry *g, const experts_layer *e, ac
 }
 
 tensor head_run(const forward *f, const geometry *g, tensor norm, const linear *output, tensor x) {
-    const batch *b = f->batch;
-    const tensor rows = device_scratch_take(f->scratch, WEFT_DTYPE_F32, b->n_out, g->n_embd);
-    const tensor logits = device_scratch_take(f->scratch, WEFT_DTYPE_F32, b->n_out, g->n_vocab);
-    const op_gather gather = {.y = rows, .x = x, .rows = b->out_row, .n = b->n_out};
-    f->dev->ops->gather(f->dev, &gather);
-    const op_rmsnorm last = {.y = rows, .x = rows, .w = norm, .groups = 1, .eps = g->rms_eps};
-    f->dev->ops->rmsnorm(f->dev, &last);
-    linear_run(f, output, rows, logits);
+    const tensor logits = take(f, x.rows, g->n_vocab);
+    norm_run(f, g, norm, x, x);
+    linear_run(f, output, x, logits);
     if (g->logit_softcap != 0.0f) {
         const op_softcap cap = {.y = logits, .cap = g->logit_softcap};
         f->dev->ops->softcap(f->dev, &cap);

@@ -1,7 +1,11 @@
 /* layers.h - what architectures share: weights of a layer, and the steps of a forward pass.
  *
  * A layer function takes one const forward * and tensors in scratch; it enqueues device operations
- * and returns nothing. T is the rows of the batch.
+ * and returns nothing. T is the rows on their way.
+ *
+ *   rows      0 1 2 3 4 5 6 7    a prompt, of which the logits of 7 are wanted
+ *   layer 0   . . . . . . . .    keys, values, queries, attention, feed-forward of all
+ *   last      : : : : : : : .    of 0 to 6 keys and values only
  */
 #ifndef WEFT_MODEL_LAYERS_H
 #define WEFT_MODEL_LAYERS_H
@@ -38,6 +42,18 @@ typedef struct rope_layer {
     float mscale;
 } rope_layer;
 
+/* The hidden states on their way through the layers: of all rows of the batch, and once the last
+ * layer has their keys and values, of those whose logits are wanted. In scratch. */
+typedef struct hidden {
+    const batch *batch; /* whose rows these are */
+    tensor x;           /* [T][n_embd] residual stream */
+    tensor h, y; /* [T][n_embd] what a part of a layer reads, normalised, and what it finds */
+    tensor cos_sin[GEOMETRY_GROUPS_MAX]; /* [T][2 * n_freqs] rotation angles of each KV group */
+} hidden;
+
+/* All rows of the batch: scratch taken, angles made, x not yet. rope is [n_groups]. */
+hidden hidden_start(const forward *f, const geometry *g, const rope_layer *rope);
+
 /* y [T][n_embd] <- root mean square norm of x, times w. y may be x. */
 void norm_run(const forward *f, const geometry *g, tensor w, tensor x, tensor y);
 
@@ -47,19 +63,18 @@ void residual_add(const forward *f, tensor x, tensor y);
 /* The same, and y <- norm of the new x, in one pass. */
 void residual_norm(const forward *f, const geometry *g, tensor w, tensor x, tensor r, tensor y);
 
-/* cos_sin [T][2 * n_freqs] for every row of the batch. */
-tensor rope_angles(const forward *f, const rope_layer *r);
-
-/* y [T][n_embd] <- attention over layer i of the cache. x is the normalised input. */
+/* s->y <- attention of s->h over layer i of the cache. In the last layer s is left with the rows
+ * whose logits are wanted. */
 void attention_run(const forward *f, const geometry *g, const attention_layer *a,
-                   const rope_layer *r, uint32_t i, tensor cos_sin, tensor x, tensor y);
+                   const rope_layer *rope, uint32_t i, hidden *s);
 
 void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, tensor y);
 
 void experts_run(const forward *f, const geometry *g, const experts_layer *e, act_kind kind,
                  tensor x, tensor y);
 
-/* Logits of the batch's out rows: norm, output product, soft cap. x [T][n_embd]. */
+/* Logits [T][n_vocab] of x [T][n_embd], which is normalised in place: norm, output product, soft
+ * cap. */
 tensor head_run(const forward *f, const geometry *g, tensor norm, const linear *output, tensor x);
 
 #endif /* WEFT_MODEL_LAYERS_H */

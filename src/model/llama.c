@@ -29,25 +29,20 @@ static weft_status load_layer(loader *ld, const geometry *g, void *layer) {
     return status;
 }
 
-static void layers(const model *m, const forward *f, uint32_t from, uint32_t to, tensor x) {
+static void layer(const model *m, const forward *f, uint32_t i, hidden *s) {
     const geometry *g = &m->geo;
-    const tensor h = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->n_embd);
-    const tensor y = device_scratch_take(f->scratch, WEFT_DTYPE_F32, x.rows, g->n_embd);
-    const tensor cos_sin = rope_angles(f, &m->rope[0]);
-    for (uint32_t i = from; i < to; i++) {
-        const llama_layer *l = model_layer(m, i);
-        norm_run(f, g, l->attn_norm, x, h);
-        attention_run(f, g, &l->attention, &m->rope[0], i, cos_sin, h, y);
-        residual_norm(f, g, l->ffn_norm, x, y, h);
-        ffn_run(f, &l->ffn, ACT_KIND_SILU, h, y);
-        residual_add(f, x, y);
-    }
+    const llama_layer *l = model_layer(m, i);
+    norm_run(f, g, l->attn_norm, s->x, s->h);
+    attention_run(f, g, &l->attention, m->rope, i, s);
+    residual_norm(f, g, l->ffn_norm, s->x, s->y, s->h);
+    ffn_run(f, &l->ffn, ACT_KIND_SILU, s->h, s->y);
+    residual_add(f, s->x, s->y);
 }
 
 const model_arch model_arch_llama = {
     .name = "llama",
     .layer_bytes = sizeof(llama_layer),
     .load_layer = load_layer,
-    .layers = layers,
+    .layer = layer,
     .pairing = ROPE_PAIRS,
 };

@@ -226,14 +226,15 @@ weft_status model_check_batch(const model *m, const batch *b, weft_error *err) {
 }
 
 void model_forward(const model *m, const forward *f, tensor *logits) {
-    const tensor x =
-        device_scratch_take(f->scratch, WEFT_DTYPE_F32, f->batch->n_rows, m->geo.n_embd);
+    hidden s = hidden_start(f, &m->geo, m->rope);
     const op_embed embed = {
-        .y = x, .table = m->embedding, .batch = f->batch, .scale = m->geo.embed_scale};
+        .y = s.x, .table = m->embedding, .batch = f->batch, .scale = m->geo.embed_scale};
     f->dev->ops->embed(f->dev, &embed);
-    m->arch->layers(m, f, 0, m->geo.n_layers, x);
+    for (uint32_t i = 0; i < m->geo.n_layers; i++) {
+        m->arch->layer(m, f, i, &s);
+    }
     if (f->batch->n_out > 0) {
-        *logits = head_run(f, &m->geo, m->output_norm, &m->output, x);
+        *logits = head_run(f, &m->geo, m->output_norm, &m->output, s.x);
     } else {
         *logits = (tensor){0};
     }

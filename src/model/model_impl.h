@@ -14,8 +14,8 @@ typedef struct model_arch {
     size_t layer_bytes; /* size of its layer struct */
     /* Fills one layer struct from the names of the loader's layer. */
     weft_status (*load_layer)(loader *ld, const geometry *g, void *layer);
-    /* x [T][n_embd] <- layers [from, to) applied in place. */
-    void (*layers)(const model *m, const forward *f, uint32_t from, uint32_t to, tensor x);
+    /* s->x <- layer i applied in place. */
+    void (*layer)(const model *m, const forward *f, uint32_t i, hidden *s);
     rope_pairing pairing;
 } model_arch;
 

@@ -90,20 +90,29 @@ static uint64_t rows_bytes(uint64_t rows, uint64_t cols) {
     return rows * (align_up(cols * sizeof(float)) | PLAN_ALIGN);
 }
 
+/* The largest part of a layer that has keys and values of t rows and goes on with n of them. */
+static uint64_t part_bytes(const geometry *g, uint64_t t, uint64_t n) {
+    const uint64_t attention = rows_bytes(t, (uint64_t)g->n_kv_heads * g->k_dim) +
+                               rows_bytes(t, (uint64_t)g->n_kv_heads * g->v_dim) +
+                               rows_bytes(n, (uint64_t)g->n_heads * g->k_dim) +
+                               rows_bytes(n, (uint64_t)g->n_heads * g->v_dim);
+    const uint64_t router = rows_bytes(n, g->routing.n_experts);
+    return max_u64(attention, max_u64(2 * rows_bytes(n, g->n_ff), router));
+}
+
 uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows) {
     const uint64_t t = batch_rows;
     uint64_t base = 3 * rows_bytes(t, g->n_embd); /* residual, normalised, output of a part */
     for (uint32_t i = 0; i < g->n_groups; i++) {
         base += rows_bytes(t, g->groups[i].rope.n_dims); /* cos and sin */
     }
-    const uint64_t attention = rows_bytes(t, (uint64_t)g->n_heads * g->k_dim) +
-                               rows_bytes(t, (uint64_t)g->n_kv_heads * g->k_dim) +
-                               rows_bytes(t, (uint64_t)g->n_kv_heads * g->v_dim) +
-                               rows_bytes(t, (uint64_t)g->n_heads * g->v_dim);
-    const uint64_t router = rows_bytes(t, g->routing.n_experts);
-    const uint64_t ffn = max_u64(2 * rows_bytes(t, g->n_ff), router);
-    const uint64_t head = rows_bytes(out_rows, g->n_embd) + rows_bytes(out_rows, g->n_vocab);
-    return base + max_u64(max_u64(attention, ffn), head);
+    const uint64_t all = max_u64(part_bytes(g, t, t), out_rows < t ? 0 : rows_bytes(t, g->n_vocab));
+    /* Where fewer rows go on in the last layer, their residual and angles stand beside those. */
+    const uint64_t some = out_rows < t ? out_rows : t - 1;
+    const geometry_group *last = &g->groups[g->layer_group[g->n_layers - 1]];
+    const uint64_t narrowed = rows_bytes(some, g->n_embd) + rows_bytes(some, last->rope.n_dims) +
+                              max_u64(part_bytes(g, t, some), rows_bytes(some, g->n_vocab));
+    return base + max_u64(all, narrowed);
 }
 
 /* Products, attention and experts use it in turn. */
