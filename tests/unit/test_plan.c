@@ -164,9 +164,17 @@ static void sliding_layers_take_their_window_a_chunk_and_a_cached_window(void **
 static void scratch_is_the_widest_moment_of_a_forward(void **state) {
     (void)state;
     /* In rows of odd numbers of 16 floats: 3 of n_embd 64, one cos and sin of 16, then the largest
-     * of attention (64 + 32 + 32 + 64), feed-forward (2 * 96), head (64 + 112 a logit row). */
+     * of attention (64 + 32 + 32 + 64), feed-forward (2 * 96), logits (112). Where not all rows go
+     * on in the last layer, those that do have a residual (64) and angles of their own there. */
     assert_int_equal(plan_scratch_bytes(&geo, 10, 1), 10 * 4 * (3 * 80 + 16 + 80 + 48 + 48 + 80));
-    assert_int_equal(plan_scratch_bytes(&geo, 1, 2), 4 * (3 * 80 + 16) + 2 * 4 * (80 + 112));
+    assert_int_equal(plan_scratch_bytes(&geo, 1, 2), 4 * (3 * 80 + 16 + 80 + 48 + 48 + 80));
+    assert_int_equal(plan_scratch_bytes(&geo, 10, 9),
+                     10 * 4 * (3 * 80 + 16 + 48 + 48) + 9 * 4 * (80 + 16 + 80 + 80));
+    geo.n_vocab = 1000; /* rows to 1008 floats */
+    assert_int_equal(plan_scratch_bytes(&geo, 10, 2), 10 * 4 * (3 * 80 + 16 + 80 + 48 + 48 + 80));
+    assert_int_equal(plan_scratch_bytes(&geo, 10, 9),
+                     10 * 4 * (3 * 80 + 16) + 9 * 4 * (80 + 16 + 1008));
+    assert_int_equal(plan_scratch_bytes(&geo, 10, 10), 10 * 4 * (3 * 80 + 16 + 1008));
     plan_request rq = request_of(64, 4);
     rq.batch_rows = 16;
     assert_int_equal(make(&rq).scratch_bytes, plan_scratch_bytes(&geo, 16, 4));
