@@ -48,16 +48,17 @@ typedef struct batch_seq {
 typedef struct batch {
     uint32_t n_rows, n_seqs, n_out; /* n_out: rows with BATCH_LOGITS */
     const int32_t *token;           /* [n_rows] id, or -1 - r: row r of `embeddings` */
-    const int32_t *position; /* [n_rows][BATCH_AXES] rope position; plain models use axis 0 */
-    const uint32_t *seq;     /* [n_rows] index into seqs */
-    const uint32_t *adapter; /* [n_rows] 0 = none, or NULL */
-    const uint8_t *flags;    /* [n_rows] batch_row_flags */
-    const uint32_t *out_row; /* [n_out] the rows with BATCH_LOGITS, ascending */
-    /* The rows of out_row as a batch of sequences alone (n_rows, n_seqs, seqs), what the last layer
-     * attends with. They must be the last rows of their sequences. */
-    const struct batch *tail;
+    const int32_t *position;  /* [n_rows][BATCH_AXES] rope position; plain models use axis 0 */
+    const uint32_t *seq;      /* [n_rows] index into seqs */
+    const uint32_t *adapter;  /* [n_rows] 0 = none, or NULL */
+    const uint8_t *flags;     /* [n_rows] batch_row_flags */
+    const uint32_t *out_row;  /* [n_out] the rows with BATCH_LOGITS, ascending */
     const batch_seq *seqs;    /* [n_seqs] */
     const tensor *embeddings; /* rows for negative tokens, or NULL */
+    /* The rows of out_row as a batch of their own, of which only n_rows, n_seqs and seqs are read;
+     * sequences without any are left out. Wanted where n_out < n_rows, and those rows must then be
+     * the last of their sequences. */
+    const struct batch *out;
 } batch;
 
 #endif /* WEFT_DEVICE_BATCH_H */

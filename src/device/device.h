@@ -10,7 +10,8 @@
  * Two devices exist: cpu (device_cpu.h: kernels over the thread pool) and deferred
  * (device_deferred.h: records, runs at sync on reference kernels, poisons freed scratch).
  *
- * Threads: one thread at a time. Shapes: tensors are [rows][cols]; T is the rows of the batch.
+ * Threads: one thread at a time. Shapes: tensors are [rows][cols]; T is the rows of the batch that
+ * an operation is given, or of its tensors.
  */
 #ifndef WEFT_DEVICE_DEVICE_H
 #define WEFT_DEVICE_DEVICE_H

@@ -29,14 +29,14 @@ struct executor {
     void *staging; /* [out_rows][n_vocab] F32, NULL when the device is host memory */
     char *read;    /* logits of the last run on the host */
     size_t read_stride_bytes;
-    int32_t *token;    /* [batch_rows] */
-    int32_t *position; /* [batch_rows][BATCH_AXES] */
-    uint32_t *row_seq; /* [batch_rows] */
-    uint8_t *flags;    /* [batch_rows] */
-    uint32_t *out_row; /* [out_rows] */
-    batch_seq *seqs;   /* [seqs] */
-    batch_seq *tails;  /* [seqs] what of each has its logits wanted */
-    batch batch, tail;
+    int32_t *token;      /* [batch_rows] */
+    int32_t *position;   /* [batch_rows][BATCH_AXES] */
+    uint32_t *row_seq;   /* [batch_rows] */
+    uint8_t *flags;      /* [batch_rows] */
+    uint32_t *out_row;   /* [out_rows] */
+    batch_seq *seqs;     /* [seqs] */
+    batch_seq *out_seqs; /* [seqs] the part of each whose logits are wanted */
+    batch batch, out;
     uint64_t warm_scratch, warm[GEOMETRY_LAYERS_MAX]; /* bytes of scratch and of each layer's pool
                                                        * that have been given memory */
     uint32_t warm_layer;                              /* the next one's turn */
@@ -50,9 +50,10 @@ static weft_status alloc_arrays(executor *e, weft_error *err) {
     e->flags = mem_zalloc(MEM_ENGINE, p->batch_rows, sizeof *e->flags);
     e->out_row = mem_zalloc(MEM_ENGINE, p->out_rows, sizeof *e->out_row);
     e->seqs = mem_zalloc(MEM_ENGINE, p->seqs, sizeof *e->seqs);
-    e->tails = mem_zalloc(MEM_ENGINE, p->seqs, sizeof *e->tails);
+    e->out_seqs = mem_zalloc(MEM_ENGINE, p->seqs, sizeof *e->out_seqs);
     bool is_whole = e->token != NULL && e->position != NULL && e->row_seq != NULL &&
-                    e->flags != NULL && e->out_row != NULL && e->seqs != NULL && e->tails != NULL;
+                    e->flags != NULL && e->out_row != NULL && e->seqs != NULL &&
+                    e->out_seqs != NULL;
     if (is_whole && !e->dev->is_host_memory) {
         e->staging = mem_array(MEM_ENGINE, (size_t)p->out_rows * e->geo.n_vocab, sizeof(float));
         is_whole = e->staging != NULL;
@@ -127,7 +128,7 @@ void executor_destroy(executor **out) {
     mem_free(e->flags);
     mem_free(e->out_row);
     mem_free(e->seqs);
-    mem_free(e->tails);
+    mem_free(e->out_seqs);
     mem_free(e);
     *out = NULL;
 }
@@ -138,14 +139,14 @@ const plan *executor_plan(const executor *e) { return &e->plan; }
 
 const geometry *executor_geometry(const executor *e) { return &e->geo; }
 
-/* Appends the last n rows of a sequence to the tail. */
-static void add_tail(executor *e, const batch_seq *s, uint32_t n) {
-    batch_seq *t = &e->tails[e->tail.n_seqs++];
+/* Appends the last n rows of a sequence to those whose logits are wanted. */
+static void add_out(executor *e, const batch_seq *s, uint32_t n) {
+    batch_seq *t = &e->out_seqs[e->out.n_seqs++];
     *t = *s;
-    t->row_first = e->tail.n_rows;
+    t->row_first = e->out.n_rows;
     t->n_rows = n;
     t->n_past += s->n_rows - n;
-    e->tail.n_rows += n;
+    e->out.n_rows += n;
 }
 
 /* Appends one item's rows to the batch. */
@@ -176,7 +177,7 @@ static void add_item(executor *e, const executor_item *item) {
     b->n_rows += item->n_tokens;
     b->n_seqs++;
     if (item->n_out > 0) {
-        add_tail(e, s, item->n_out);
+        add_out(e, s, item->n_out);
     }
 }
 
@@ -212,8 +213,8 @@ weft_status executor_run(executor *e, const executor_item *items, uint32_t n_ite
                        .flags = e->flags,
                        .out_row = e->out_row,
                        .seqs = e->seqs,
-                       .tail = &e->tail};
-    e->tail = (batch){.seqs = e->tails};
+                       .out = &e->out};
+    e->out = (batch){.seqs = e->out_seqs};
     for (uint32_t i = 0; i < n_items; i++) {
         add_item(e, &items[i]);
     }

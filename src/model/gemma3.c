@@ -43,7 +43,7 @@ static void layer(const model *m, const forward *f, uint32_t i, hidden *s) {
     const geometry *g = &m->geo;
     const gemma3_layer *l = model_layer(m, i);
     norm_run(f, g, l->attn_norm, s->x, s->h);
-    attention_run(f, g, &l->attention, m->rope, i, s);
+    attention_run(f, g, &l->attention, i, s);
     norm_run(f, g, l->attn_post_norm, s->y, s->y);
     residual_norm(f, g, l->ffn_norm, s->x, s->y, s->h);
     ffn_run(f, &l->ffn, ACT_KIND_GELU_TANH, s->h, s->y);

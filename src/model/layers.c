@@ -1,10 +1,12 @@
 /* layers.c - the steps of a forward pass that architectures share.
  *
- * Each step takes what it needs from scratch, enqueues its operations and gives the scratch back.
- * plan_scratch_bytes counts exactly the tensors taken here and in model.c: change both together
- * (tests/unit/test_executor.c compares).
+ * Each step takes what it needs from scratch, enqueues its operations and gives the scratch back,
+ * but for the hidden states, which stay to the end. plan_scratch_bytes counts exactly the tensors
+ * taken here: change both together (tests/unit/test_executor.c compares).
  */
 #include "model/layers.h"
+
+#include "base/check.h"
 
 static tensor take(const forward *f, uint32_t rows, uint32_t cols) {
     return device_scratch_take(f->scratch, WEFT_DTYPE_F32, rows, cols);
@@ -13,6 +15,7 @@ static tensor take(const forward *f, uint32_t rows, uint32_t cols) {
 hidden hidden_start(const forward *f, const geometry *g, const rope_layer *rope) {
     const uint32_t t = f->batch->n_rows;
     hidden s = {.batch = f->batch,
+                .rope = rope,
                 .x = take(f, t, g->n_embd),
                 .h = take(f, t, g->n_embd),
                 .y = take(f, t, g->n_embd)};
@@ -34,15 +37,17 @@ static void pick_rows(const forward *f, const batch *b, tensor x, tensor y) {
 
 /* Only the rows whose logits are wanted go on, in layers of one KV group. h moves to where y was,
  * and y to where h was: neither needs more scratch. */
-static void hidden_narrow(const forward *f, uint32_t group, hidden *s) {
+static void hidden_keep_out(const forward *f, uint32_t group, hidden *s) {
     const batch *b = s->batch;
-    hidden out = {.batch = b->tail, .x = take(f, b->n_out, s->x.cols), .h = s->y, .y = s->h};
-    out.h.rows = out.y.rows = b->n_out;
-    out.cos_sin[group] = take(f, b->n_out, s->cos_sin[group].cols);
-    pick_rows(f, b, s->x, out.x);
-    pick_rows(f, b, s->h, out.h);
-    pick_rows(f, b, s->cos_sin[group], out.cos_sin[group]);
-    *s = out;
+    WEFT_DEBUG_ASSERT(b->out != NULL && b->out->n_rows == b->n_out);
+    hidden kept = {
+        .batch = b->out, .rope = s->rope, .x = take(f, b->n_out, s->x.cols), .h = s->y, .y = s->h};
+    kept.h.rows = kept.y.rows = b->n_out;
+    kept.cos_sin[group] = take(f, b->n_out, s->cos_sin[group].cols);
+    pick_rows(f, b, s->x, kept.x);
+    pick_rows(f, b, s->h, kept.h);
+    pick_rows(f, b, s->cos_sin[group], kept.cos_sin[group]);
+    *s = kept;
 }
 
 static void norm_heads(const forward *f, tensor x, tensor w, uint32_t n_heads, float eps) {
@@ -75,16 +80,16 @@ static void add_ranks(const forward *f, tensor y) {
     }
 }
 
-void attention_run(const forward *f, const geometry *g, const attention_layer *a,
-                   const rope_layer *rope, uint32_t i, hidden *s) {
+void attention_run(const forward *f, const geometry *g, const attention_layer *a, uint32_t i,
+                   hidden *s) {
     const uint32_t group = g->layer_group[i];
-    const rope_pairing pairing = rope[group].pairing;
-    const bool is_narrowing = i + 1 == g->n_layers && s->batch->n_out < s->batch->n_rows;
+    const rope_pairing pairing = s->rope[group].pairing;
+    const bool keeps_out = i + 1 == g->n_layers && s->batch->n_out < s->batch->n_rows;
     const device_kv kv = f->cache->layer[i];
     const device_ops *ops = f->dev->ops;
     const hidden all = *s;
-    if (is_narrowing) {
-        hidden_narrow(f, group, s);
+    if (keeps_out) {
+        hidden_keep_out(f, group, s);
     }
     const size_t mark = device_scratch_mark(f->scratch);
     const tensor k = take(f, all.x.rows, g->n_kv_heads * g->k_dim);
@@ -92,17 +97,16 @@ void attention_run(const forward *f, const geometry *g, const attention_layer *a
     const tensor q = take(f, s->x.rows, g->n_heads * g->k_dim);
     const tensor out = take(f, s->x.rows, g->n_heads * g->v_dim);
 
-    op_linear qkv = {.x = all.h,
-                     .n = 2,
-                     .w = {a->k.w, a->v.w, a->q.w},
-                     .y = {k, v, q},
-                     .bias = {a->k.bias, a->v.bias, a->q.bias}};
-    if (is_narrowing) {
+    /* Queries come last, to be left out where they have rows of their own. */
+    const op_linear kvq = {.x = all.h,
+                           .n = keeps_out ? 2 : 3,
+                           .w = {a->k.w, a->v.w, a->q.w},
+                           .y = {k, v, q},
+                           .bias = {a->k.bias, a->v.bias, a->q.bias}};
+    ops->linear(f->dev, &kvq);
+    if (keeps_out) {
         linear_run(f, &a->q, s->h, q);
-    } else {
-        qkv.n = 3;
     }
-    ops->linear(f->dev, &qkv);
     norm_heads(f, q, a->q_norm, g->n_heads, g->rms_eps);
     norm_heads(f, k, a->k_norm, g->n_kv_heads, g->rms_eps);
     rotate(f, q, s->cos_sin[group], g->n_heads, pairing);

@@ -3,9 +3,9 @@
  * A layer function takes one const forward * and tensors in scratch; it enqueues device operations
  * and returns nothing. T is the rows on their way.
  *
- *   rows      0 1 2 3 4 5 6 7    a prompt, of which the logits of 7 are wanted
- *   layer 0   . . . . . . . .    keys, values, queries, attention, feed-forward of all
- *   last      : : : : : : : .    of 0 to 6 keys and values only
+ *   rows         0   1   2   3   4    a prompt, of which the logits of 4 are wanted
+ *   layer 0      all all all all all  keys and values, then queries, attention and feed-forward
+ *   last layer   kv  kv  kv  kv  all  of 0 to 3 nothing is read after their keys and values
  */
 #ifndef WEFT_MODEL_LAYERS_H
 #define WEFT_MODEL_LAYERS_H
@@ -45,13 +45,15 @@ typedef struct rope_layer {
 /* The hidden states on their way through the layers: of all rows of the batch, and once the last
  * layer has their keys and values, of those whose logits are wanted. In scratch. */
 typedef struct hidden {
-    const batch *batch; /* whose rows these are */
-    tensor x;           /* [T][n_embd] residual stream */
-    tensor h, y; /* [T][n_embd] what a part of a layer reads, normalised, and what it finds */
+    const batch *batch;                  /* whose rows these are */
+    const rope_layer *rope;              /* [n_groups] */
+    tensor x;                            /* [T][n_embd] residual stream */
+    tensor h;                            /* [T][n_embd] what a part of a layer reads */
+    tensor y;                            /* [T][n_embd] what it finds */
     tensor cos_sin[GEOMETRY_GROUPS_MAX]; /* [T][2 * n_freqs] rotation angles of each KV group */
 } hidden;
 
-/* All rows of the batch: scratch taken, angles made, x not yet. rope is [n_groups]. */
+/* All rows of the batch: scratch taken, angles made, x not yet. rope is borrowed. */
 hidden hidden_start(const forward *f, const geometry *g, const rope_layer *rope);
 
 /* y [T][n_embd] <- root mean square norm of x, times w. y may be x. */
@@ -65,8 +67,8 @@ void residual_norm(const forward *f, const geometry *g, tensor w, tensor x, tens
 
 /* s->y <- attention of s->h over layer i of the cache. In the last layer s is left with the rows
  * whose logits are wanted. */
-void attention_run(const forward *f, const geometry *g, const attention_layer *a,
-                   const rope_layer *rope, uint32_t i, hidden *s);
+void attention_run(const forward *f, const geometry *g, const attention_layer *a, uint32_t i,
+                   hidden *s);
 
 void ffn_run(const forward *f, const ffn_layer *ffn, act_kind kind, tensor x, tensor y);
 

@@ -33,7 +33,7 @@ static void layer(const model *m, const forward *f, uint32_t i, hidden *s) {
     const geometry *g = &m->geo;
     const llama_layer *l = model_layer(m, i);
     norm_run(f, g, l->attn_norm, s->x, s->h);
-    attention_run(f, g, &l->attention, m->rope, i, s);
+    attention_run(f, g, &l->attention, i, s);
     residual_norm(f, g, l->ffn_norm, s->x, s->y, s->h);
     ffn_run(f, &l->ffn, ACT_KIND_SILU, s->h, s->y);
     residual_add(f, s->x, s->y);

@@ -233,9 +233,5 @@ void model_forward(const model *m, const forward *f, tensor *logits) {
     for (uint32_t i = 0; i < m->geo.n_layers; i++) {
         m->arch->layer(m, f, i, &s);
     }
-    if (f->batch->n_out > 0) {
-        *logits = head_run(f, &m->geo, m->output_norm, &m->output, s.x);
-    } else {
-        *logits = (tensor){0};
-    }
+    *logits = head_run(f, &m->geo, m->output_norm, &m->output, s.x);
 }

@@ -14,7 +14,7 @@ typedef struct model_arch {
     size_t layer_bytes; /* size of its layer struct */
     /* Fills one layer struct from the names of the loader's layer. */
     weft_status (*load_layer)(loader *ld, const geometry *g, void *layer);
-    /* s->x <- layer i applied in place. */
+    /* s->x <- layer i applied to it; of the last, only for rows whose logits are wanted. */
     void (*layer)(const model *m, const forward *f, uint32_t i, hidden *s);
     rope_pairing pairing;
 } model_arch;

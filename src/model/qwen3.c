@@ -36,7 +36,7 @@ static void layer(const model *m, const forward *f, uint32_t i, hidden *s) {
     const geometry *g = &m->geo;
     const qwen3_layer *l = model_layer(m, i);
     norm_run(f, g, l->attn_norm, s->x, s->h);
-    attention_run(f, g, &l->attention, m->rope, i, s);
+    attention_run(f, g, &l->attention, i, s);
     residual_norm(f, g, l->ffn_norm, s->x, s->y, s->h);
     if (g->routing.n_experts > 0) {
         experts_run(f, g, &l->experts, ACT_KIND_SILU, s->h, s->y);

@@ -106,13 +106,14 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
     for (uint32_t i = 0; i < g->n_groups; i++) {
         base += rows_bytes(t, g->groups[i].rope.n_dims); /* cos and sin */
     }
+    /* All rows go on to the end: these are t or, with fewer logits, less than what is next. */
     const uint64_t all = max_u64(part_bytes(g, t, t), out_rows < t ? 0 : rows_bytes(t, g->n_vocab));
-    /* Where fewer rows go on in the last layer, their residual and angles stand beside those. */
-    const uint64_t some = out_rows < t ? out_rows : t - 1;
+    /* Only out rows go on in the last layer, with a residual and angles of their own. */
+    const uint64_t n_out = out_rows < t ? out_rows : t - 1;
     const geometry_group *last = &g->groups[g->layer_group[g->n_layers - 1]];
-    const uint64_t narrowed = rows_bytes(some, g->n_embd) + rows_bytes(some, last->rope.n_dims) +
-                              max_u64(part_bytes(g, t, some), rows_bytes(some, g->n_vocab));
-    return base + max_u64(all, narrowed);
+    const uint64_t kept = rows_bytes(n_out, g->n_embd) + rows_bytes(n_out, last->rope.n_dims) +
+                          max_u64(part_bytes(g, t, n_out), rows_bytes(n_out, g->n_vocab));
+    return base + max_u64(all, kept);
 }
 
 /* Products, attention and experts use it in turn. */

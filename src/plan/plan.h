@@ -77,8 +77,8 @@ uint64_t plan_tensor_bytes(const weights_tensor *t);
 /* The same for the frequencies of one kind of layer, which no file stores. */
 uint64_t plan_rope_bytes(const geometry_rope *r);
 
-/* Bytes of scratch that a forward of `batch_rows` rows and `out_rows` logit rows takes. The layer
- * functions of model/ take exactly these buffers; a test compares. */
+/* The most bytes of scratch that a forward of up to `batch_rows` rows and `out_rows` logit rows
+ * takes. The layer functions of model/ take exactly these buffers; a test compares. */
 uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out_rows);
 
 /* "1.31 GiB" into out. */
