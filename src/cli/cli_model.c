@@ -39,6 +39,13 @@ weft_status cli_model_start(cli_model *m, const cli_model_options *o, bool is_de
     return status;
 }
 
+static void count_params(cli_model *m, const weights *w) {
+    for (size_t i = 0; i < weights_tensor_count(w); i++) {
+        const weights_tensor *t = weights_tensor_at(w, i);
+        m->matrix_params[t->dtype] += t->n_dims > 1 ? t->n_elements : 0;
+    }
+}
+
 weft_status cli_model_load(cli_model *m, const char *path, const cli_model_options *o,
                            plan_request *request, weft_error *err) {
     weights *w = NULL;
@@ -49,6 +56,7 @@ weft_status cli_model_load(cli_model *m, const char *path, const cli_model_optio
         return status;
     }
     m->file_bytes = weights_file_bytes(w);
+    count_params(m, w);
     status = geometry_read(&geo, w, err);
     if (status == WEFT_OK) {
         request->n_threads = pool_threads(m->pool);

@@ -14,6 +14,7 @@ typedef struct cli_model {
     kernels_cpu kernels; /* those of the device */
     executor *exec;
     uint64_t file_bytes;
+    uint64_t matrix_params[WEFT_DTYPE_COUNT]; /* by type */
 } cli_model;
 
 /* Threads and device: cpu, or its deferred twin. On failure too, close what there is. */

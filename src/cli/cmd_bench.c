@@ -4,9 +4,10 @@
  * --gen steps of one row a sequence, starting at --depth. Loading, packing and one warm-up are not
  * timed; each figure is the median over --reps.
  *
- * The limit that binds: bytes for few rows (weights and KV read once a step, against the measured
- * read bandwidth), operations for many (2 a weight and row, against the measured peak of this
- * build's product kernels).
+ * The limit that binds: bytes for few rows (a step reads the weights, of experts those that its
+ * rows chose, and each sequence's cache, against the measured read bandwidth), operations for many
+ * (2 a weight and row, against the peak of this build's product kernels for the types of weights;
+ * attention's against that of float32).
  */
 #include <jansson.h>
 #include <math.h>
@@ -21,7 +22,6 @@
 
 #define REPS_MAX 1000u
 #define BATCH_MAX 1024u
-#define TOKEN_ID 1 /* any: speed does not depend on it */
 
 typedef struct bench_options {
     cli_model_options model;
@@ -42,8 +42,8 @@ typedef struct bench {
     const bench_options *o;
     cli_model m;
     machine_limits limits;
-    double ops_s;    /* of those, the limit on operations */
-    int32_t *tokens; /* enough of them */
+    double ops_s;    /* of products of this model, from those */
+    int32_t *tokens; /* any, not all alike: experts' rows choose by them. Sequence i begins at i */
     kv_seq seqs[BATCH_MAX];
     executor_item *items;
     uint32_t chunk;
@@ -60,14 +60,15 @@ static double median(double *values, uint32_t n) {
 }
 
 /* Runs positions [from, to) of one sequence in chunks. */
-static weft_status prefill(bench *b, kv_seq seq, uint32_t from, uint32_t to, weft_error *err) {
+static weft_status prefill(bench *b, kv_seq seq, const int32_t *tokens, uint32_t from, uint32_t to,
+                           weft_error *err) {
     weft_status status = WEFT_OK;
     for (uint32_t at = from; at < to && status == WEFT_OK; at += b->chunk) {
         const uint32_t n = to - at < b->chunk ? to - at : b->chunk;
         const executor_item item = {.seq = seq,
                                     .from = at,
                                     .n_tokens = n,
-                                    .tokens = b->tokens + at,
+                                    .tokens = tokens + at,
                                     .n_out = at + n == to ? 1 : 0};
         kv_seq_grow(executor_kv(b->m.exec), seq, at, at + n);
         status = executor_run(b->m.exec, &item, 1, err);
@@ -75,68 +76,77 @@ static weft_status prefill(bench *b, kv_seq seq, uint32_t from, uint32_t to, wef
     return status;
 }
 
-/* What a layer multiplies for one row: keys and values; and all else, over `seen` positions. */
-static double kv_ops(const geometry *g) {
-    return 2.0 * g->n_embd * g->n_kv_heads * (g->k_dim + g->v_dim);
-}
+/* What a row costs: operations of products and of attention, by whether all rows take part or only
+ * those with logits, which alone pass the last layer beyond its keys and values, and the head. */
+typedef struct row_cost {
+    double products, attention;
+} row_cost;
 
-static double other_ops(const geometry *g, double seen) {
+/* All of a layer but keys and values, where a row sees `seen` positions. */
+static row_cost layer_cost(const geometry *g, double seen) {
+    const double heads = g->n_heads * (double)(g->k_dim + g->v_dim);
     const double ffn = g->routing.n_experts > 0
                            ? g->routing.n_experts + 3.0 * g->routing.n_used * g->n_ff_expert
                            : 3.0 * g->n_ff;
-    return 2.0 * g->n_embd * (g->n_heads * (double)(g->k_dim + g->v_dim) + ffn) +
-           2.0 * seen * g->n_heads * (g->k_dim + g->v_dim);
+    return (row_cost){2.0 * g->n_embd * (heads + ffn), 2.0 * seen * heads};
 }
 
-static double seen_of(const geometry_group *gg, uint32_t depth) {
+static double seen_of(const geometry_group *gg, double depth) {
     return gg->window != 0 && gg->window < depth ? gg->window : depth;
 }
 
+static void count_ops(const geometry *g, double depth, row_cost *all, row_cost *out) {
+    *all = *out = (row_cost){0};
+    for (uint32_t i = 0; i < g->n_layers; i++) {
+        const row_cost c = layer_cost(g, seen_of(&g->groups[g->layer_group[i]], depth));
+        const bool is_last = i + 1 == g->n_layers;
+        all->products +=
+            2.0 * g->n_embd * g->n_kv_heads * (g->k_dim + g->v_dim) + (is_last ? 0 : c.products);
+        all->attention += is_last ? 0 : c.attention;
+        *out = c;
+    }
+    out->products += 2.0 * g->n_vocab * g->n_embd;
+}
+
 /* Weights of experts that n_rows rows, each with its own choice, leave aside on average. */
-static double idle_params(const geometry *g, uint32_t n_rows) {
+static double idle_params(const geometry *g, double n_rows) {
     if (g->routing.n_experts == 0) {
         return 0;
     }
-    const double is_idle = 1.0 - (double)g->routing.n_used / g->routing.n_experts;
+    const double idle = 1.0 - (double)g->routing.n_used / g->routing.n_experts;
     return 3.0 * g->n_layers * g->routing.n_experts * g->n_ff_expert * g->n_embd *
-           pow(is_idle, n_rows);
+           pow(idle, n_rows);
 }
 
-/* A step reads weights and cache once; it multiplies for each row (row_ops), and for the last of a
- * sequence's rows what comes after the last layer's keys and values (end_ops). The embedding
- * look-up is neither. */
-static void step_cost(const bench *b, uint32_t depth, uint32_t n_seqs, double *bytes,
-                      double *row_ops, double *end_ops) {
+/* Bytes of weights and cache that a step of n_rows rows reads. The embedding look-up is none. */
+static double step_bytes(const bench *b, double depth, uint32_t n_seqs, double n_rows) {
     const plan *p = executor_plan(b->m.exec);
     const geometry *g = executor_geometry(b->m.exec);
-    double kv_row = 0;
-    *row_ops = 0;
+    double kv = 0;
     for (uint32_t i = 0; i < g->n_groups; i++) {
         const geometry_group *gg = &g->groups[i];
-        const double seen = seen_of(gg, depth);
-        kv_row += seen * gg->n_layers * gg->n_kv_heads *
-                  (double)(dtype_row_bytes(p->kv_type, gg->k_dim) +
-                           dtype_row_bytes(p->kv_type, gg->v_dim));
-        *row_ops += gg->n_layers * (kv_ops(g) + other_ops(g, seen));
+        kv += seen_of(gg, depth) * gg->n_layers * gg->n_kv_heads *
+              (double)(dtype_row_bytes(p->kv_type, gg->k_dim) +
+                       dtype_row_bytes(p->kv_type, gg->v_dim));
     }
-    const double head = (double)g->n_vocab * g->n_embd;
-    const double params =
-        (double)p->params_total - (g->has_tied_head ? 0 : head) - idle_params(g, n_seqs);
-    *bytes = (double)(p->packed_bytes + p->mapped_bytes) * params / (double)p->params_total +
-             kv_row * n_seqs;
-    const double last = other_ops(g, seen_of(&g->groups[g->layer_group[g->n_layers - 1]], depth));
-    *row_ops -= last;
-    *end_ops = last + 2.0 * head;
+    const double lookup = g->has_tied_head ? 0 : (double)g->n_vocab * g->n_embd;
+    const double params = (double)p->params_total - lookup - idle_params(g, n_rows);
+    return (double)(p->packed_bytes + p->mapped_bytes) * params / (double)p->params_total +
+           kv * n_seqs;
 }
 
-static void set_limit(bench *b, bench_result *r, double rows_a_step) {
-    double bytes = 0, row_ops = 0, end_ops = 0;
-    step_cost(b, r->depth, r->batch, &bytes, &row_ops, &end_ops);
-    const double bytes_s = bytes / b->limits.read_bytes_s;
-    const double ops_s = (row_ops * rows_a_step + end_ops * r->batch) / b->ops_s;
-    const double steps_s = r->tok_s / rows_a_step;
+/* n_out: rows with logits, of r->batch sequences in n_steps steps. */
+static void set_limit(bench *b, bench_result *r, double n_steps, double n_out) {
+    const double n_rows = (double)r->n_tokens * r->batch;
+    const double depth = r->depth + r->n_tokens / 2.0; /* on average */
+    row_cost all, out;
+    count_ops(executor_geometry(b->m.exec), depth, &all, &out);
+    const double bytes_s =
+        n_steps * step_bytes(b, depth, r->batch, n_rows / n_steps) / b->limits.read_bytes_s;
+    const double ops_s = (n_rows * all.products + n_out * out.products) / b->ops_s +
+                         (n_rows * all.attention + n_out * out.attention) / b->limits.f32_ops_s;
     r->is_bytes = bytes_s > ops_s;
-    r->fraction = (r->is_bytes ? bytes_s : ops_s) * steps_s;
+    r->fraction = (r->is_bytes ? bytes_s : ops_s) / (n_rows / r->tok_s);
 }
 
 static weft_status bench_prefill(bench *b, bench_result *r, weft_error *err) {
@@ -144,18 +154,18 @@ static weft_status bench_prefill(bench *b, bench_result *r, weft_error *err) {
     double tok_s[REPS_MAX];
     kv_seqs *kv = executor_kv(b->m.exec);
     kv_seq seq = kv_seq_try_open(kv, o->depth + o->prompt);
-    weft_status status = prefill(b, seq, 0, o->depth, err);
+    weft_status status = prefill(b, seq, b->tokens, 0, o->depth, err);
     for (uint32_t rep = 0; rep <= o->reps && status == WEFT_OK; rep++) { /* 0 warms up */
         if (kv_seq_cut_min(kv, seq) > o->depth) {
             kv_seq_close(kv, seq); /* the window has moved on: fill it again */
             seq = kv_seq_try_open(kv, o->depth + o->prompt);
-            status = prefill(b, seq, 0, o->depth, err);
+            status = prefill(b, seq, b->tokens, 0, o->depth, err);
         } else {
             kv_seq_cut(kv, seq, o->depth);
         }
         const uint64_t start = clock_now_ns();
         if (status == WEFT_OK) {
-            status = prefill(b, seq, o->depth, o->depth + o->prompt, err);
+            status = prefill(b, seq, b->tokens, o->depth, o->depth + o->prompt, err);
         }
         if (rep > 0) {
             tok_s[rep - 1] = o->prompt / clock_seconds(clock_now_ns() - start);
@@ -164,7 +174,7 @@ static weft_status bench_prefill(bench *b, bench_result *r, weft_error *err) {
     kv_seq_close(kv, seq);
     if (status == WEFT_OK) {
         *r = (bench_result){"prefill", o->prompt, o->depth, 1, median(tok_s, o->reps), false, 0};
-        set_limit(b, r, o->prompt < b->chunk ? o->prompt : b->chunk);
+        set_limit(b, r, (o->prompt + b->chunk - 1) / b->chunk, 1);
     }
     return status;
 }
@@ -178,7 +188,7 @@ static weft_status decode_steps(bench *b, uint32_t n_seqs, uint32_t from, weft_e
             b->items[i] = (executor_item){.seq = b->seqs[i],
                                           .from = from + step,
                                           .n_tokens = 1,
-                                          .tokens = b->tokens,
+                                          .tokens = b->tokens + i + from + step,
                                           .n_out = 1};
         }
         status = executor_run(b->m.exec, b->items, n_seqs, err);
@@ -194,7 +204,7 @@ static weft_status decode_once(bench *b, uint32_t n_seqs, double *tok_s, weft_er
         b->seqs[i] = kv_seq_try_open(kv, b->o->depth + b->o->gen);
     }
     for (uint32_t i = 0; i < n_seqs && status == WEFT_OK; i++) {
-        status = prefill(b, b->seqs[i], 0, b->o->depth, err);
+        status = prefill(b, b->seqs[i], b->tokens + i, 0, b->o->depth, err);
     }
     const uint64_t start = clock_now_ns();
     if (status == WEFT_OK) {
@@ -216,7 +226,7 @@ static weft_status bench_decode(bench *b, uint32_t n_seqs, bench_result *r, weft
     if (status == WEFT_OK) {
         *r = (bench_result){"decode", b->o->gen, b->o->depth, n_seqs, median(tok_s, b->o->reps),
                             false,    0};
-        set_limit(b, r, n_seqs);
+        set_limit(b, r, b->o->gen, (double)b->o->gen * n_seqs);
     }
     return status;
 }
@@ -259,6 +269,29 @@ static weft_status run_all(bench *b, json_t *results, weft_error *err) {
     return status;
 }
 
+/* Peak of a type's products. */
+static double peak_of(const bench *b, weft_dtype dtype) {
+    const machine_limits *l = &b->limits;
+    switch (dtype) {
+    case WEFT_DTYPE_F32:
+    case WEFT_DTYPE_F16: return l->f32_ops_s;
+    case WEFT_DTYPE_BF16:
+        return b->m.kernels.act_form[dtype] == ACT_BF16 ? l->bf16_acts_ops_s : l->bf16_ops_s;
+    default: return l->int8_ops_s;
+    }
+}
+
+/* Of this model's, each type of weights having its part of the operations. */
+static double product_peak(const bench *b) {
+    double n = 0, seconds = 0;
+    for (uint32_t i = 0; i < WEFT_DTYPE_COUNT; i++) {
+        const double params = (double)b->m.matrix_params[i];
+        n += params;
+        seconds += params > 0 ? params / peak_of(b, (weft_dtype)i) : 0;
+    }
+    return n / seconds;
+}
+
 static weft_status open_all(bench *b, const char *path, weft_error *err) {
     const bench_options *o = b->o;
     const uint32_t longest = o->depth + (o->prompt > o->gen ? o->prompt : o->gen);
@@ -276,22 +309,21 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
     }
     if (status == WEFT_OK) {
         limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */
-        b->ops_s = b->limits.int8_ops_s;
-        if (b->m.kernels.act_form[WEFT_DTYPE_BF16] == ACT_BF16) {
-            b->ops_s = fmax(b->ops_s, b->limits.bf16_acts_ops_s);
-        }
         status = cli_model_load(&b->m, path, &o->model, &request, err);
     }
     if (status != WEFT_OK) {
         return status;
     }
-    b->tokens = mem_array(MEM_CLI, longest, sizeof *b->tokens);
+    b->ops_s = product_peak(b);
+    const uint32_t n_tokens = longest + batch_max;
+    b->tokens = mem_array(MEM_CLI, n_tokens, sizeof *b->tokens);
     b->items = mem_array(MEM_CLI, batch_max, sizeof *b->items);
     if (b->tokens == NULL || b->items == NULL) {
-        return weft_fail(err, WEFT_NOMEM, "out of memory for %u tokens", longest);
+        return weft_fail(err, WEFT_NOMEM, "out of memory for %u tokens", n_tokens);
     }
-    for (uint32_t i = 0; i < longest; i++) {
-        b->tokens[i] = TOKEN_ID;
+    for (uint32_t i = 0; i < n_tokens; i++) {
+        const uint32_t mixed = (i + 1) * 2654435761u; /* Knuth, section 6.4: a golden ratio's */
+        b->tokens[i] = (int32_t)((mixed >> 8) % executor_geometry(b->m.exec)->n_vocab);
     }
     return WEFT_OK;
 }

@@ -2,11 +2,12 @@
  *
  * Reading: every thread sums its own part of a buffer far larger than the caches; the best of a few
  * rounds counts. Multiplying: the product kernels themselves on data that stays in the caches of a
- * core, one panel and a chunk of rows, so that the figure is what this build's best instruction mix
- * reaches and not a number from a data sheet.
+ * core, as many panels as they take at once and a chunk of rows, so that the figure is what this
+ * build's best instruction mix reaches and not a number from a data sheet.
  */
 #include "cli/limits.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -15,7 +16,8 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-#define READ_BYTES (128u << 20)
+#define READ_BYTES_MIN (128u << 20) /* or four times the last-level cache, */
+#define READ_BYTES_MAX (512u << 20) /* up to this */
 #define READ_ROUNDS 4u
 #define PEAK_K 256u
 #define PEAK_ROWS ACT_CHUNK_ROWS
@@ -25,7 +27,7 @@
 
 typedef struct read_job {
     const uint64_t *words;
-    size_t n_words_each;
+    size_t n_words, n_words_each;
     uint64_t sums[POOL_THREADS_MAX]; /* keeps the reads alive */
 } read_job;
 
@@ -44,7 +46,7 @@ static void read_task(void *arg, uint32_t task, uint32_t thread) {
 
 static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
     double best = 0;
-    job->n_words_each = READ_BYTES / sizeof(uint64_t) / n_tasks / 8 * 8;
+    job->n_words_each = job->n_words / n_tasks / 8 * 8;
     for (uint32_t round = 0; round < READ_ROUNDS; round++) {
         const uint64_t start = clock_now_ns();
         pool_run(p, read_task, job, n_tasks);
@@ -55,39 +57,49 @@ static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
     return best;
 }
 
+static size_t read_bytes(void) {
+    const uint64_t bytes = 4 * os_cache_bytes(3);
+    return bytes < READ_BYTES_MIN   ? READ_BYTES_MIN
+           : bytes > READ_BYTES_MAX ? READ_BYTES_MAX
+                                    : bytes;
+}
+
 static void measure_read(machine_limits *out, pool *p) {
     void *memory = NULL;
+    const size_t bytes = read_bytes();
     read_job *job = mem_zalloc(MEM_CLI, 1, sizeof *job);
-    if (job == NULL || os_region_alloc(&memory, READ_BYTES, NULL) != WEFT_OK) {
+    if (job == NULL || os_region_alloc(&memory, bytes, NULL) != WEFT_OK) {
         mem_free(job);
         return; /* zeros say that nothing was measured */
     }
-    memset(memory, 1, READ_BYTES);
+    memset(memory, 1, bytes);
     job->words = memory;
+    job->n_words = bytes / sizeof(uint64_t);
     out->read_one_bytes_s = best_read(p, job, 1);
     out->read_bytes_s = best_read(p, job, pool_threads(p));
-    os_region_free(memory, READ_BYTES);
+    os_region_free(memory, bytes);
     mem_free(job);
 }
 
 typedef struct peak_job {
     const kernels_cpu *k;
     weft_dtype dtype;
-    const void *panel, *act;
-    size_t act_bytes;
+    const void *panels, *act;
+    size_t n_panels, act_bytes;
     uint64_t rounds[POOL_THREADS_MAX];
 } peak_job;
 
 static void peak_task(void *arg, uint32_t task, uint32_t thread) {
     peak_job *job = arg;
-    float y[PEAK_ROWS * PACK_PANEL_ROWS];
+    float y[PEAK_ROWS * PACK_PANEL_ROWS * KERNEL_PANELS_MAX];
+    const size_t n = PACK_PANEL_ROWS * job->n_panels;
     (void)thread;
     const uint64_t start = clock_now_ns();
     uint64_t rounds = 0;
     do {
         for (int i = 0; i < 16; i++) {
-            job->k->linear[job->dtype](y, PACK_PANEL_ROWS, job->panel, job->act, job->act_bytes,
-                                       PEAK_ROWS, PACK_PANEL_ROWS, PEAK_K);
+            job->k->linear[job->dtype](y, n, job->panels, job->act, job->act_bytes, PEAK_ROWS, n,
+                                       PEAK_K);
         }
         rounds += 16;
     } while (clock_now_ns() - start < PEAK_NS);
@@ -102,25 +114,36 @@ static double measure_peak(const kernels_cpu *k, pool *p, weft_dtype dtype) {
     peak_job *job = mem_zalloc(MEM_CLI, 1, sizeof *job);
     void *memory = NULL;
     double ops = 0;
-    const size_t panel_bytes = pack_panel_bytes(dtype, PEAK_K);
-    if (job != NULL &&
-        os_region_alloc(&memory, panel_bytes + PEAK_ROWS * act_bytes, NULL) == WEFT_OK) {
-        char *act = (char *)memory + panel_bytes;
+    const size_t n_panels = k->linear_panels[dtype];
+    const size_t weights_bytes = n_panels * pack_panel_bytes(dtype, PEAK_K);
+    const size_t bytes = weights_bytes + PEAK_ROWS * act_bytes + ACT_GROUP_SLACK;
+    if (job != NULL && os_region_alloc(&memory, bytes, NULL) == WEFT_OK) {
+        char *act = (char *)memory + weights_bytes;
         for (uint32_t r = 0; r < PEAK_ROWS; r++) {
             k->act_quantize[form](act + r * act_bytes, zeros, PEAK_K);
         }
-        *job =
-            (peak_job){.k = k, .dtype = dtype, .panel = memory, .act = act, .act_bytes = act_bytes};
+        *job = (peak_job){.k = k,
+                          .dtype = dtype,
+                          .panels = memory,
+                          .act = act,
+                          .n_panels = n_panels,
+                          .act_bytes = act_bytes};
         const uint64_t start = clock_now_ns();
         pool_run(p, peak_task, job, n);
         const double seconds = clock_seconds(clock_now_ns() - start);
+        const double ops_each = 2.0 * PEAK_ROWS * PACK_PANEL_ROWS * (double)n_panels * PEAK_K;
         for (uint32_t i = 0; i < n; i++) {
-            ops += 2.0 * PEAK_ROWS * PACK_PANEL_ROWS * PEAK_K * (double)job->rounds[i] / seconds;
+            ops += ops_each * (double)job->rounds[i] / seconds;
         }
-        os_region_free(memory, panel_bytes + PEAK_ROWS * act_bytes);
+        os_region_free(memory, bytes);
     }
     mem_free(job);
     return ops;
+}
+
+/* Blocks of 32 columns and of 256: which are faster differs by instruction set. */
+static double measure_int8(const kernels_cpu *k, pool *p) {
+    return fmax(measure_peak(k, p, WEFT_DTYPE_Q4_0), measure_peak(k, p, WEFT_DTYPE_Q4_K));
 }
 
 static double measure_bf16_acts(const kernels_cpu *k, pool *p) {
@@ -153,7 +176,7 @@ void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p) {
     *out = (machine_limits){0};
     measure_read(out, p);
     out->loop_s = measure_loop(p);
-    out->int8_ops_s = measure_peak(k, p, WEFT_DTYPE_Q4_0);
+    out->int8_ops_s = measure_int8(k, p);
     out->bf16_ops_s = measure_peak(k, p, WEFT_DTYPE_BF16);
     out->bf16_acts_ops_s = measure_bf16_acts(k, p);
     out->f32_ops_s = measure_peak(k, p, WEFT_DTYPE_F32);
@@ -161,6 +184,7 @@ void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p) {
 
 static bool is_same(const kernels_cpu *a, const kernels_cpu *b) {
     return a->linear[WEFT_DTYPE_Q4_0] == b->linear[WEFT_DTYPE_Q4_0] &&
+           a->linear[WEFT_DTYPE_Q4_K] == b->linear[WEFT_DTYPE_Q4_K] &&
            a->linear[WEFT_DTYPE_BF16] == b->linear[WEFT_DTYPE_BF16] &&
            a->linear_bf16_pairs == b->linear_bf16_pairs &&
            a->linear[WEFT_DTYPE_F32] == b->linear[WEFT_DTYPE_F32];
@@ -179,7 +203,7 @@ uint32_t limits_measure_levels(limits_level out[LIMITS_LEVELS_MAX], uint32_t cpu
         }
         limits_level *l = &out[n++];
         *l = (limits_level){.flag = 1u << bit};
-        l->int8_ops_s = measure_peak(&k, p, WEFT_DTYPE_Q4_0);
+        l->int8_ops_s = measure_int8(&k, p);
         l->bf16_ops_s = measure_peak(&k, p, WEFT_DTYPE_BF16);
         l->bf16_acts_ops_s = measure_bf16_acts(&k, p);
         l->f32_ops_s = measure_peak(&k, p, WEFT_DTYPE_F32);

@@ -183,7 +183,7 @@ def test_bench_prints_what_scripts_read(run, smollm2):
     tests = [(r["test"], r["batch"], r["depth"]) for r in document["results"]]
     assert tests == [("prefill", 1, 8), ("decode", 1, 8), ("decode", 2, 8)]
     for result in document["results"]:
-        assert result["tok_s"] > 0 and result["limit"] in ("bytes", "ops")
+        assert result["tok_s"] > 0 and result["limit"] in ("bytes", "ops") and result["fraction"] > 0
         assert set(result) == {"test", "n_tokens", "depth", "batch", "threads", "tok_s", "limit",
                                "fraction"}
 
@@ -191,6 +191,7 @@ def test_bench_prints_what_scripts_read(run, smollm2):
 def test_info_of_machine_and_model(run, gemma3):
     machine = json.loads(run("info", "--json").stdout)
     assert machine["cores"] >= 1 and machine["read_gb_s"] > 0 and machine["int8_gop_s"] > 0
+    assert machine["read_one_thread_gb_s"] > 0 and machine["f32_gflop_s"] > 0
     assert machine["bf16_gflop_s"] > 0 and machine["bf16_acts_gflop_s"] >= 0 and 0 < machine["parallel_loop_us"] < 1000
     assert all(machine[f"cache_l{i}_bytes"] >= 0 for i in (1, 2, 3))
     sets = machine["instruction_sets"].split()
