@@ -47,8 +47,8 @@ typedef struct weft_engine_options {
     uint32_t seqs;         /* requests running at once; 0 = 1 */
     uint32_t queue;        /* requests waiting at once; 0 = 256 */
     uint32_t queue_tokens; /* their prompts' tokens together; 0 = a million */
-    uint32_t batch_rows;   /* tokens of one forward; 0 = 512 */
-    /* Longest step while answers run; 0 = one without prompts, and 0.85 of it for each in wait. */
+    uint32_t batch_rows;   /* tokens of one forward; 0 = 512, or 64 a thread up to 2,048 */
+    /* Longest step while answers run; 0 = one without prompts, and 0.66 of it for each in wait. */
     uint32_t itl_target_ms;
     weft_dtype kv_type;    /* F16 (default), F32, Q8_0, Q4_0 */
     uint64_t kv_mem_bytes; /* for all KV pools; 0 = `seqs` full contexts */

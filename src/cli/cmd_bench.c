@@ -299,15 +299,16 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
     for (uint32_t i = 0; i < o->batch.count; i++) {
         batch_max = o->batch.values[i] > batch_max ? o->batch.values[i] : batch_max;
     }
-    b->chunk = longest < PLAN_BATCH_ROWS_DEFAULT ? longest : PLAN_BATCH_ROWS_DEFAULT;
-    b->chunk = b->chunk < batch_max ? batch_max : b->chunk;
-    plan_request request = {
-        .ctx = longest, .seqs = batch_max, .batch_rows = b->chunk, .out_rows = batch_max};
+    plan_request request = {.ctx = longest, .seqs = batch_max, .out_rows = batch_max};
     weft_status status = cli_kv_type(o->model.kv_type, &request.kv_type, err);
     if (status == WEFT_OK) {
         status = cli_model_start(&b->m, &o->model, false, err);
     }
     if (status == WEFT_OK) {
+        const uint32_t rows = plan_batch_rows_default(pool_threads(b->m.pool));
+        b->chunk = longest < rows ? longest : rows;
+        b->chunk = b->chunk < batch_max ? batch_max : b->chunk;
+        request.batch_rows = b->chunk;
         limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */
         status = cli_model_load(&b->m, path, &o->model, &request, err);
     }

@@ -279,7 +279,7 @@ int cmd_serve(int argc, char **argv) {
         {"--queue-tokens", 0, ARGS_U32, &o.queue_tokens, 1, 1e9, "N",
          "tokens of the prompts waiting (1048576)"},
         {"--max-batch-tokens", 0, ARGS_U32, &o.batch_rows, 1, 65536, "N",
-         "tokens of one step (512)"},
+         "tokens of one step (64 a thread, at least 512, at most 2048)"},
         {"--itl-target-ms", 0, ARGS_U32, &o.itl_target_ms, 1, 60000, "N",
          "longest step while answers run (a step and 0.66 of one a prompt, at least 50 a prompt)"},
         {"--ctx", 'c', ARGS_U32, &o.model.ctx, 1, 1e9, "N", "context of one request (8192)"},

@@ -256,12 +256,18 @@ static void total_up(plan *p) {
                      p->state_pool_bytes + p->scratch_bytes + p->workspace_bytes + p->process_bytes;
 }
 
+uint32_t plan_batch_rows_default(uint32_t n_threads) {
+    enum { LEAST = 512, MOST = 2048, EACH = 64 };
+    const uint64_t rows = EACH * (uint64_t)n_threads;
+    return rows < LEAST ? LEAST : rows > MOST ? MOST : (uint32_t)rows;
+}
+
 static void fill_request(plan *p, const geometry *g, const plan_request *rq) {
     p->ctx = rq->ctx != 0
                  ? rq->ctx
                  : (g->ctx_train < PLAN_CTX_RUN_DEFAULT ? g->ctx_train : PLAN_CTX_RUN_DEFAULT);
     p->seqs = rq->seqs;
-    p->batch_rows = rq->batch_rows != 0 ? rq->batch_rows : PLAN_BATCH_ROWS_DEFAULT;
+    p->batch_rows = rq->batch_rows != 0 ? rq->batch_rows : plan_batch_rows_default(rq->n_threads);
     if (p->batch_rows < p->seqs) {
         p->batch_rows = p->seqs;
     }

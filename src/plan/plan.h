@@ -21,12 +21,15 @@
 #include "weights/weights.h"
 
 #define PLAN_CTX_RUN_DEFAULT 8192u
-#define PLAN_BATCH_ROWS_DEFAULT 512u
+
+/* Rows of a forward where nobody says: 512, and 64 a thread from 8 threads on, so that each has
+ * panels and rows enough, up to 2,048. */
+uint32_t plan_batch_rows_default(uint32_t n_threads);
 
 typedef struct plan_request {
     uint32_t ctx;        /* positions of one sequence; 0 = min(the model's maximum, 8192) */
     uint32_t seqs;       /* sequences at once, at least 1 */
-    uint32_t batch_rows; /* rows of one forward; 0 = 512 */
+    uint32_t batch_rows; /* rows of one forward; 0 = plan_batch_rows_default */
     uint32_t out_rows;   /* rows of one forward whose logits are wanted; 0 = seqs */
     uint32_t n_threads;
     weft_dtype kv_type;    /* F16, F32, Q8_0, Q4_0 */

@@ -105,6 +105,11 @@ static void defaults_come_from_the_model(void **state) {
     assert_int_equal(p.seqs, 1);
     assert_int_equal(p.batch_rows, 512);
     assert_int_equal(p.out_rows, 1);
+    plan_request large = request_of(4096, 1);
+    large.n_threads = 24;
+    assert_int_equal(make(&large).batch_rows, 24 * 64);
+    large.n_threads = 192;
+    assert_int_equal(make(&large).batch_rows, 2048);
     plan_request short_ctx = request_of(100, 2);
     assert_int_equal(make(&short_ctx).batch_rows, 200); /* a tiny context needs no more */
     short_ctx.batch_rows = 40;
