@@ -105,7 +105,7 @@ static void defaults_come_from_the_model(void **state) {
     assert_int_equal(p.seqs, 1);
     assert_int_equal(p.batch_rows, 512);
     assert_int_equal(p.out_rows, 1);
-    plan_request large = request_of(4096, 1);
+    plan_request large = request_of(512, 8);
     large.n_threads = 24;
     assert_int_equal(make(&large).batch_rows, 24 * 64);
     large.n_threads = 192;
