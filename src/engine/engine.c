@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/checksum.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine/engine_impl.h"
+#include "kernels/kernels.h"
 
 #define QUEUE_DEFAULT 256u
 #define QUEUE_MAX 65536u
@@ -84,18 +84,14 @@ static weft_status alloc_step(weft_engine *en, weft_error *err) {
     return sched_create(&en->sched, &config, err);
 }
 
-/* What the bits of a page depend on, beside its tokens. */
 static uint64_t pages_fingerprint(const weft_engine *en, const weights *w) {
-    uint64_t sum = weights_identity(w);
-    sum = checksum(weft_version(), strlen(weft_version()), sum);
-    sum = checksum(weft_runtime_cpu(en->rt), strlen(weft_runtime_cpu(en->rt)), sum);
-    sum = checksum(&en->plan.kv_type, sizeof en->plan.kv_type, sum);
-    for (uint32_t g = 0; g < en->plan.n_groups; g++) {
-        const uint64_t group[] = {en->plan.groups[g].window, en->plan.groups[g].layer_page_bytes,
-                                  en->plan.groups[g].n_layers};
-        sum = checksum(group, sizeof group, sum);
-    }
-    return sum;
+    const keep_origin origin = {.model = weights_identity(w),
+                                .version = weft_version(),
+                                .numerics = KERNELS_NUMERICS_VERSION,
+                                .cpu = weft_runtime_cpu(en->rt),
+                                .act_type = en->rt->act_type,
+                                .plan = &en->plan};
+    return keep_fingerprint(&origin);
 }
 
 static weft_status open_all(weft_engine *en, const weft_engine_options *o, weft_error *err) {

@@ -7,10 +7,27 @@
  */
 #include "engine/keep.h"
 
+#include <string.h>
+
 #include "base/check.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 
 #define BUFFERS_MORE 8u /* than one step's pages: the writer may be late */
+
+uint64_t keep_fingerprint(const keep_origin *o) {
+    const plan *p = o->plan;
+    const uint64_t figures[] = {o->numerics, o->act_type, p->kv_type, p->n_groups};
+    uint64_t sum = checksum(o->version, strlen(o->version), o->model);
+    sum = checksum(o->cpu, strlen(o->cpu), sum);
+    sum = checksum(figures, sizeof figures, sum);
+    for (uint32_t g = 0; g < p->n_groups; g++) {
+        const plan_group *group = &p->groups[g];
+        const uint64_t shape[] = {group->window, group->layer_page_bytes, group->n_layers};
+        sum = checksum(shape, sizeof shape, sum);
+    }
+    return sum;
+}
 
 weft_status keep_init(keep *k, executor *exec, const keep_config *config, weft_error *err) {
     *k = (keep){.exec = exec};

@@ -34,6 +34,18 @@ typedef struct keep_config {
     uint64_t fingerprint;
 } keep_config;
 
+/* What the bits of a page depend on, beside its tokens. */
+typedef struct keep_origin {
+    uint64_t model; /* weights_identity */
+    const char *version;
+    uint32_t numerics; /* KERNELS_NUMERICS_VERSION */
+    const char *cpu;   /* the instruction sets in use */
+    weft_dtype act_type;
+    const plan *plan; /* its KV type and groups */
+} keep_origin;
+
+uint64_t keep_fingerprint(const keep_origin *o);
+
 weft_status keep_init(keep *k, executor *exec, const keep_config *config,
                       weft_error *err) WEFT_NODISCARD;
 void keep_deinit(keep *k);

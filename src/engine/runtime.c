@@ -26,6 +26,7 @@ weft_status weft_runtime_create(weft_runtime **out, const weft_runtime_options *
     }
     rt->mem_bytes = o.mem_bytes;
     rt->cpu_flags = cpu_flags_detect() & o.cpu_mask;
+    rt->act_type = o.act_type;
     cpu_flags_format(rt->cpu_flags, rt->cpu_text, sizeof rt->cpu_text);
     pthread_cond_init(&rt->turn_over, NULL);
     pthread_mutex_init(&rt->lock, NULL);

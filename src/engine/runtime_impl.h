@@ -14,6 +14,7 @@ struct weft_runtime {
     device *dev;
     uint32_t cpu_flags;
     char cpu_text[96];
+    weft_dtype act_type;
     pthread_mutex_t lock;
     pthread_cond_t turn_over;
     uint64_t turn_next, turn_now; /* guarded by lock: tickets for the pool */

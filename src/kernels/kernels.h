@@ -21,6 +21,12 @@
 #include "layout/page.h"
 #include "weft/dtype.h"
 
+/* Raised with every change after which a row may have other bits, or K and V another place in their
+ * page: of the order or the rounding of additions in a product, in attention or in a row operation,
+ * of which of two ways a level goes, of a record of activations. Pages on disk of another version
+ * are not used. */
+#define KERNELS_NUMERICS_VERSION 1u
+
 /* ---- packed weights (layout/pack.h) ---- */
 
 /* panel <- n_rows (1..16) file rows of k elements, row_stride_bytes apart; missing rows are zero
