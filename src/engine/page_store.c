@@ -28,6 +28,7 @@
 #define MAGIC 0x3145474150544657u /* "WFTPAGE1": with the version of the format */
 #define PATH_BYTES_MAX 4096u
 #define SUFFIX ".page"
+#define PART_SUFFIX ".part" /* while it is written */
 #define NAME_CHARS 32u
 #define NONE UINT32_MAX
 #define VICTIMS_MAX 8u
@@ -100,10 +101,13 @@ static void path_of(const page_store *s, page_name name, const char *suffix, cha
              suffix);
 }
 
+static bool is_named(const char *file, const char *suffix) {
+    return strspn(file, "0123456789abcdef") == NAME_CHARS && strcmp(file + NAME_CHARS, suffix) == 0;
+}
+
 static bool parse_name(const char *file, page_name *out) {
     char digits[17] = {0};
-    if (strlen(file) != NAME_CHARS + strlen(SUFFIX) || strcmp(file + NAME_CHARS, SUFFIX) != 0 ||
-        strspn(file, "0123456789abcdef") != NAME_CHARS) {
+    if (!is_named(file, SUFFIX)) {
         return false;
     }
     for (int i = 0; i < 2; i++) {
@@ -195,14 +199,14 @@ static bool is_ours(const page_store *s, int dir_fd, const char *file, page_name
            is_same(h.name, name) && h.payload_bytes == s->config.payload_bytes;
 }
 
-/* What the folder holds, the least used first; temporary files of a process that died go. */
+/* What the folder holds, the least used first; our temporary files of a process that died go, other
+ * people's stay. */
 static void scan(page_store *s, found *files, uint32_t *n) {
     DIR *d = opendir(s->dir);
     for (const struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
         struct stat st;
         page_name name;
-        const size_t len = strlen(e->d_name);
-        if (len > 5 && strcmp(e->d_name + len - 5, ".part") == 0) {
+        if (is_named(e->d_name, PART_SUFFIX)) {
             (void)unlinkat(dirfd(d), e->d_name, 0);
         }
         if (!parse_name(e->d_name, &name) || fstatat(dirfd(d), e->d_name, &st, 0) != 0 ||
@@ -364,7 +368,7 @@ void page_store_close(page_store **store) {
 
 static bool write_file(const page_store *s, buffer *b) {
     char part[PATH_BYTES_MAX], path[PATH_BYTES_MAX];
-    path_of(s, b->head.name, ".part", part);
+    path_of(s, b->head.name, PART_SUFFIX, part);
     path_of(s, b->head.name, SUFFIX, path);
     b->head.payload_sum = siphash(s->key, b->payload, s->config.payload_bytes);
     b->head.header_sum = header_sum(s, &b->head);

@@ -155,6 +155,47 @@ static void another_model_finds_nothing_and_leaves_all(void **state) {
     page_store_close(&s);
 }
 
+static void write_text(const char *file, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool has_file(const char *file) {
+    struct stat st;
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    return stat(path, &st) == 0;
+}
+
+/* DIR may be somebody's folder of downloads. */
+static void only_our_own_temporary_files_go(void **state) {
+    (void)state;
+    static const char *const foreign[] = {
+        "movie.part",
+        ".part",
+        "0123456789abcdef0123456789abcde.part",   /* one digit short */
+        "0123456789abcdef0123456789abcdef0.part", /* one too many */
+        "0123456789ABCDEF0123456789ABCDEF.part",
+        "0123456789abcdef0123456789abcdef.part.part",
+    };
+    static const char ours[] = "0123456789abcdef0123456789abcdef.part";
+    assert_int_equal(mkdir(dir, 0777), 0);
+    write_text(ours, "half a page");
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        write_text(foreign[i], "half a movie");
+    }
+    page_store *s = open_store(1, 100);
+    page_store_close(&s);
+    assert_false(has_file(ours));
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        assert_true(has_file(foreign[i]));
+    }
+}
+
 /* What follows a kill, a full disk or a bad one. */
 static void whatever_is_damaged_is_removed(void **state) {
     (void)state;
@@ -264,6 +305,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_name_says_all_that_came_before, setup, teardown),
         cmocka_unit_test_setup_teardown(another_model_finds_nothing_and_leaves_all, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(only_our_own_temporary_files_go, setup, teardown),
         cmocka_unit_test_setup_teardown(whatever_is_damaged_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_used_for_longest_goes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_belongs_to_one_process, setup, teardown),
