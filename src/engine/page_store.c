@@ -248,13 +248,13 @@ static weft_status fill_table(page_store *s, weft_error *err) {
     return WEFT_OK;
 }
 
-/* The folder's key, made when there is none, and the lock that keeps others out. */
-static weft_status take_folder(page_store *s, weft_error *err) {
+/* The folder, made when there is none, and the lock that keeps others out. */
+static weft_status lock_folder(page_store *s, weft_error *err) {
     char path[PATH_BYTES_MAX];
     if (mkdir(s->dir, 0777) != 0 && errno != EEXIST) {
         return weft_fail(err, WEFT_IO, "%s: cannot make this folder: %s", s->dir, strerror(errno));
     }
-    snprintf(path, sizeof path, "%s/key", s->dir);
+    snprintf(path, sizeof path, "%s/lock", s->dir);
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (s->lock_fd < 0) {
         return weft_fail(err, WEFT_IO, "%s: cannot open it: %s", path, strerror(errno));
@@ -262,13 +262,33 @@ static weft_status take_folder(page_store *s, weft_error *err) {
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         return weft_fail(err, WEFT_AGAIN, "%s: another process keeps its pages here", s->dir);
     }
-    if (pread(s->lock_fd, &s->key, sizeof s->key, 0) != (ssize_t)sizeof s->key) {
-        s->key = (siphash_key){{os_random_u64(), os_random_u64()}};
-        if (pwrite(s->lock_fd, &s->key, sizeof s->key, 0) != (ssize_t)sizeof s->key) {
-            return weft_fail(err, WEFT_IO, "%s: cannot write it: %s", path, strerror(errno));
-        }
-    }
     return WEFT_OK;
+}
+
+/* The folder's key, made when there is none. It is there whole or not at all: with another one no
+ * page would be found again. */
+static weft_status take_key(page_store *s, weft_error *err) {
+    char path[PATH_BYTES_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    weft_status status = WEFT_OK;
+    snprintf(path, sizeof path, "%s/key", s->dir);
+    if (os_is_file(path)) {
+        status = os_read_file(&text, &len, path, sizeof s->key, err);
+    }
+    if (status == WEFT_OK && len == 0) {
+        s->key = (siphash_key){{os_random_u64(), os_random_u64()}};
+        status = os_write_file(path, &s->key, sizeof s->key, err);
+    } else if (status == WEFT_OK && len == sizeof s->key) {
+        memcpy(&s->key, text, sizeof s->key);
+    } else if (status == WEFT_OK) {
+        status = weft_fail(err, WEFT_FORMAT,
+                           "%s: has %zu bytes, the key of a folder of pages has %zu: remove it or "
+                           "choose another folder",
+                           path, len, sizeof s->key);
+    }
+    mem_free(text);
+    return status;
 }
 
 static weft_status alloc_store(page_store *s, const char *dir, weft_error *err) {
@@ -317,7 +337,10 @@ weft_status page_store_open(page_store **out, const page_store_config *config, w
     pthread_cond_init(&s->changed, NULL);
     weft_status status = alloc_store(s, config->dir, err);
     if (status == WEFT_OK) {
-        status = take_folder(s, err);
+        status = lock_folder(s, err);
+    }
+    if (status == WEFT_OK) {
+        status = take_key(s, err);
     }
     if (status == WEFT_OK) {
         status = fill_table(s, err);

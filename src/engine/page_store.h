@@ -1,6 +1,7 @@
 /* page_store.h - pages of the prefix tree in files, so that a known beginning outlives the process.
  *
- *   DIR/key                                 16 random bytes: what names are hashed with; locked
+ *   DIR/lock                                empty, locked while a process keeps pages here
+ *   DIR/key                                 16 random bytes: what names are hashed with
  *   DIR/0123456789abcdef0123456789abcdef.page
  *        header | units of the page | K and V of every group and layer
  *
@@ -12,7 +13,8 @@
  * longest go first.
  *
  * A thread writes: the caller fills one of n_buffers and goes on. Files are written beside their
- * place and renamed. Nothing is forced to disk: what a crash leaves behind does not pass the check.
+ * place and renamed. Only the key is forced to disk: what a crash leaves of a page does not pass
+ * the check.
  *
  * units: [PAGE_TOKENS], always.
  *

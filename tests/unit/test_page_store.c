@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "engine/page_store.h"
 
 enum { PAYLOAD = 5000, FILE_BYTES = PAYLOAD + 200 };
@@ -171,6 +172,51 @@ static bool has_file(const char *file) {
     return stat(path, &st) == 0;
 }
 
+/* An empty one is what a process left that wrote in place; the link sees what is written there. */
+static void the_key_is_written_beside_its_place(void **state) {
+    (void)state;
+    struct stat st;
+    char path[256], link_path[256];
+    snprintf(path, sizeof path, "%s/key", dir);
+    snprintf(link_path, sizeof link_path, "%s/link", dir);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    write_text("key", "");
+    assert_int_equal(link(path, link_path), 0);
+    page_store *s = open_store(1, 100);
+    put(s, 100);
+    page_store_close(&s);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 16);
+    assert_int_equal(stat(link_path, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    s = open_store(1, 100);
+    assert_true(try_get(s, 100));
+    page_store_close(&s);
+}
+
+static void a_file_that_is_no_key_is_left_alone(void **state) {
+    (void)state;
+    static const char *const texts[] = {"of my house", "a key of more than sixteen bytes"};
+    const page_store_config config = {.dir = dir,
+                                      .bytes_max = 1 << 20,
+                                      .fingerprint = 1,
+                                      .payload_bytes = PAYLOAD,
+                                      .n_buffers = 2};
+    char path[256], text[64];
+    snprintf(path, sizeof path, "%s/key", dir);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        page_store *s = NULL;
+        weft_error err;
+        write_text("key", texts[i]);
+        assert_int_not_equal(page_store_open(&s, &config, &err), WEFT_OK);
+        assert_null(s);
+        assert_non_null(strstr(err.message, path));
+        assert_int_equal(os_read_text(path, text, sizeof text), strlen(texts[i]));
+        assert_string_equal(text, texts[i]);
+    }
+}
+
 /* DIR may be somebody's folder of downloads. */
 static void only_our_own_temporary_files_go(void **state) {
     (void)state;
@@ -305,6 +351,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_name_says_all_that_came_before, setup, teardown),
         cmocka_unit_test_setup_teardown(another_model_finds_nothing_and_leaves_all, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(the_key_is_written_beside_its_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_no_key_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(only_our_own_temporary_files_go, setup, teardown),
         cmocka_unit_test_setup_teardown(whatever_is_damaged_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_used_for_longest_goes_first, setup, teardown),
