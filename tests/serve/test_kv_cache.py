@@ -1,4 +1,6 @@
 """A server that keeps pages on disk knows a prompt after a restart, and answers as it did before."""
+import re
+
 import requests
 
 BODY = {"prompt": "The history of weaving begins long before writing. " * 12, "max_tokens": 12,
@@ -12,17 +14,25 @@ def ask(one):
     return body["choices"][0]["text"], body["usage"]["prompt_tokens_details"]["cached_tokens"]
 
 
+def recalled(one):
+    """What `/metrics` says of tokens that came from the folder."""
+    text = requests.get(f"{one.url}/metrics", timeout=10).text
+    return int(re.search(r"^weft_recalled_tokens_total (\d+)$", text, re.M)[1])
+
+
 def test_a_restarted_server_knows_the_prompt(server, smollm2, tmp_path):
     folder = tmp_path / "pages"
     one = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024")
     text, cached = ask(one)
     assert cached == 0
+    assert recalled(one) == 0
     assert one.stop() == 0
     assert list(folder.glob("*.page"))
     two = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024")
     again, cached = ask(two)
     assert cached >= 64
     assert again == text
+    assert recalled(two) >= cached
     assert two.stop() == 0
     other = server(smollm2, "--kv-cache-dir", f"{folder}:1G", "--ctx", "1024", "--kv-type", "q8_0")
     _, cached = ask(other)
