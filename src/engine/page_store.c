@@ -240,7 +240,8 @@ static weft_status fill_table(page_store *s, weft_error *err) {
     }
     mem_free(files);
     if (s->n_ours < n) {
-        LOG_INFO("%s: %u pages of another model, KV type, instruction set or format are not used",
+        LOG_INFO("%s: %u pages of another model, KV or activation type, instruction set or format "
+                 "are not used",
                  s->dir, n - s->n_ours);
     }
     LOG_INFO("%s: %u pages of this model, %.2f GiB of %.2f GiB in use", s->dir, s->n_ours,
