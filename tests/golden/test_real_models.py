@@ -6,6 +6,7 @@ computed here takes that rest as one event, which can only make it smaller; what
 a re-ordering among tokens of, together, a few per cent.
 
 Everything runs as users run it: cache in half precision, activations as the kernels quantise them.
+The bound of each model is what llama.cpp b11434 has on the same tokens (docs/numerics.md).
 """
 import hashlib
 import json
@@ -19,7 +20,7 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
 DROP_UNIT = 1.0 / 2048.0
 ROWS_PER_SLICE = 32  # 32 rows of Gemma's vocabulary are 67 MB in double precision
 
-MEAN_KL_MAX = 0.01
+MEAN_KL_MAX = {"smollm2": 0.00258, "gemma3": 0.00438}  # llama.cpp's; its top-1 is below TOP1_MIN
 TOP1_MIN = 0.97
 TOKENS_MIN = 2000
 
@@ -42,7 +43,7 @@ def test_real_model_agrees_with_transformers(weft, tmp_path, request, name):
     print(f"{name}: {len(kl)} tokens, mean KL {kl.mean():.5f}, largest {kl.max():.3f}, "
           f"top-1 agreement {100 * same.mean():.2f} %")
     assert len(kl) >= TOKENS_MIN
-    assert kl.mean() < MEAN_KL_MAX
+    assert kl.mean() <= MEAN_KL_MAX[name]
     assert same.mean() > TOP1_MIN
 
 
