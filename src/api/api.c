@@ -198,7 +198,7 @@ static void start_completion(api *a, http_exchange *x, openai_kind kind) {
                                         .model_id = a->model_id,
                                         .client = str_hash(client),
                                         .journal = &a->journal,
-                                        .refused_early = &a->refused.early};
+                                        .refused = &a->refused};
     completion_start(x, kind, &context);
 }
 

@@ -348,7 +348,17 @@ static uint32_t retry_after_s(const weft_engine *en) {
     return (weft_engine_retry_after_ms(en) + 999) / 1000;
 }
 
-/* Refusing must be cheap under overload: nothing is parsed or tokenised for a full queue. */
+/* What the queue can never hold is refused whatever the load. */
+static bool check_choices(const completion *c, api_error *e) {
+    const uint32_t n_prompts = openai_request_prompt_count(&c->request);
+    const uint32_t queue = weft_engine_info_now(c->context.en).queue;
+    return n_prompts * c->request.n <= queue ||
+           api_error_bad(e, "n", "%u prompts of 'n' = %u choices, the queue holds %u", n_prompts,
+                         c->request.n, queue);
+}
+
+/* Refusing must be cheap under overload: few prompts are tokenised for a full queue. But one that
+ * can never fit must not be told to come back. */
 static bool check_queue(completion *c, api_error *e) {
     const weft_engine *en = c->context.en;
     const uint32_t queue = weft_engine_info_now(en).queue;
@@ -358,7 +368,12 @@ static bool check_queue(completion *c, api_error *e) {
     if (waiting < queue) {
         return true;
     }
-    ++*c->context.refused_early;
+    if (!openai_request_fits(&c->request, en, e)) {
+        const bool is_length = e->code != NULL && strcmp(e->code, "context_length_exceeded") == 0;
+        c->context.refused->too_long += is_length;
+        return false;
+    }
+    c->context.refused->early++;
     snprintf(message, sizeof message, "the queue is full: %u requests wait, it holds %u", waiting,
              queue);
     api_error_set(e, 429, "queue_full", message);
@@ -400,11 +415,6 @@ static bool submit_prompt(completion *c, weft_engine *en, uint32_t p, api_error 
 static bool submit_all(completion *c, weft_engine *en, api_error *e) {
     const uint32_t n_prompts = openai_request_prompt_count(&c->request);
     const uint32_t n = n_prompts * c->request.n;
-    const uint32_t queue = weft_engine_info_now(en).queue;
-    if (n > queue) {
-        return api_error_bad(e, "n", "%u prompts of 'n' = %u choices, the queue holds %u",
-                             n_prompts, c->request.n, queue);
-    }
     c->choices = mem_zalloc(MEM_API, n, sizeof *c->choices);
     if (c->choices == NULL) {
         return api_error_set(e, 500, NULL, "out of memory for a request");
@@ -453,9 +463,9 @@ void completion_start(http_exchange *x, openai_kind kind, const completion_conte
     c->explains_cache = str_eq_cstr(http_header(x, "X-Weft-Cache"), "explain");
     buf_init(&c->event, MEM_API, ANSWER_BYTES_MAX);
     completion_head_init(&c->head, kind == OPENAI_CHAT, context->model_id);
-    const bool is_fine = check_queue(c, &e) &&
-                         openai_request_read(&c->request, kind, http_body(x), &e) &&
-                         check_model(c, &e) && submit_all(c, context->en, &e);
+    const bool is_fine = openai_request_read(&c->request, kind, http_body(x), &e) &&
+                         check_model(c, &e) && check_choices(c, &e) && check_queue(c, &e) &&
+                         submit_all(c, context->en, &e);
     c->head.has_usage_field = c->request.has_usage;
     http_on_end(x, on_end, c);
     if (!is_fine) {

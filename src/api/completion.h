@@ -13,15 +13,15 @@
 #ifndef WEFT_API_COMPLETION_H
 #define WEFT_API_COMPLETION_H
 
-#include "api/journal.h"
+#include "api/metrics.h"
 #include "api/openai_request.h"
 
 typedef struct completion_context {
     weft_engine *en;
     const char *model_id;
-    uint64_t client;         /* whose fair share a request comes out of */
-    journal *journal;        /* told of the end */
-    uint64_t *refused_early; /* counts those that never reached the engine */
+    uint64_t client;          /* whose fair share a request comes out of */
+    journal *journal;         /* told of the end */
+    metrics_refused *refused; /* counts those that never reached the engine */
 } completion_context;
 
 /* Takes the exchange over and answers it, now or later, errors included. */

@@ -239,6 +239,7 @@ static void write_refused(buf *out, const metrics_source *m, const buf *labels) 
         memcpy(counts, m->stats->rejected, sizeof m->stats->rejected);
     }
     counts[WEFT_REJECT_QUEUE] += m->refused.early;
+    counts[WEFT_REJECT_TOO_LONG] += m->refused.too_long;
     counts[REFUSED_BODY] = m->refused.bodies;
     counts[REFUSED_HEADERS] = m->refused.headers;
     write_causes(out, "weft_requests_rejected_total", "Requests refused, by cause.", "cause",

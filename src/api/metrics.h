@@ -12,9 +12,10 @@ typedef enum metrics_names { METRICS_WEFT, METRICS_VLLM } metrics_names;
 
 /* Requests that no engine saw. */
 typedef struct metrics_refused {
-    uint64_t early;   /* the queue was full */
-    uint64_t bodies;  /* too large */
-    uint64_t headers; /* likewise */
+    uint64_t early;    /* the queue was full */
+    uint64_t too_long; /* it was, and they would never have fitted */
+    uint64_t bodies;   /* too large */
+    uint64_t headers;  /* likewise */
 } metrics_refused;
 
 typedef struct metrics_source {

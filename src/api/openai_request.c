@@ -17,6 +17,7 @@
 #define TEXT_MAX_TOKENS_DEFAULT 16u /* of /v1/completions, as OpenAI documents it */
 #define BIAS_MAX 1024u
 #define TIMEOUT_MS_MAX 86400000.0 /* a day */
+#define TEXT_BYTES_A_TOKEN 4u     /* of most texts: more to a token is rare in long ones */
 
 typedef struct field field;
 typedef bool field_fn(openai_request *r, const field *f, const json_t *v, api_error *e);
@@ -391,7 +392,8 @@ static bool check_prompt(const openai_request *r, api_error *e) {
 
 bool openai_request_read(openai_request *r, openai_kind kind, str body, api_error *e) {
     json_error_t where;
-    *r = (openai_request){.kind = kind, .n = 1, .options = weft_request_options_default()};
+    *r = (openai_request){
+        .kind = kind, .body_bytes = body.len, .n = 1, .options = weft_request_options_default()};
     if (kind == OPENAI_TEXT) {
         r->options.max_tokens = TEXT_MAX_TOKENS_DEFAULT;
     }
@@ -454,16 +456,20 @@ static bool token_prompt(const json_t *ids, weft_tokens *out, api_error *e) {
     return true;
 }
 
+/* Prompt i of a text completion. */
+static const json_t *prompt_json(const openai_request *r, uint32_t i) {
+    const json_t *v = json_object_get(r->body, "prompt");
+    const bool is_one = !json_is_array(v) || json_is_integer(json_array_get(v, 0));
+    return is_one ? v : json_array_get(v, i);
+}
+
 bool openai_request_prompt(const openai_request *r, uint32_t i, const weft_engine *en,
                            weft_tokens *out, api_error *e) {
     weft_error err;
     if (r->kind == OPENAI_CHAT) {
         return openai_chat_prompt(r->body, en, out, e);
     }
-    const json_t *v = json_object_get(r->body, "prompt");
-    if (json_is_array(v) && !json_is_integer(json_array_get(v, 0))) {
-        v = json_array_get(v, i);
-    }
+    const json_t *v = prompt_json(r, i);
     if (json_is_array(v)) {
         return token_prompt(v, out, e);
     }
@@ -476,4 +482,45 @@ bool openai_request_prompt(const openai_request *r, uint32_t i, const weft_engin
         weft_tokenize(en, json_string_value(v), json_string_length(v),
                       WEFT_TOKENIZE_SPECIAL | WEFT_TOKENIZE_PARSE, out, &err);
     return status == WEFT_OK || api_error_from(e, status, &err);
+}
+
+/* ---- what can never fit ---- */
+
+/* *n: tokens of prompt i, or 1 where they are not worth counting. */
+static bool count_tokens(const openai_request *r, uint32_t i, const weft_engine *en, uint32_t ctx,
+                         size_t *n, api_error *e) {
+    const json_t *v = r->kind == OPENAI_TEXT ? prompt_json(r, i) : NULL;
+    const size_t bytes = r->kind == OPENAI_TEXT ? json_string_length(v) : r->body_bytes;
+    *n = 1;
+    if (json_is_array(v)) {
+        *n = json_array_size(v);
+    } else if (bytes / TEXT_BYTES_A_TOKEN >= ctx) {
+        weft_tokens tokens = {0};
+        const bool is_fine = openai_request_prompt(r, i, en, &tokens, e);
+        *n = tokens.count;
+        weft_tokens_deinit(&tokens);
+        return is_fine;
+    }
+    return true;
+}
+
+bool openai_request_fits(const openai_request *r, const weft_engine *en, api_error *e) {
+    const uint32_t ctx = weft_engine_info_now(en).ctx;
+    const uint32_t n_answer = r->options.max_tokens > 0 ? r->options.max_tokens : 1;
+    const uint32_t n_prompts = openai_request_prompt_count(r);
+    for (uint32_t i = 0; i < n_prompts; i++) {
+        size_t n = 0;
+        if (!count_tokens(r, i, en, ctx, &n, e)) {
+            return false;
+        }
+        if (n >= ctx || n_answer > ctx - n) {
+            api_error_bad(e, NULL,
+                          "a prompt of at least %zu tokens and an answer of up to %u are more than "
+                          "the context of %u",
+                          n, n_answer, ctx);
+            e->code = "context_length_exceeded";
+            return false;
+        }
+    }
+    return true;
 }

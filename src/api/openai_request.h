@@ -22,6 +22,7 @@ typedef enum openai_kind {
 typedef struct openai_request {
     openai_kind kind;
     json_t *body;                 /* owned; strings below point into it */
+    size_t body_bytes;            /* as it was sent */
     const char *model;            /* NULL when absent */
     bool is_stream, has_usage;    /* stream, stream_options.include_usage */
     uint32_t n;                   /* choices of each prompt */
@@ -40,5 +41,9 @@ uint32_t openai_request_prompt_count(const openai_request *r);
 /* Tokens of prompt i, appended to *out. */
 bool openai_request_prompt(const openai_request *r, uint32_t i, const weft_engine *en,
                            weft_tokens *out, api_error *e);
+
+/* False with the numbers when a prompt and its answer can never fit the context. Cheap: a text is
+ * counted only when it is so long that it hardly fits, so true is no promise. */
+bool openai_request_fits(const openai_request *r, const weft_engine *en, api_error *e);
 
 #endif /* WEFT_API_OPENAI_REQUEST_H */

@@ -128,6 +128,49 @@ def test_what_can_never_fit_is_400_with_the_numbers(busy):
     assert "5000" in error["message"] and "2048" in error["message"]
 
 
+@pytest.fixture
+def full(busy):
+    """Busy, and four requests wait: one more is refused."""
+    held = [send(busy, LONG)]
+    assert wait_until(lambda: running(busy) == 1)
+    held += [send(busy, LONG) for _ in range(4)]
+    assert wait_until(lambda: waiting(busy) == 4)
+    yield busy
+    for s in held:
+        s.close()
+
+
+IDS = [500 + i % 90 for i in range(2048)]
+TEXT = "A loom holds the warp. " * 400
+
+
+@pytest.mark.parametrize("path,body,number", [
+    ("completions", {"prompt": "Hi", "max_tokens": 5000}, "5000"),
+    ("completions", {"prompt": IDS, "max_tokens": 1}, "2048"),
+    ("completions", {"prompt": [[500], IDS[:2040]], "max_tokens": 9}, "2040"),
+    ("completions", {"prompt": TEXT}, "2401"),
+    ("completions", {"prompt": ["Hi", TEXT]}, "2401"),
+    ("chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2048}, "2048"),
+    ("chat/completions", {"messages": [{"role": "user", "content": TEXT}]}, "2048"),
+], ids=["answer", "ids", "both", "text", "second", "chat-answer", "chat-text"])
+def test_what_can_never_fit_is_400_in_a_full_queue(full, path, body, number):
+    answer = requests.post(f"{full.url}/v1/{path}", json=body, timeout=10)
+    error = answer.json()["error"]
+    assert answer.status_code == 400 and error["code"] == "context_length_exceeded"
+    assert number in error["message"] and "2048" in error["message"]
+    assert gauge(full, 'weft_requests_rejected_total{cause="too_long"}') == 1
+    assert gauge(full, 'weft_requests_rejected_total{cause="queue_full"}') == 0
+
+
+def test_a_full_queue_refuses_what_fits_and_names_what_is_wrong(full):
+    url = f"{full.url}/v1/completions"
+    for body in ({"prompt": TEXT[:8000]}, {"prompt": IDS[:2000]}, {"prompt": ["Hi", IDS[:2000]]}):
+        assert requests.post(url, json=body, timeout=10).status_code == 429
+    assert requests.post(url, json={"prompt": "Hi", "n": 5}, timeout=10).json()["error"]["param"] == "n"
+    assert requests.post(url, json={"prompt": "Hi", "top_p": 2}, timeout=10).status_code == 400
+    assert gauge(full, 'weft_requests_rejected_total{cause="queue_full"}') == 3
+
+
 def test_lower_priorities_go_first(busy):
     order, lock = [], threading.Lock()
 

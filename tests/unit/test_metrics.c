@@ -59,7 +59,7 @@ static const char *written(metrics_names names, bool is_loaded) {
                               .info = is_loaded ? &info : NULL,
                               .stats = is_loaded ? &stats : NULL,
                               .journal = &answers,
-                              .refused = {2, 50, 60},
+                              .refused = {2, 9, 50, 60},
                               .wakes = 70,
                               .resident_bytes = 77};
     buf_clear(&out);
@@ -84,7 +84,7 @@ static void own_names_have_every_figure(void **state) {
         "\nweft_prefix_miss_tokens_total{cause=\"evicted\"} 3\n",
         "\nweft_recalled_tokens_total 32\n",
         "\nweft_requests_rejected_total{cause=\"queue_full\"} 12\n",
-        "\nweft_requests_rejected_total{cause=\"too_long\"} 30\n",
+        "\nweft_requests_rejected_total{cause=\"too_long\"} 39\n",
         "\nweft_requests_rejected_total{cause=\"body_too_large\"} 50\n",
         "\nweft_requests_rejected_total{cause=\"headers_too_large\"} 60\n",
         "\nweft_http_wakes_total 70\n",
