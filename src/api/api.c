@@ -27,6 +27,7 @@ struct api {
     int64_t created;
     journal journal;
     metrics_refused refused;
+    metrics_answers answers;
     _Atomic(weft_engine *) en;
 };
 
@@ -55,6 +56,7 @@ weft_status api_create(api **out, const api_options *options, weft_error *err) {
         return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
     }
     a->created = clock_unix_s();
+    metrics_answers_init(&a->answers);
     a->journal =
         (journal){.format = options->log_format, .write = options->log, .user = options->log_user};
     a->model_id = mem_strndup(MEM_API, options->model_id, strlen(options->model_id));
@@ -145,6 +147,7 @@ static void get_metrics(api *a, http_exchange *x) {
     weft_engine_info info;
     metrics_source source = {.model_id = a->model_id,
                              .journal = &a->journal,
+                             .answers = &a->answers,
                              .refused = a->refused,
                              .wakes = http_server_wakes(http_exchange_server(x)),
                              .resident_bytes = os_rss_bytes(),
@@ -198,7 +201,8 @@ static void start_completion(api *a, http_exchange *x, openai_kind kind) {
                                         .model_id = a->model_id,
                                         .client = str_hash(client),
                                         .journal = &a->journal,
-                                        .refused = &a->refused};
+                                        .refused = &a->refused,
+                                        .answers = &a->answers};
     completion_start(x, kind, &context);
 }
 

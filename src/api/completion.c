@@ -254,6 +254,17 @@ static bool is_failure(const choice *ch, weft_finish finish) {
            (finish == WEFT_FINISH_DEADLINE && weft_request_usage(ch->rq).completion_tokens == 0);
 }
 
+static void end_choice(completion *c, uint32_t i, weft_finish finish) {
+    choice *ch = &c->choices[i];
+    if (!is_failure(ch, finish)) {
+        const weft_usage usage = weft_request_usage(ch->rq);
+        metrics_answers_add(c->context.answers, &usage);
+    }
+    ch->finish = finish;
+    c->first = i == 0 ? finish : c->first;
+    c->n_done++;
+}
+
 /* False when the exchange is over: the completion may not be touched but through on_end. */
 static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
     choice *ch = &c->choices[i];
@@ -269,14 +280,12 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
         buf_append(&ch->text, ev->text, ev->text_len);
         json_array_extend(ch->logprobs, logprobs);
     }
-    if (ch->text.is_failed) {
-        ch->finish = WEFT_FINISH_ERROR; /* out of memory: no answer is better than half of one */
-    }
     json_decref(logprobs);
     if (is_alive && ev->is_done) {
-        ch->finish = ev->finish;
-        c->first = i == 0 ? ev->finish : c->first;
-        c->n_done++;
+        end_choice(c, i, ev->finish);
+    }
+    if (ch->text.is_failed) {
+        ch->finish = WEFT_FINISH_ERROR; /* out of memory: no answer is better than half of one */
     }
     return is_alive;
 }

@@ -22,6 +22,7 @@ typedef struct completion_context {
     uint64_t client;          /* whose fair share a request comes out of */
     journal *journal;         /* told of the end */
     metrics_refused *refused; /* counts those that never reached the engine */
+    metrics_answers *answers; /* counts those that it gave */
 } completion_context;
 
 /* Takes the exchange over and answers it, now or later, errors included. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "api/api_json.h"
+#include "base/clock.h"
 
 typedef enum value_kind { U32, U64, F64 } value_kind;
 
@@ -72,6 +73,31 @@ static const distribution distributions[] = {
     {"weft_step_seconds", NULL, "One forward pass with sampling.", STAT(step_s)},
     {"weft_step_rows", "vllm:iteration_tokens_total", "Rows of one forward pass.", STAT(step_rows)},
 };
+
+#define ANSWERS(member) offsetof(metrics_answers, member)
+
+static const distribution answer_distributions[] = {
+    {"weft_request_prompt_tokens", "vllm:request_prompt_tokens", "Prompt tokens of an answer.",
+     ANSWERS(prompt_tokens)},
+    {"weft_request_generated_tokens", "vllm:request_generation_tokens", "Tokens of an answer.",
+     ANSWERS(generated_tokens)},
+    {"weft_time_per_output_token_seconds", "vllm:request_time_per_output_token_seconds",
+     "Mean time between two tokens of an answer.", ANSWERS(token_s)},
+};
+
+void metrics_answers_init(metrics_answers *a) {
+    histogram_init(&a->prompt_tokens, histogram_bounds_n);
+    histogram_init(&a->generated_tokens, histogram_bounds_n);
+    histogram_init(&a->token_s, histogram_bounds_s);
+}
+
+void metrics_answers_add(metrics_answers *a, const weft_usage *u) {
+    histogram_add(&a->prompt_tokens, u->prompt_tokens);
+    histogram_add(&a->generated_tokens, u->completion_tokens);
+    if (u->completion_tokens > 1) {
+        histogram_add(&a->token_s, clock_seconds(u->decode_ns) / (u->completion_tokens - 1));
+    }
+}
 
 static const char *const miss_names[WEFT_MISS_COUNT] = {
     [WEFT_MISS_NEW] = "new",
@@ -164,6 +190,17 @@ static void write_histogram(buf *out, const char *name, const char *help, const 
     buf_printf(out, " %.9g\n%s_count", h->sum, name);
     append_braced(out, labels);
     buf_printf(out, " %llu\n", (unsigned long long)h->count);
+}
+
+static void write_answer_histograms(buf *out, bool is_vllm, const buf *labels,
+                                    const metrics_answers *a) {
+    for (size_t i = 0; i < WEFT_LEN(answer_distributions); i++) {
+        const distribution *d = &answer_distributions[i];
+        const histogram *h = (const void *)((const char *)a + d->offset);
+        weft_histogram copy = {.bounds = h->bounds, .count = h->count, .sum = h->sum};
+        memcpy(copy.counts, h->counts, sizeof copy.counts);
+        write_histogram(out, is_vllm ? d->vllm_name : d->name, d->help, labels, &copy);
+    }
 }
 
 /* One series for each name that is there. */
@@ -321,6 +358,7 @@ void metrics_write(buf *out, metrics_names names, const metrics_source *m) {
                             (const void *)((const char *)m->stats + d->offset));
         }
     }
+    write_answer_histograms(out, is_vllm, &labels, m->answers);
     if (m->stats != NULL && is_vllm) {
         write_vllm(out, m, &labels);
     } else if (m->stats != NULL) {

@@ -4,6 +4,7 @@
 #define WEFT_API_METRICS_H
 
 #include "api/journal.h"
+#include "base/histogram.h"
 #include "weft/stats.h"
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -18,11 +19,21 @@ typedef struct metrics_refused {
     uint64_t headers;  /* likewise */
 } metrics_refused;
 
+/* Answers that came to an end of their own, each choice one. */
+typedef struct metrics_answers {
+    histogram prompt_tokens, generated_tokens;
+    histogram token_s; /* mean time between two tokens of an answer */
+} metrics_answers;
+
+void metrics_answers_init(metrics_answers *a);
+void metrics_answers_add(metrics_answers *a, const weft_usage *usage);
+
 typedef struct metrics_source {
     const char *model_id;
     const weft_engine_info *info;   /* NULL while the model is loading: then little is known */
     const weft_engine_stats *stats; /* NULL likewise */
     const journal *journal;
+    const metrics_answers *answers;
     metrics_refused refused;
     uint64_t wakes; /* of the event thread */
     uint64_t resident_bytes;

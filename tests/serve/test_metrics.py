@@ -48,7 +48,10 @@ def test_figures_follow_the_requests(server, smollm2):
     assert value(text, 'weft_requests_rejected_total{cause="too_long"}') == 1
     assert value(text, 'weft_http_requests_total{endpoint="completions",code="200"}') == 2
     assert value(text, 'weft_http_requests_total{endpoint="completions",code="400"}') == 1
-    for name in ("time_to_first_token", "queue", "prefill", "decode", "end_to_end"):
+    for name, total in (("prompt", 2 * prompt), ("generated", 16)):
+        assert value(text, f"weft_request_{name}_tokens_sum") == total
+        assert value(text, f"weft_request_{name}_tokens_count") == 2
+    for name in ("time_per_output_token", "time_to_first_token", "queue", "prefill", "decode", "end_to_end"):
         assert value(text, f"weft_{name}_seconds_count") == 2
     assert value(text, "weft_inter_token_seconds_count") == 14
     assert value(text, "process_resident_memory_bytes") > 1e6
@@ -121,6 +124,8 @@ def test_prometheus_scrapes_both_sets_of_names(smollm2_server, tmp_path):
         for name in ("vllm:num_requests_running", "vllm:num_requests_waiting",
                      "vllm:kv_cache_usage_perc", "vllm:prefix_cache_hits_total",
                      "vllm:prefix_cache_queries_total", "vllm:time_to_first_token_seconds_count",
+                     "vllm:request_prompt_tokens_sum", "vllm:request_generation_tokens_sum",
+                     "vllm:request_time_per_output_token_seconds_count",
                      "vllm:inter_token_latency_seconds_sum", "vllm:request_queue_time_seconds_count",
                      'vllm:e2e_request_latency_seconds_bucket{le="+Inf"}'):
             assert len(query(name)) == 1, name

@@ -12,6 +12,7 @@
 static double bounds[WEFT_HISTOGRAM_BUCKETS];
 static weft_engine_stats stats;
 static const weft_engine_info info = {.arch = "llama", .planned = {.kv_pool_bytes = 4096}};
+static metrics_answers shapes;
 static journal answers = {.n_statuses = 1, .statuses = {{429, {3, 0, 0}}}};
 static buf out;
 
@@ -44,6 +45,11 @@ static int fill(void **state) {
     for (size_t i = 0; i < WEFT_LEN(all); i++) {
         *all[i] = histogram_of(2 + i, 1);
     }
+    metrics_answers_init(&shapes);
+    metrics_answers_add(
+        &shapes,
+        &(weft_usage){.prompt_tokens = 100, .completion_tokens = 5, .decode_ns = 2000000000});
+    metrics_answers_add(&shapes, &(weft_usage){.prompt_tokens = 30, .completion_tokens = 1});
     buf_init(&out, MEM_TEST, 1u << 20);
     return 0;
 }
@@ -59,6 +65,7 @@ static const char *written(metrics_names names, bool is_loaded) {
                               .info = is_loaded ? &info : NULL,
                               .stats = is_loaded ? &stats : NULL,
                               .journal = &answers,
+                              .answers = &shapes,
                               .refused = {2, 9, 50, 60},
                               .wakes = 70,
                               .resident_bytes = 77};
@@ -96,6 +103,11 @@ static void own_names_have_every_figure(void **state) {
         "\nweft_time_to_first_token_seconds_bucket{le=\"+Inf\"} 3\n",
         "\nweft_time_to_first_token_seconds_sum 2.5\n",
         "\nweft_end_to_end_seconds_count 8\n",
+        "\nweft_request_prompt_tokens_bucket{le=\"96\"} 1\n",
+        "\nweft_request_prompt_tokens_sum 130\n",
+        "\nweft_request_generated_tokens_sum 6\n",
+        "\nweft_time_per_output_token_seconds_sum 0.5\n",
+        "\nweft_time_per_output_token_seconds_count 1\n",
         "\nweft_model_info{model=\"a \\\"b\\\"\",arch=\"llama\"} 1\n",
         "\nprocess_resident_memory_bytes 77\n",
     };
@@ -116,7 +128,11 @@ static void the_other_names_carry_the_model(void **state) {
     has(text, ",engine=\"0\",finished_reason=\"abort\"} 7\n");
     has(text, "\nvllm:e2e_request_latency_seconds_bucket{model_name=\"a \\\"b\\\"\",engine=\"0\","
               "le=\"+Inf\"} 8\n");
-    assert_null(strstr(text, "\nweft_requests"));
+    has(text, "\nvllm:request_prompt_tokens_count{model_name=\"a \\\"b\\\"\",engine=\"0\"} 2\n");
+    has(text, "\nvllm:request_generation_tokens_sum{model_name=\"a \\\"b\\\"\",engine=\"0\"} 6\n");
+    has(text, "\nvllm:request_time_per_output_token_seconds_sum{model_name=\"a \\\"b\\\"\","
+              "engine=\"0\"} 0.5\n");
+    assert_null(strstr(text, "\nweft_request"));
 }
 
 static void while_loading_little_is_known(void **state) {
