@@ -194,6 +194,100 @@ def test_lower_priorities_go_first(busy):
     assert order == ["soon", "middle", "late"]
 
 
+@pytest.mark.parametrize("other", ["weft", "warp"], ids=["another-key", "the-same-key"])
+def test_keys_share_whatever_one_of_them_asks_for(server, smollm2, other):
+    """Both come from one address: only the key tells that a flood is not everybody's."""
+    one = server(smollm2, "--max-seqs", "1", "--queue", "32", "--ctx", "256",
+                 "--api-key", "warp", "--api-key", "weft")
+    flood, done, lock = 8, [], threading.Lock()
+
+    def ask(key):
+        answer = requests.post(f"{one.url}/v1/completions", timeout=120, json={**LONG, "max_tokens": 24},
+                               headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+        with lock:
+            done.append(key)
+
+    askers = [threading.Thread(target=ask, args=("warp",)) for _ in range(flood)]
+    for asker in askers:
+        asker.start()
+    assert wait_until(lambda: running(one) + waiting(one) == flood or done)
+    ask(other)
+    n_before = len(done) - 1
+    for asker in askers:
+        asker.join()
+    assert len(done) == flood + 1
+    if other == "warp":
+        assert n_before > flood - 2, "one client's requests do not go in their order"
+    else:
+        assert n_before < flood / 2, "a flood went before another client's only request"
+
+
+def test_prompts_that_wait_are_bounded_in_tokens(server, smollm2):
+    one = server(smollm2, "--max-seqs", "1", "--queue", "8", "--queue-tokens", "100", "--ctx", "2048")
+    held = [send(one, LONG)]
+    assert wait_until(lambda: running(one) == 1)
+    held.append(send(one, LONG, prompt=IDS[:60]))
+    assert wait_until(lambda: waiting(one) == 1)
+    refused = requests.post(f"{one.url}/v1/completions", json={"prompt": IDS[:41]}, timeout=10)
+    assert refused.status_code == 429 and refused.json()["error"]["code"] == "queue_full"
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    for number in ("60", "41", "100"):
+        assert number in refused.json()["error"]["message"]
+    held.append(send(one, LONG, prompt=IDS[:40]))
+    assert wait_until(lambda: waiting(one) == 2), "exactly as many as the queue holds"
+    assert gauge(one, 'weft_requests_rejected_total{cause="queue_tokens"}') == 1
+    assert gauge(one, 'weft_requests_rejected_total{cause="queue_full"}') == 0
+    for s in held:
+        s.close()
+
+
+def test_retry_after_follows_the_pace_of_the_queue(server, smollm2):
+    """Nothing is known at first: 1 s. Then it is half of the queue at the rate that was seen."""
+    queue, held = 12, []
+    one = server(smollm2, "--max-seqs", "1", "--queue", str(queue), "--ctx", "256")
+    slow = {**LONG, "max_tokens": 150, "stream": True}
+
+    def fill():
+        while (n := int(queue + 1 - waiting(one) - running(one))) > 0:
+            held.extend(send(one, slow) for _ in range(n))
+            wait_until(lambda: waiting(one) + running(one) > queue, 1)
+
+    def retry_after():
+        while True:
+            fill()
+            with requests.post(f"{one.url}/v1/completions", json=slow, timeout=10, stream=True) as answer:
+                if answer.status_code == 429:  # else one was answered just now
+                    return int(answer.headers["Retry-After"])
+
+    assert retry_after() == 1
+    start = time.monotonic()
+    assert wait_until(lambda: waiting(one) <= queue - 4, 120)
+    half_s = (time.monotonic() - start) / (queue - waiting(one)) * queue / 2
+    told = retry_after()
+    assert told > 1 and min(half_s, 60) / 3 < told < half_s * 3 + 1
+    for s in held:
+        s.close()
+
+
+def test_a_target_for_steps_shapes_them_and_no_answer(server, smollm2):
+    """Beside an answer that runs, a prompt gets the fewest rows within 1 ms, and all within a minute."""
+    prompt = {"prompt": IDS[:400], "max_tokens": 8, "temperature": 0}
+    texts, steps = [], []
+    for target_ms in ("1", "60000"):
+        one = server(smollm2, "--max-seqs", "2", "--ctx", "2048", "--itl-target-ms", target_ms)
+        beside = send(one, LONG)
+        assert wait_until(lambda: gauge(one, "weft_generated_tokens_total") > 2)
+        before = gauge(one, "weft_steps_total")
+        answer = requests.post(f"{one.url}/v1/completions", json=prompt, timeout=120)
+        steps.append(gauge(one, "weft_steps_total") - before)
+        texts.append(answer.json()["choices"][0]["text"])
+        beside.close()
+        assert one.stop() == 0
+    assert texts[0] == texts[1]
+    assert steps[0] > 2 * steps[1], "the target changes nothing"
+
+
 @pytest.mark.parametrize("body,status,param", [({"priority": 9}, 400, "priority"),
                                                ({"priority": 0.5}, 400, "priority"),
                                                ({"timeout_ms": 0}, 400, "timeout_ms"),
@@ -217,31 +311,6 @@ def test_a_deadline_ends_an_answer_or_a_wait(busy):
     streamed = requests.post(url, json={**LONG, "timeout_ms": 300, "stream": True}, timeout=60).text
     assert "deadline_exceeded" in streamed and "[DONE]" not in streamed
     first.close()
-
-
-def test_a_header_explains_what_was_not_cached(smollm2_server):
-    url = f"{smollm2_server.url}/v1/completions"
-    ids = list(range(1000, 1070))
-    ask = {"max_tokens": 4, "temperature": 0}
-
-    def explained(prompt, **more):
-        answer = requests.post(url, json={**ask, "prompt": prompt, **more}, timeout=60,
-                               headers={"X-Weft-Cache": "explain"})
-        return answer.headers["X-Weft-Cache"]
-
-    assert explained(ids) == "cached=0, prompt=70, miss=new, at=0"
-    assert explained(ids, stream=True).startswith("cached=64, prompt=70, miss=")
-    other = ids[:40] + list(range(3000, 3030))
-    assert explained(other) == "cached=32, prompt=70, miss=diverged, at=40"
-    plain = requests.post(url, json={**ask, "prompt": ids}, timeout=60)
-    assert "X-Weft-Cache" not in plain.headers
-    assert plain.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 64
-
-
-def test_choices_count_their_common_prompt_once(smollm2_server):
-    body = {"prompt": list(range(2000, 2040)), "max_tokens": 2, "temperature": 0, "n": 3}
-    usage = requests.post(f"{smollm2_server.url}/v1/completions", json=body, timeout=60).json()["usage"]
-    assert usage["prompt_tokens"] == 40 and usage["prompt_tokens_details"]["cached_tokens"] <= 40
 
 
 def test_several_keys_are_taken(server, smollm2):
