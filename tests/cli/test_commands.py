@@ -1,6 +1,8 @@
 """The commands as a person or a script uses them."""
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 
@@ -14,6 +16,14 @@ COMMANDS = ["run", "serve", "bench", "bench-serve", "info", "tokenize", "templat
 def test_every_command_has_help_with_an_example(run, command):
     text = run(command, "--help").stdout
     assert text.startswith(f"usage: weft {command}") and "example:" in text
+
+
+@pytest.mark.parametrize("page", ["serving.md", "commands/serve.md"])
+def test_every_option_of_serve_is_explained(run, page):
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs" / page).read_text()
+    options = re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", run("serve", "--help").stdout, re.M)
+    assert len(options) > 15
+    assert [o for o in options if not re.search(rf"{o}\b", text) and o != "--help"] == []
 
 
 def test_wrong_usage_is_exit_2_and_one_line(run):
