@@ -15,6 +15,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#define GHOSTS_A_BUCKET 8u /* so that what does not fit the pool many times over is remembered */
+
 typedef struct link {
     kv_node older, newer; /* KV_NODE_NONE at the ends */
 } link;
@@ -37,9 +39,9 @@ struct kv_tree {
     uint32_t capacity, count;
     kv_node free;
     kv_node *buckets; /* [bucket_mask + 1] */
-    uint64_t *ghosts; /* [bucket_mask + 1] paths of removed nodes */
+    uint64_t *ghosts; /* [ghost_mask + 1] paths of removed nodes */
     kv_node root_child;
-    uint32_t bucket_mask;
+    uint32_t bucket_mask, ghost_mask;
     kv_node oldest[KV_GROUPS_MAX], newest[KV_GROUPS_MAX];
     uint32_t n_pages[KV_GROUPS_MAX];
 };
@@ -59,13 +61,14 @@ weft_status kv_tree_create(kv_tree **out, const kv_tree_config *config, weft_err
         }
         t->nodes = mem_array(MEM_KV, t->capacity, sizeof *t->nodes);
         t->buckets = mem_array(MEM_KV, n_buckets, sizeof *t->buckets);
-        t->ghosts = mem_zalloc(MEM_KV, n_buckets, sizeof *t->ghosts);
+        t->ghosts = mem_zalloc(MEM_KV, n_buckets * GHOSTS_A_BUCKET, sizeof *t->ghosts);
     }
     if (t == NULL || t->nodes == NULL || t->buckets == NULL || t->ghosts == NULL) {
         kv_tree_destroy(&t);
         return weft_fail(err, WEFT_NOMEM, "out of memory for a tree of KV pages");
     }
     t->bucket_mask = n_buckets - 1;
+    t->ghost_mask = n_buckets * GHOSTS_A_BUCKET - 1;
     memset(t->buckets, 0xff, n_buckets * sizeof *t->buckets); /* KV_NODE_NONE */
     t->free = t->root_child = KV_NODE_NONE;
     for (uint32_t i = t->capacity; i-- > 0;) {
@@ -136,7 +139,7 @@ kv_node kv_tree_add(kv_tree *t, kv_node parent, const kv_unit *units) {
     t->count++;
     x->path = path_of(t, parent, units);
     kv_node *bucket = &t->buckets[x->path & t->bucket_mask];
-    uint64_t *ghost = &t->ghosts[x->path & t->bucket_mask];
+    uint64_t *ghost = &t->ghosts[x->path & t->ghost_mask];
     *ghost = *ghost == x->path ? 0 : *ghost;
     memcpy(x->units, units, sizeof x->units);
     x->parent = parent;
@@ -172,7 +175,7 @@ static void prune(kv_tree *t, kv_node n) {
             at = &t->nodes[*at].next;
         }
         *at = x->next;
-        t->ghosts[x->path & t->bucket_mask] = x->path;
+        t->ghosts[x->path & t->ghost_mask] = x->path;
         *(x->newer == KV_NODE_NONE ? child_of(t, x->parent) : &t->nodes[x->newer].older) = x->older;
         if (x->older != KV_NODE_NONE) {
             t->nodes[x->older].newer = x->newer;
@@ -196,7 +199,7 @@ kv_node kv_tree_parent(const kv_tree *t, kv_node n) {
 
 bool kv_tree_was_evicted(const kv_tree *t, kv_node parent, const kv_unit *units) {
     const uint64_t path = path_of(t, parent, units);
-    return t->ghosts[path & t->bucket_mask] == path;
+    return t->ghosts[path & t->ghost_mask] == path;
 }
 
 uint32_t kv_tree_alike(const kv_tree *t, kv_node parent, const kv_unit *units, uint32_t n_units) {

@@ -24,7 +24,7 @@
 #define PROCESS_SAMPLER_BYTES 12u /* a vocabulary entry and thread */
 #define PROCESS_TOKEN_BYTES 48u
 #define PROCESS_MERGE_BYTES 56u
-#define PROCESS_NODE_BYTES 232u /* of the prefix tree, with its share of the hash tables */
+#define PROCESS_NODE_BYTES 344u /* of the prefix tree, with its share of the hash tables */
 
 #define PLAN_PAGES_MAX (1u << 30)
 #define PLAN_POOLS_BYTES_MAX ((uint64_t)1 << 60)

@@ -270,12 +270,13 @@ static void make_room(sched *s, kv_seqs *kv) {
 /* Opens the entry's sequence on what the cache has of its tokens, if n_spare pages stay free. */
 static bool try_open(entry *e, kv_seqs *kv, uint32_t n_spare) {
     const uint32_t n_known = e->rq.units != NULL ? e->n_total : 0;
+    /* Before it makes room, which may take the place of names that explain a miss. */
+    e->prefix = n_known > 0 ? kv_seqs_explain(kv, e->rq.units, n_known) : (kv_prefix){0};
     e->seq = kv_seq_try_open_prompt(kv, e->rq.units, n_known, promise_of(e), n_spare);
     if (e->seq == KV_SEQ_NONE) {
         return false;
     }
     e->n_done = kv_seq_tokens(kv, e->seq);
-    e->prefix = n_known > 0 ? kv_seqs_explain(kv, e->rq.units, n_known) : (kv_prefix){0};
     if (e->prefix.n_tokens != e->n_done) { /* a shared window that did not fit, or made room */
         e->prefix = (kv_prefix){e->n_done, e->n_done, KV_MISS_EVICTED};
     }
