@@ -7,7 +7,8 @@
  *
  * A kernel that crashes is caught by the signal, charged to the case and the run goes on.
  *
- * Files: kcheck_memory.c fences, kcheck_compare.c verdicts and values, check_*.c the cases.
+ * Files: kcheck_run.c calls and timing, kcheck_memory.c fences, kcheck_compare.c verdicts and
+ * values, check_*.c the cases; ceiling.c what speeds are fractions of.
  */
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -17,6 +18,8 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
+#include "base/mem.h"
+#include "base/pool.h"
 #include "base/str.h"
 #include "kcheck_impl.h"
 
@@ -92,43 +95,62 @@ static const member members[] = {
 };
 
 static bool parse_options(kcheck *kc, int argc, char **argv);
+static void run_bench(kcheck *states);
+static void run_levels(kcheck *kc);
+static void print_totals(const kcheck *kc);
 static void run_level(kcheck *kc, const level *l);
 static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args)
     WEFT_PRINTF(3, 0);
 static void end_case(kcheck *kc);
 static void look_at_coverage(kcheck *kc);
 
+static const char usage[] =
+    "usage: kcheck [--match PATTERN] [--level NAME] [--seed N] [--cpu-mask FLAGS]\n"
+    "              [--bench [--threads N]] [--list]\n"
+    "\n"
+    "Compares every kernel with its slow twin. PATTERN is a shell pattern of names (--list).\n"
+    "\n"
+    "--bench times kernels instead. A line is: name, level, rate, fraction of a limit, time of\n"
+    "a call, speed-up over plain C. The limits are measured and printed first: for products and\n"
+    "attention of several rows what the level multiplies with, from registers alone; for one\n"
+    "row and row operations, reading memory (what stays in the caches may exceed it).\n"
+    "A dash: no limit is known.\n"
+    "--threads N: N threads time a case at once, each with weights and outputs of its own. The\n"
+    "rate is their sum, the limit that of N threads.\n";
+
 int main(int argc, char **argv) {
-    static kcheck state;
-    kcheck *kc = &state;
-    kc->seed = 1;
-    kc->mask = CPU_FLAGS_ALL;
-    if (!parse_options(kc, argc, argv)) {
-        fprintf(stderr, "usage: kcheck [--match PATTERN] [--level NAME] [--seed N] "
-                        "[--cpu-mask FLAGS] [--bench] [--list]\n");
-        return 2;
-    }
-    const uint32_t flags = cpu_flags_detect() & kc->mask;
-    char lacking[256] = "";
-    if (!kc->is_list) {
-        printf("kcheck: seed %" PRIu64 "\n", kc->seed);
-    }
-    kc_signals_catch(kc);
-    for (size_t i = 0; i < KC_LEN(levels); i++) {
-        if ((levels[i].flags & flags) != levels[i].flags) {
-            const size_t at = strlen(lacking);
-            snprintf(lacking + at, sizeof(lacking) - at, " %s", levels[i].name);
-            continue;
-        }
-        run_level(kc, &levels[i]);
-    }
-    if (kc->is_list) {
+    kcheck options = {.seed = 1, .mask = CPU_FLAGS_ALL, .n_threads = 1};
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        printf("%s", usage);
         return 0;
     }
-    printf("kcheck: not run, lacked by this machine or masked:%s\n",
-           lacking[0] != 0 ? lacking : " nothing");
-    printf("kcheck: %zu passed, %zu failed\n", kc->n_passed, kc->n_failed);
-    return kc->n_failed > 0 ? 1 : 0;
+    if (!parse_options(&options, argc, argv)) {
+        fprintf(stderr, "%s", usage);
+        return 2;
+    }
+    options.mask &= cpu_flags_detect();
+    /* A thread each; without --bench there is one. */
+    kcheck *states = mem_zalloc(MEM_TEST, options.n_threads, sizeof(*states));
+    WEFT_ASSERT(states != NULL);
+    for (uint32_t i = 0; i < options.n_threads; i++) {
+        states[i] = options;
+        states[i].thread = i;
+    }
+    if (!options.is_list) {
+        printf("kcheck: seed %" PRIu64 "\n", options.seed);
+    }
+    kc_signals_catch(states);
+    if (options.is_bench && !options.is_list) {
+        run_bench(states);
+    } else {
+        run_levels(states);
+    }
+    const size_t n_failed = states->n_failed;
+    if (!options.is_list) {
+        print_totals(states);
+    }
+    mem_free(states);
+    return n_failed > 0 ? 1 : 0;
 }
 
 static bool parse_options(kcheck *kc, int argc, char **argv) {
@@ -149,6 +171,12 @@ static bool parse_options(kcheck *kc, int argc, char **argv) {
                 return false;
             }
             kc->seed = number;
+        } else if (strcmp(argv[i], "--threads") == 0) {
+            if (!str_parse_u64(str_from_cstr(argv[++i]), &number) || number < 1 ||
+                number > KC_THREADS_MAX) {
+                return false;
+            }
+            kc->n_threads = (uint32_t)number;
         } else if (strcmp(argv[i], "--cpu-mask") == 0) {
             if (!cpu_mask_parse(str_from_cstr(argv[++i]), &kc->mask)) {
                 return false;
@@ -157,7 +185,53 @@ static bool parse_options(kcheck *kc, int argc, char **argv) {
             return false;
         }
     }
-    return true;
+    return kc->is_bench || kc->n_threads == 1;
+}
+
+static void run_levels_task(void *arg, uint32_t task, uint32_t thread) {
+    run_levels((kcheck *)arg + task);
+}
+
+/* The threads wait for each other before the first sample, so that each takes one task. */
+static void run_bench(kcheck *states) {
+    const uint32_t n = states->n_threads;
+    kc_team team;
+    ceilings limits;
+    pool *threads = NULL;
+    kc_team_init(&team, n);
+    WEFT_ASSERT(pool_create(&threads, n, NULL) == WEFT_OK);
+    ceilings_measure(&limits, states->mask, threads);
+    for (uint32_t i = 0; i < n; i++) {
+        states[i].team = &team;
+        states[i].ceilings = &limits;
+    }
+    pool_run(threads, run_levels_task, states, n);
+    pool_destroy(&threads);
+}
+
+static bool is_lacking(const kcheck *kc, const level *l) {
+    return (l->flags & kc->mask) != l->flags;
+}
+
+static void run_levels(kcheck *kc) {
+    for (size_t i = 0; i < KC_LEN(levels); i++) {
+        if (!is_lacking(kc, &levels[i])) {
+            run_level(kc, &levels[i]);
+        }
+    }
+}
+
+static void print_totals(const kcheck *kc) {
+    bool has_all = true;
+    printf("kcheck: not run, lacked by this machine or masked:");
+    for (size_t i = 0; i < KC_LEN(levels); i++) {
+        if (is_lacking(kc, &levels[i])) {
+            printf(" %s", levels[i].name);
+            has_all = false;
+        }
+    }
+    printf("%s\nkcheck: %zu passed, %zu failed\n", has_all ? " nothing" : "", kc->n_passed,
+           kc->n_failed);
 }
 
 static void run_family(kcheck *kc, const family *f) {
@@ -185,6 +259,7 @@ static void run_family(kcheck *kc, const family *f) {
 
 static void run_level(kcheck *kc, const level *l) {
     kc->level = l->name;
+    kc->level_flags = l->flags;
     kernels_cpu_init(&kc->table, l->flags);
     if (kc->n_proven == 0) {
         kc->proven[0] = kc->table; /* kc_ref, for plain C as well */
@@ -250,6 +325,7 @@ static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list arg
     kc->run = 0;
     kc->bench_samples = -1;
     kc->reps = 1;
+    kc->limit = CEILING_NONE;
     /* The case's own stream of numbers: leaving others out does not change it. */
     kc->random = kc->seed * 2 + (kc->is_flush ? 1 : 0) + str_hash(str_from_cstr(kc->name));
     return true;

@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "ceiling.h"
 #include "kernels/kernels.h"
 
 typedef struct kcheck kcheck;
@@ -109,7 +110,7 @@ void *kc_scratch(kcheck *kc, size_t bytes);
     }
 
 /* Times the call: `work` units an execution, printed as giga-units a second. Only in cases opened
- * by kc_bench_func. */
+ * by kc_bench_func. With --threads every thread goes through the case with memory of its own. */
 #define KC_BENCH(kc, work, unit, call)                              \
     while (kc_bench_begin(kc)) {                                    \
         for (uint64_t kc_n = kc_bench_reps(kc); kc_n > 0; kc_n--) { \
@@ -117,6 +118,10 @@ void *kc_scratch(kcheck *kc, size_t bytes);
         }                                                           \
         kc_bench_end(kc, (double)(work), unit);                     \
     }
+
+/* Before KC_BENCH: which limit bounds the call, and how much of it an execution needs. Otherwise it
+ * is the bytes read from memory for the unit "B", and none for others. */
+void kc_bench_limit(kcheck *kc, ceiling_kind limit, double work);
 
 bool kc_run_begin(kcheck *kc);
 sigjmp_buf *kc_run_jump(kcheck *kc);

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "kcheck.h"
+#include "kcheck_team.h"
 
 #define KC_BUFFERS_MAX 24
 #define KC_LEVELS_MAX 16
@@ -28,7 +29,7 @@ typedef struct kc_buffer {
 
 typedef struct kc_time {
     char name[KC_NAME_MAX];
-    double seconds;
+    double calls_s; /* calls a second of all threads */
 } kc_time;
 
 struct kcheck {
@@ -36,11 +37,13 @@ struct kcheck {
     const char *match;      /* NULL: everything */
     const char *only_level; /* NULL: every level */
     uint64_t seed;
-    uint32_t mask;
+    uint32_t mask; /* of what the machine has */
+    uint32_t n_threads;
     bool is_bench, is_list;
 
     /* the level being run */
     const char *level;
+    uint32_t level_flags;
     kernels_cpu table;
     kernels_cpu proven[KC_LEVELS_MAX]; /* tables of the levels before it; [0] is plain C */
     size_t n_proven;
@@ -64,9 +67,14 @@ struct kcheck {
     double family_worst; /* largest error as a fraction of what is allowed */
 
     /* timing */
+    const ceilings *ceilings;
+    kc_team *team;
+    uint32_t thread; /* in the team; the first reports */
     uint64_t reps, bench_start_ns;
-    int bench_samples; /* -1: calibrating */
-    double samples[KC_SAMPLES];
+    int bench_samples;           /* -1: calibrating */
+    double samples[KC_SAMPLES];  /* calls a second of all threads */
+    ceiling_kind limit;          /* that the case's rate is a fraction of */
+    double limit_work;           /* of a call, in the limit's units */
     kc_time times[KC_TIMES_MAX]; /* of plain C, for the speed-up */
     size_t n_times;
 };

@@ -1,14 +1,14 @@
 /* kcheck_run.c - one call of the kernel under test: twice, guarded against signals, or timed.
  *
  * A signal inside the call jumps back to KC_CALL, fails the case and ends it. Timing finds how many
- * repetitions take some milliseconds, then takes the median of a few samples of that many. It
- * counts the thread's own processor time, so that a busy machine does not pass for a slow kernel
- * (what others do to caches and memory still shows).
+ * repetitions take some milliseconds, then takes the median of a few samples of that many. One
+ * thread counts its own processor time, so that a busy machine does not pass for a slow kernel
+ * (what others do to caches and memory still shows). Several begin a sample together and count
+ * what the clock on the wall says; their rates are added up.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "kcheck_impl.h"
@@ -37,12 +37,6 @@ void kc_signals_catch(kcheck *kc) {
         sigemptyset(&action.sa_mask);
         WEFT_ASSERT(sigaction(signals[i], &action, NULL) == 0);
     }
-}
-
-static uint64_t thread_now_ns(void) {
-    struct timespec now;
-    WEFT_ASSERT(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 sigjmp_buf *kc_run_jump(kcheck *kc) { return &kc->jump; }
@@ -77,8 +71,14 @@ bool kc_bench_begin(kcheck *kc) {
         kc->reps = 1;
         return false;
     }
-    kc->bench_start_ns = thread_now_ns();
+    kc_team_meet(kc->team);
+    kc->bench_start_ns = ceiling_now_ns(kc->n_threads);
     return true;
+}
+
+void kc_bench_limit(kcheck *kc, ceiling_kind limit, double work) {
+    kc->limit = limit;
+    kc->limit_work = work;
 }
 
 uint64_t kc_bench_reps(const kcheck *kc) { return kc->reps; }
@@ -88,43 +88,75 @@ static int compare_doubles(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void report(kcheck *kc, double seconds, double work, const char *unit) {
-    printf("%-36s %-10s %9.2f G%s/s %12.3f us", kc->name, kc->level, work / seconds * 1e-9, unit,
-           seconds * 1e6);
+/* "of the limit", or a dash where the case has none or the level's is not known. */
+static void print_fraction(const kcheck *kc, double calls_s) {
+    const double limit = ceilings_of(kc->ceilings, kc->level_flags, kc->limit);
+    if (limit > 0.0) {
+        printf(" %5.1f %%", calls_s * kc->limit_work / limit * 100.0);
+    } else {
+        printf(" %5s  ", "-");
+    }
+}
+
+static void report(kcheck *kc, double calls_s, double work, const char *unit) {
+    if (kc->limit == CEILING_NONE && strcmp(unit, "B") == 0) {
+        kc_bench_limit(kc, CEILING_READ, work);
+    }
+    printf("%-36s %-10s %9.2f G%s/s", kc->name, kc->level, work * calls_s * 1e-9, unit);
+    print_fraction(kc, calls_s);
+    printf(" %12.3f us", kc->n_threads / calls_s * 1e6);
     if (kc->n_proven == 0) {
         if (kc->n_times < KC_TIMES_MAX) {
             kc_time *t = &kc->times[kc->n_times++];
             memcpy(t->name, kc->name, sizeof(t->name));
-            t->seconds = seconds;
+            t->calls_s = calls_s;
         }
     }
     for (size_t i = 0; kc->n_proven > 0 && i < kc->n_times; i++) {
         if (strcmp(kc->times[i].name, kc->name) == 0) {
-            printf("  x%.1f", kc->times[i].seconds / seconds);
+            printf("  x%.1f", calls_s / kc->times[i].calls_s);
         }
     }
     printf("\n");
     fflush(stdout);
 }
 
+typedef struct team_sample {
+    uint64_t ns;    /* of the thread that was ready first */
+    double calls_s; /* of all threads */
+} team_sample;
+
+/* The same for every thread, so that all of them go on in the same way. */
+static team_sample add_up(kcheck *kc, uint64_t own_ns) {
+    kc->team->ns[kc->thread] = own_ns;
+    kc_team_meet(kc->team);
+    team_sample sum = {.ns = UINT64_MAX};
+    for (uint32_t i = 0; i < kc->n_threads; i++) {
+        const uint64_t ns = kc->team->ns[i];
+        sum.ns = ns < sum.ns ? ns : sum.ns;
+        sum.calls_s += (double)kc->reps / (double)ns * 1e9;
+    }
+    return sum;
+}
+
 void kc_bench_end(kcheck *kc, double work, const char *unit) {
-    const uint64_t ns = thread_now_ns() - kc->bench_start_ns;
+    const team_sample sample = add_up(kc, ceiling_now_ns(kc->n_threads) - kc->bench_start_ns);
     if (kc->bench_samples < 0) {
-        if (ns < SAMPLE_NS / 2) { /* too short to tell: more at a time */
+        if (sample.ns < SAMPLE_NS / 2) { /* too short to tell: more at a time */
             kc->reps *= 2;
             return;
         }
         kc->bench_samples = 0;
-        if (ns < 50 * (uint64_t)SAMPLE_NS) {
+        if (sample.ns < 50 * (uint64_t)SAMPLE_NS) {
             return;
         }
         for (int i = 0; i < KC_SAMPLES; i++) { /* so slow that one sample must do */
-            kc->samples[kc->bench_samples++] = (double)ns * 1e-9 / (double)kc->reps;
+            kc->samples[kc->bench_samples++] = sample.calls_s;
         }
     } else {
-        kc->samples[kc->bench_samples++] = (double)ns * 1e-9 / (double)kc->reps;
+        kc->samples[kc->bench_samples++] = sample.calls_s;
     }
-    if (kc->bench_samples == KC_SAMPLES) {
+    if (kc->bench_samples == KC_SAMPLES && kc->thread == 0) {
         qsort(kc->samples, KC_SAMPLES, sizeof(kc->samples[0]), compare_doubles);
         report(kc, kc->samples[KC_SAMPLES / 2], work, unit);
     }
