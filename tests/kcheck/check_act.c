@@ -272,5 +272,13 @@ void check_act(kcheck *kc, const kernels_cpu *k) {
             uint8_t *out = kc_out(kc, act_row_bytes((act_form)form, 2048), 64);
             KC_BENCH(kc, 2048 * sizeof(float), "B", k->act_quantize[form](out, x, 2048));
         }
+        if (kc_bench_func(kc, &k->act_residual[form], "act_residual_%d", form)) {
+            const float *x = kc_floats(kc, 2048, KC_GAUSS);
+            uint8_t *act = kc_in(kc, act_row_bytes((act_form)form, 2048), 64);
+            float *r = kc_out(kc, 2048 * sizeof(float), 4);
+            kc_ref(kc)->act_quantize[form](act, x, 2048);
+            KC_BENCH(kc, 2048 * 2 * sizeof(float) + act_row_bytes((act_form)form, 2048), "B",
+                     k->act_residual[form](r, x, act, 2048));
+        }
     }
 }

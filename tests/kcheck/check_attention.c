@@ -414,9 +414,32 @@ static void bench_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, uint
     if (n_rows == 1) {
         KC_BENCH(kc, positions * (double)c.page_bytes / PAGE, "B", bench_step(&b));
     } else {
-        KC_BENCH(kc, positions * n_heads * (s.k_dim + s.v_dim) * 2.0, "flop", bench_step(&b));
+        const double ops = positions * n_heads * (s.k_dim + s.v_dim) * 2.0;
+        kc_bench_limit(kc, dtype == WEFT_DTYPE_F16 ? CEILING_BF16 : CEILING_FLOAT, ops);
+        KC_BENCH(kc, ops, "flop", bench_step(&b));
     }
     os_region_free(region, n_caches * c.pool_bytes);
+}
+
+/* Parts of a long context into one row of 32 heads. */
+static void bench_merge(kcheck *kc, const kernels_cpu *k, uint32_t n_parts) {
+    enum { HEADS = 32, DIM = 128 };
+    if (!kc_bench_func(kc, &k->attention_merge, "attention_merge_h%d_d%d_p%u", HEADS, DIM,
+                       n_parts)) {
+        return;
+    }
+    const size_t n = (size_t)n_parts * HEADS * (2 + DIM);
+    float *partials = kc_floats(kc, n, KC_GAUSS);
+    for (size_t i = 0; i < n; i += 2 + DIM) {
+        partials[i + 1] = 1.0f + fabsf(partials[i + 1]); /* a sum of exponentials */
+    }
+    const attention_args args = {.out = kc_out(kc, HEADS * DIM * sizeof(float), 4),
+                                 .out_stride = HEADS * DIM,
+                                 .n_rows = 1,
+                                 .n_heads = HEADS,
+                                 .k_dim = DIM,
+                                 .v_dim = DIM};
+    KC_BENCH(kc, n * sizeof(float), "B", k->attention_merge(&args, partials, n_parts));
 }
 
 void check_attention(kcheck *kc, const kernels_cpu *k) {
@@ -445,4 +468,5 @@ void check_attention(kcheck *kc, const kernels_cpu *k) {
         bench_shape(kc, k, dtypes[d], 1, 16, 576, 4096);
         bench_shape(kc, k, dtypes[d], 4, 128, 576, 1024);
     }
+    bench_merge(kc, k, 8);
 }

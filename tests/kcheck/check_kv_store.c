@@ -77,6 +77,11 @@ void check_kv_store(kcheck *kc, const kernels_cpu *k) {
             check_column(kc, k, kc_sizes[i / KC_VALUES_COUNT], (kc_values)(i % KC_VALUES_COUNT));
         }
     }
+    if (kc_bench_func(kc, &k->kv_store_column[WEFT_DTYPE_F16], "kv_store_column_F16_n128")) {
+        const float *src = kc_floats(kc, 128, KC_GAUSS);
+        uint16_t *page = kc_out(kc, 128 * PAGE_TOKENS * sizeof(uint16_t), 2);
+        KC_BENCH(kc, 512, "B", k->kv_store_column[WEFT_DTYPE_F16](page, src, 128));
+    }
     for (size_t d = 0; d < KC_LEN(dtypes); d++) {
         const size_t block_len = weft_dtype_info_of(dtypes[d])->block_len;
         for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {

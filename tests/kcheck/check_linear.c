@@ -120,10 +120,14 @@ typedef struct linear_case {
     weights_kind weights;
     kc_values values;
     size_t m, n, cols;
-    bool has_pairs; /* linear_bf16_pairs instead of linear[BF16] */
+    bool has_pairs;  /* linear_bf16_pairs instead of linear[BF16] */
+    bool is_precise; /* linear_precise: two records a row */
 } linear_case;
 
 static linear_fn *const *slot_of(const kernels_cpu *k, const linear_case *c) {
+    if (c->is_precise) {
+        return &k->linear_precise[c->dtype];
+    }
     return c->has_pairs ? &k->linear_bf16_pairs : &k->linear[c->dtype];
 }
 
@@ -303,6 +307,7 @@ typedef struct linear_bench {
     const uint8_t *x;
     float *y;
     size_t x_stride, m, step;
+    size_t records; /* of x, for each row */
 } linear_bench;
 
 #define BENCH_PANELS 32u
@@ -312,39 +317,54 @@ static void bench_step(linear_bench *b) {
     b->at = b->at + BENCH_PANELS <= b->n_panels ? b->at : 0;
     for (size_t r = 0; r < b->m; r += ACT_CHUNK_ROWS) {
         const size_t rows = b->m - r < ACT_CHUNK_ROWS ? b->m - r : ACT_CHUNK_ROWS;
+        const uint8_t *x = b->x + r * b->records * b->x_stride;
         for (size_t p = 0; p < BENCH_PANELS; p += b->step) {
             b->linear(b->y + r * 16 * b->step, 16 * b->step,
-                      b->weights + (b->at + p) * b->panel_bytes, b->x + r * b->x_stride,
-                      b->x_stride, rows, 16 * b->step, BENCH_COLS);
+                      b->weights + (b->at + p) * b->panel_bytes, x, b->x_stride, rows, 16 * b->step,
+                      BENCH_COLS);
         }
     }
     b->at += BENCH_PANELS;
 }
 
+static ceiling_kind ceiling_of_form(act_form form) {
+    if (form == ACT_F32) {
+        return CEILING_FLOAT;
+    }
+    return form == ACT_BF16 || form == ACT_SPLIT ? CEILING_BF16 : CEILING_INTEGER;
+}
+
 static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     const weft_dtype dtype = c.dtype;
-    if (!kc_bench_func(kc, slot_of(k, &c), "linear_%s%s_m%zu", weft_dtype_info_of(dtype)->name,
-                       c.has_pairs ? "_pairs" : "", m)) {
+    if (!kc_bench_func(kc, slot_of(k, &c), "linear_%s%s%s_m%zu", c.is_precise ? "precise_" : "",
+                       weft_dtype_info_of(dtype)->name, c.has_pairs ? "_pairs" : "", m)) {
         return;
     }
     const act_form form = form_of(k, &c);
     const size_t row_bytes = dtype_row_bytes(dtype, BENCH_COLS);
     linear_bench b = {.linear = *slot_of(k, &c), .m = m, .step = panels_of(k, &c)};
+    b.records = c.is_precise ? 2 : 1;
     b.panel_bytes = pack_panel_bytes(dtype, BENCH_COLS);
     b.n_panels = BENCH_BYTES / b.panel_bytes;
     b.weights = kc_in(kc, BENCH_BYTES, PACK_ALIGN_BYTES);
     b.x_stride = act_row_bytes(form, BENCH_COLS);
-    uint8_t *x = kc_in(kc, m * b.x_stride + ACT_GROUP_SLACK, 64);
+    uint8_t *x = kc_in(kc, m * b.records * b.x_stride + ACT_GROUP_SLACK, 64);
     uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
     weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, BENCH_COLS);
     for (size_t p = 0; p < b.n_panels; p++) {
         kc_ref(kc)->pack_panel[dtype](b.weights + p * b.panel_bytes, rows, row_bytes, 16,
                                       BENCH_COLS);
     }
-    fill_x(kc, k, form, x, b.x_stride, m, BENCH_COLS, KC_GAUSS);
+    fill_x(kc, k, form, x, b.x_stride, m * b.records, BENCH_COLS, KC_GAUSS);
     b.x = x;
     b.y = kc_scratch(kc, m * 16 * b.step * sizeof(float));
-    KC_BENCH(kc, 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m, "op", bench_step(&b));
+    const double ops = 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m;
+    if (m == 1) {
+        kc_bench_limit(kc, CEILING_READ, (double)(BENCH_PANELS * b.panel_bytes));
+    } else {
+        kc_bench_limit(kc, ceiling_of_form(form), ops);
+    }
+    KC_BENCH(kc, ops, "op", bench_step(&b));
 }
 
 static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
@@ -388,6 +408,10 @@ void check_linear(kcheck *kc, const kernels_cpu *k) {
         const weft_dtype dtype = weights_formats[f];
         for (size_t i = 0; k->linear_precise[dtype] != NULL && i < KC_LEN(precise_counts); i++) {
             check_precise(kc, k, dtype, precise_counts[i]);
+        }
+        if (k->linear_precise[dtype] != NULL) {
+            bench(kc, k, (linear_case){.dtype = dtype, .is_precise = true}, 1);
+            bench(kc, k, (linear_case){.dtype = dtype, .is_precise = true}, 512);
         }
     }
 }

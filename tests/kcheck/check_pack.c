@@ -68,6 +68,13 @@ static void bench(kcheck *kc, const kernels_cpu *k, weft_dtype dtype) {
         weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, cols);
         KC_BENCH(kc, 16 * row_bytes, "B", k->pack_panel[dtype](panel, rows, row_bytes, 16, cols));
     }
+    if (kc_bench_func(kc, &k->unpack_panel[dtype], "unpack_panel_%s", name)) {
+        uint8_t *rows = kc_in(kc, 16 * row_bytes, 64);
+        uint8_t *panel = kc_in(kc, pack_panel_bytes(dtype, cols), PACK_ALIGN_BYTES);
+        weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, cols);
+        kc_ref(kc)->pack_panel[dtype](panel, rows, row_bytes, 16, cols);
+        KC_BENCH(kc, 16 * row_bytes, "B", k->unpack_panel[dtype](rows, row_bytes, panel, 16, cols));
+    }
     if (kc_bench_func(kc, &k->panel_row[dtype], "panel_row_%s", name)) {
         uint8_t *rows = kc_in(kc, 16 * row_bytes, 64);
         uint8_t *panel = kc_in(kc, pack_panel_bytes(dtype, cols), PACK_ALIGN_BYTES);

@@ -292,6 +292,11 @@ static void bench_row(kcheck *kc, const kernels_cpu *k, size_t n) {
         const float *x = kc_floats(kc, n, KC_GAUSS);
         KC_BENCH(kc, n * 12, "B", k->add(y, x, n));
     }
+    if (kc_bench_func(kc, &k->scale, "scale_f32_n%zu", n)) {
+        const float *x = kc_floats(kc, n, KC_GAUSS);
+        float *y = kc_out(kc, n * sizeof(float), 4);
+        KC_BENCH(kc, n * 8, "B", k->scale(y, x, 0.5f, n));
+    }
     for (int act = 0; act < ACT_KIND_COUNT; act++) {
         if (kc_bench_func(kc, &k->act_mul[act], "act_mul_%d_f32_n%zu", act, n)) {
             const float *x = kc_floats(kc, n, KC_GAUSS), *u = kc_floats(kc, n, KC_GAUSS);
