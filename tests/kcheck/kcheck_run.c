@@ -102,7 +102,9 @@ static void report(kcheck *kc, double calls_s, double work, const char *unit) {
     if (kc->limit == CEILING_NONE && strcmp(unit, "B") == 0) {
         kc_bench_limit(kc, CEILING_READ, work);
     }
-    printf("%-36s %-10s %9.2f G%s/s", kc->name, kc->level, work * calls_s * 1e-9, unit);
+    char rate_unit[16];
+    snprintf(rate_unit, sizeof(rate_unit), "G%s/s", unit);
+    printf("%-36s %-10s %9.2f %-7s", kc->name, kc->level, work * calls_s * 1e-9, rate_unit);
     print_fraction(kc, calls_s);
     printf(" %12.3f us", kc->n_threads / calls_s * 1e6);
     if (kc->n_proven == 0) {
