@@ -54,7 +54,7 @@ struct weft_engine {
     bool has_told; /* since the last on_turn */
     bool is_warm;  /* all memory of the plan has been touched */
     keep keep;
-    weft_request *recalling; /* their pages come back from disk; oldest first, not yet in sched */
+    weft_request *recalling; /* their pages come back from disk; not yet in sched */
     uint32_t n_recalling;
     weft_request *live;
     executor_item *items;    /* [seqs] */

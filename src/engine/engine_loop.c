@@ -14,7 +14,7 @@
 #include "base/os.h"
 #include "engine/engine_impl.h"
 
-#define RECALL_PAGES 8u /* from disk a step while others run: a few milliseconds */
+#define RECALL_PAGES 8u /* from disk a turn, also while nothing runs: a few milliseconds */
 
 static sched_id id_of(const weft_request *rq) { return (sched_id)(uintptr_t)rq; }
 
@@ -78,36 +78,59 @@ static void queue_request(weft_engine *en, weft_request *rq) {
     en->live = rq;
 }
 
-/* Oldest first behind those whose pages are being brought back; the inbox is newest first. */
-static void admit_inbox(weft_engine *en, weft_request *inbox) {
-    weft_request **last = &en->recalling;
-    weft_request *oldest = NULL;
-    while (*last != NULL) {
-        last = &(*last)->next;
+/* Brings back what the disk knows of the prompt, at most *n_pages. True when that was all. */
+static bool recall_pages(weft_engine *en, weft_request *rq, uint32_t *n_pages) {
+    const uint32_t n_before = *n_pages;
+    const bool is_done = keep_recall(&en->keep, &rq->walk, rq->units, rq->n_prompt, n_pages);
+    if (n_before > *n_pages) {
+        meter_recall(&en->meter, (n_before - *n_pages) * PAGE_TOKENS);
     }
-    for (; inbox != NULL; en->n_recalling++) {
+    return is_done;
+}
+
+/* By this recall is ordered, least first: by arrival, a class counting for SCHED_AGE_NS, so that a
+ * higher one goes first and none starves. */
+static int64_t recall_rank(const weft_request *rq) {
+    return (int64_t)rq->submit_ns - rq->priority * (int64_t)SCHED_AGE_NS;
+}
+
+static void await_recall(weft_engine *en, weft_request *rq) {
+    weft_request **link = &en->recalling;
+    while (*link != NULL && recall_rank(*link) <= recall_rank(rq)) {
+        link = &(*link)->next;
+    }
+    rq->next = *link;
+    *link = rq;
+    en->n_recalling++;
+}
+
+/* Oldest first; the inbox is newest first. Of whom the disk knows nothing more than the cache is
+ * queued at once: it waits for nobody's recall. */
+static void admit_inbox(weft_engine *en, weft_request *inbox) {
+    weft_request *oldest = NULL;
+    while (inbox != NULL) {
         weft_request *next = inbox->next;
         inbox->next = oldest;
         oldest = inbox;
         inbox = next;
     }
-    *last = oldest;
+    while (oldest != NULL) {
+        weft_request *next = oldest->next;
+        if (recall_pages(en, oldest, &(uint32_t){0})) {
+            queue_request(en, oldest);
+        } else {
+            await_recall(en, oldest);
+        }
+        oldest = next;
+    }
 }
 
-/* Brings back from disk what is known of the prompts that came, some pages a step while others run,
- * and queues them in their order. */
+/* A turn's pages go to the first in the order of recall, and who has all of its own is queued.
+ * Never more: cancellations, deadlines and new requests are seen once a turn. */
 static void recall(weft_engine *en) {
-    uint32_t n_pages = sched_running(en->sched) > 0 ? RECALL_PAGES : UINT32_MAX;
-    while (en->recalling != NULL) {
+    uint32_t n_pages = RECALL_PAGES;
+    while (en->recalling != NULL && recall_pages(en, en->recalling, &n_pages)) {
         weft_request *rq = en->recalling;
-        const uint32_t n_before = n_pages;
-        const bool is_done = keep_recall(&en->keep, &rq->walk, rq->units, rq->n_prompt, &n_pages);
-        if (n_before > n_pages) {
-            meter_recall(&en->meter, (n_before - n_pages) * PAGE_TOKENS);
-        }
-        if (!is_done) {
-            return;
-        }
         en->recalling = rq->next;
         en->n_recalling--;
         queue_request(en, rq);

@@ -11,9 +11,10 @@
  * answers too.
  *
  * In half of the worlds pages are kept on a disk (sim_disk.h): what a prompt knows there comes back,
- * some pages a step, before the prompt is queued, and pages that were run are saved, both by
- * src/engine/keep.c itself. Now and then the process crashes, in the middle of either: requests,
- * queue and cache are gone, the disk is what it was, less what was not yet written.
+ * some pages a step, before the prompt is queued (one of which nothing is there is queued as it
+ * arrives), and pages that were run are saved, both by src/engine/keep.c itself. Now and then the
+ * process crashes, in the middle of either: requests, queue and cache are gone, the disk is what it
+ * was, less what was not yet written.
  *
  * Time is virtual: a step takes what its rows cost, with noise. Checked at every step:
  *   - the books of kv and sched (kv_seqs_check, sched_check), and every page on the disk;
@@ -22,6 +23,7 @@
  *   - the senior, first by priority and arrival, never has to give way;
  *   - nobody runs past a deadline, and whoever was cancelled is gone at once;
  *   - while two clients both have requests waiting, they are served alike within a bound;
+ *   - where there is one class, who recalls waits for the pages of those before it and no others;
  * and in the end that every answer is what its prompt gives alone, that what was left came to an end
  * within a bound, and that every page came back.
  *
@@ -47,14 +49,16 @@ typedef struct request {
     sched_id id; /* ascending by arrival; 0 = free */
     uint32_t client;
     int32_t priority;
-    uint64_t deadline_ns;
+    uint64_t arrival_ns, deadline_ns;
+    uint64_t order; /* in which it came to the scheduler */
     uint32_t n_prompt, n_max;
     uint32_t n_run;   /* positions in the cache, of this admission */
     uint32_t n_total; /* tokens known */
     uint32_t n_preempted;
     bool has_run, is_running, was_sampled;
-    bool is_recalling; /* not yet with the scheduler */
-    bool is_shared;    /* the scheduler gets its units */
+    bool is_recalling;         /* not yet with the scheduler: it has pages to read */
+    uint32_t recall_turns_max; /* until it has read them, and those before it theirs */
+    bool is_shared;            /* the scheduler gets its units */
     keep_walk walk;
     kv_unit units[CTX_MAX + 1];
     uint64_t hashes[CTX_MAX + 1]; /* of units 0 to i */
@@ -73,6 +77,7 @@ typedef struct world {
     sched *sched;
     request live[LIVE_MAX];
     sched_id id_next; /* of the next to come */
+    uint64_t order_next;
     uint64_t now_ns;
     uint32_t length_max, arrivals_percent, cancels_permille;
     uint32_t n_beginnings, shares_percent;
@@ -230,25 +235,57 @@ static void queue(world *w, request *r) {
     const bool is_queued = sched_try_submit(w->sched, &rq, w->now_ns);
     WEFT_ASSERT(is_queued);
     r->is_recalling = false;
+    r->order = w->order_next++;
 }
 
-/* Oldest first; who comes later waits for who is before it. */
+/* As recall_pages and recall_rank in engine_loop.c. */
+static bool recall_pages(world *w, request *r, uint32_t *n_pages) {
+    return !w->has_disk || !r->is_shared ||
+           keep_recall(&w->keep, &r->walk, r->units, r->n_prompt, n_pages);
+}
+
+static int64_t recall_rank(const request *r) {
+    return (int64_t)r->arrival_ns - r->priority * (int64_t)SCHED_AGE_NS;
+}
+
+static request *first_to_recall(world *w) {
+    request *first = NULL;
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        request *r = &w->live[i];
+        if (r->id != 0 && r->is_recalling &&
+            (first == NULL || recall_rank(r) < recall_rank(first) ||
+             (recall_rank(r) == recall_rank(first) && r->id < first->id))) {
+            first = r;
+        }
+    }
+    return first;
+}
+
+static uint32_t pages_to_recall(const request *r) { return r->walk.n_recall - r->walk.n_pages; }
+
+/* A newcomer waits for the pages of those before it and its own, and for nothing else: where there
+ * is one class nobody gets in before it. */
+static void await_recall(const world *w, request *r) {
+    uint32_t n_pages = 0;
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *other = &w->live[i];
+        n_pages += other->id != 0 && other->is_recalling ? pages_to_recall(other) : 0;
+    }
+    r->recall_turns_max = (n_pages + RECALL_PAGES - 1) / RECALL_PAGES;
+}
+
 static void recall_some(world *w) {
-    uint32_t n_pages = sched_running(w->sched) > 0 ? RECALL_PAGES : UINT32_MAX;
-    for (;;) {
-        request *first = NULL;
-        for (uint32_t i = 0; i < LIVE_MAX; i++) {
-            request *r = &w->live[i];
-            if (r->id != 0 && r->is_recalling && (first == NULL || r->id < first->id)) {
-                first = r;
-            }
+    uint32_t n_pages = RECALL_PAGES;
+    request *r = first_to_recall(w);
+    for (; r != NULL && recall_pages(w, r, &n_pages); r = first_to_recall(w)) {
+        queue(w, r);
+    }
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        r = &w->live[i];
+        if (r->id != 0 && r->is_recalling && w->priorities == 1) {
+            WEFT_ASSERT(r->recall_turns_max > 1);
+            r->recall_turns_max--;
         }
-        if (first == NULL ||
-            (w->has_disk && first->is_shared &&
-             !keep_recall(&w->keep, &first->walk, first->units, first->n_prompt, &n_pages))) {
-            return;
-        }
-        queue(w, first);
     }
 }
 
@@ -271,6 +308,7 @@ static void arrive(world *w) {
     request drawn = {
         .id = w->id_next,
         .is_recalling = true,
+        .arrival_ns = w->now_ns,
         .is_shared = random_below(8) != 0,
         .n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max),
         .n_max = n_max,
@@ -286,8 +324,13 @@ static void arrive(world *w) {
     drawn.n_total = drawn.n_prompt;
     *r = drawn;
     w->id_next++;
-    draw_units(w, r);
     total.n_arrived++;
+    draw_units(w, r);
+    if (recall_pages(w, r, &(uint32_t){0})) {
+        queue(w, r);
+    } else {
+        await_recall(w, r);
+    }
 }
 
 /* A client of whom the scheduler has nothing, if only for a moment, begins anew. */
@@ -420,7 +463,7 @@ static void check_fairness(world *w) {
 }
 
 static bool is_senior(const request *a, const request *b) {
-    return a->priority > b->priority || (a->priority == b->priority && a->id < b->id);
+    return a->priority > b->priority || (a->priority == b->priority && a->order < b->order);
 }
 
 /* Of all there are the most senior one, when it decoded a step ago, does so again.

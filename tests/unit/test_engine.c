@@ -1,8 +1,5 @@
 /* test_engine.c - many requests on one engine: nobody's answer depends on the others, and every way
  * to leave is clean.
- *
- * A gate is a request whose on_ready does not return: it stops the engine's thread at a known
- * place, so that what is submitted meanwhile surely waits.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -20,7 +17,7 @@
 #include "answer.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "engine/runtime_impl.h"
+#include "gate.h"
 
 #define CLIENTS 16u
 
@@ -31,62 +28,6 @@ static const int32_t prompt[] = {262, '1', '2', '3'};
 static void sleep_a_little(void) {
     const struct timespec t = {.tv_nsec = 200000};
     nanosleep(&t, NULL);
-}
-
-/* ---- a gate ---- */
-
-typedef struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t moved;
-    bool is_reached, is_open;
-} gate;
-
-static void gate_init(gate *g) {
-    *g = (gate){0};
-    pthread_mutex_init(&g->lock, NULL);
-    pthread_cond_init(&g->moved, NULL);
-}
-
-static void gate_deinit(gate *g) {
-    pthread_mutex_destroy(&g->lock);
-    pthread_cond_destroy(&g->moved);
-}
-
-static void gate_stop(void *user) {
-    gate *g = user;
-    pthread_mutex_lock(&g->lock);
-    g->is_reached = true;
-    pthread_cond_broadcast(&g->moved);
-    while (!g->is_open) {
-        pthread_cond_wait(&g->moved, &g->lock);
-    }
-    pthread_mutex_unlock(&g->lock);
-}
-
-static void gate_wait(gate *g) {
-    pthread_mutex_lock(&g->lock);
-    while (!g->is_reached) {
-        pthread_cond_wait(&g->moved, &g->lock);
-    }
-    pthread_mutex_unlock(&g->lock);
-}
-
-static void gate_open(gate *g) {
-    pthread_mutex_lock(&g->lock);
-    g->is_open = true;
-    pthread_cond_broadcast(&g->moved);
-    pthread_mutex_unlock(&g->lock);
-}
-
-/* Returns once the engine's thread stands still. */
-static weft_request *submit_gate(const answer_engine *e, gate *g) {
-    weft_request_options o = answer_options(prompt, 4, 5);
-    gate_init(g);
-    o.on_ready = gate_stop;
-    o.user = g;
-    weft_request *rq = answer_submit(e, &o);
-    gate_wait(g);
-    return rq;
 }
 
 /* ---- many clients ---- */
@@ -224,7 +165,7 @@ static void a_queued_request_can_be_cancelled(void **state) {
     gate g;
     answer_engine e;
     answer_open(&e, llama, 1, 8);
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     const weft_request_options o = answer_options(prompt, 4, 10);
     weft_request *second = answer_submit(&e, &o), *third = answer_submit(&e, &o);
     weft_request_cancel(second);
@@ -290,7 +231,7 @@ static void a_full_queue_says_not_now(void **state) {
     uint32_t running = 0, waiting = 0;
     answer_engine e;
     answer_open(&e, llama, 1, 2);
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     const weft_request_options o = answer_options(prompt, 4, 3);
     weft_request *second = answer_submit(&e, &o), *third = answer_submit(&e, &o);
     weft_engine_load(e.en, &running, &waiting);
@@ -354,7 +295,7 @@ static void waiting_ends_at_the_timeout(void **state) {
     weft_event ev;
     answer_engine e;
     answer_open(&e, llama, 1, 8);
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     const weft_request_options o = answer_options(prompt, 4, 3);
     weft_request *second = answer_submit(&e, &o);
     assert_int_equal(weft_request_poll(second, &ev), WEFT_AGAIN);
@@ -420,7 +361,7 @@ static void a_prompt_that_arrives_often_is_run_once(void **state) {
     for (int32_t i = 0; i < 100; i++) {
         long_prompt[i] = 5 + i * 7 % 200;
     }
-    weft_request *first = submit_gate(&e, &g); /* the others arrive while its step stands still */
+    weft_request *first = gate_stop_engine(&e, &g, 5); /* the others arrive while it stands */
     const weft_request_options o = answer_options(long_prompt, 100, 10);
     for (int i = 0; i < 4; i++) {
         rqs[i] = answer_submit(&e, &o);
@@ -507,7 +448,7 @@ static void a_deadline_ends_what_runs_and_what_waits(void **state) {
     weft_engine_stats s;
     answer_engine e;
     answer_open(&e, llama, 1, 8);
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     weft_request_options o = answer_options(prompt, 4, 500);
     o.deadline_ms = 1;
     weft_request *waiting = answer_submit(&e, &o);
@@ -546,7 +487,7 @@ static void choices_of_one_prompt_share_its_pages(void **state) {
     for (int32_t i = 0; i < 200; i++) {
         long_prompt[i] = 5 + i * 7 % 200;
     }
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     for (uint32_t i = 0; i < 4; i++) {
         weft_request_options o = answer_options(long_prompt, 200, 20);
         o.temperature = 1.5f;
@@ -566,71 +507,6 @@ static void choices_of_one_prompt_share_its_pages(void **state) {
     weft_request_release(&first);
     answer_close(&e);
     gate_deinit(&g);
-}
-
-/* ---- pages on disk ---- */
-
-static void remove_dir(const char *dir) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
-}
-
-/* act_type: what the runtime is said to use; not every processor has both. */
-static void open_keeping(answer_engine *e, const char *path, const char *dir, weft_dtype kv_type,
-                         weft_dtype act_type) {
-    weft_error err = {0};
-    weft_engine_options eo = weft_engine_options_default();
-    eo.kv_cache_dir = dir;
-    eo.kv_type = kv_type;
-    assert_int_equal(weft_runtime_create(&e->rt, NULL, &err), WEFT_OK);
-    e->rt->act_type = act_type;
-    if (weft_engine_open(&e->en, e->rt, path, &eo, &err) != WEFT_OK) {
-        fail_msg("%s", err.message);
-    }
-}
-
-/* Tokens of the prompt that an engine opened like this finds. */
-static uint32_t known_to(const char *path, const char *dir, weft_dtype kv_type, weft_dtype act_type,
-                         const weft_request_options *o) {
-    answer_engine e;
-    open_keeping(&e, path, dir, kv_type, act_type);
-    const answer a = answer_ask(&e, o);
-    answer_close(&e);
-    return a.usage.cached_tokens;
-}
-
-static void a_known_beginning_outlives_the_engine(void **state) {
-    (void)state;
-    static const char *const models[] = {llama, gemma3};
-    int32_t long_prompt[200];
-    for (int32_t i = 0; i < 200; i++) {
-        long_prompt[i] = 5 + i * 7 % 200;
-    }
-    for (size_t m = 0; m < 2; m++) {
-        weft_engine_stats s;
-        answer_engine e;
-        char dir[] = "/tmp/weft-pages-XXXXXX";
-        assert_non_null(mkdtemp(dir));
-        const weft_request_options o = answer_options(long_prompt, 200, 60);
-        open_keeping(&e, models[m], dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
-        const answer cold = answer_ask(&e, &o);
-        assert_int_equal(cold.usage.cached_tokens, 0);
-        answer_close(&e);
-        open_keeping(&e, models[m], dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
-        const answer warm = answer_ask(&e, &o);
-        weft_engine_stats_now(e.en, &s);
-        assert_int_equal(warm.usage.cached_tokens, 192);
-        assert_int_equal(s.recalled_tokens, 192);
-        expect_same(&cold, &warm);
-        answer_close(&e);
-        /* Other bytes are never used, and the first ones are still there. */
-        assert_int_equal(known_to(models[m], dir, WEFT_DTYPE_F32, WEFT_DTYPE_F32, &o), 0);
-        assert_int_equal(known_to(models[m], dir, WEFT_DTYPE_F16, WEFT_DTYPE_BF16, &o), 0);
-        assert_int_equal(known_to(models[1 - m], dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32, &o), 0);
-        assert_int_equal(known_to(models[m], dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32, &o), 192);
-        remove_dir(dir);
-    }
 }
 
 static void without_shared_prefixes_every_prompt_is_run_whole(void **state) {
@@ -750,7 +626,7 @@ static void prompts_that_wait_are_counted_in_tokens(void **state) {
     eo.queue_tokens = 10;
     assert_int_equal(weft_runtime_create(&e.rt, NULL, &err), WEFT_OK);
     assert_int_equal(weft_engine_open(&e.en, e.rt, llama, &eo, &err), WEFT_OK);
-    weft_request *first = submit_gate(&e, &g);
+    weft_request *first = gate_stop_engine(&e, &g, 5);
     static int32_t long_prompt[20];
     const weft_request_options o = answer_options(long_prompt, 20, 3);
     weft_request *second = answer_submit(&e, &o); /* longer than the limit, but alone */
@@ -942,7 +818,6 @@ int main(void) {
         cmocka_unit_test(who_gave_way_goes_on_with_the_same_bits),
         cmocka_unit_test(a_deadline_ends_what_runs_and_what_waits),
         cmocka_unit_test(choices_of_one_prompt_share_its_pages),
-        cmocka_unit_test(a_known_beginning_outlives_the_engine),
         cmocka_unit_test(without_shared_prefixes_every_prompt_is_run_whole),
         cmocka_unit_test(misses_are_explained),
         cmocka_unit_test(statistics_add_up),
