@@ -21,6 +21,8 @@
  *   - rows within the budget, decode rows before prompt rows, no request twice in a step;
  *   - a request's rows are contiguous from what the cache knew, each time it is admitted;
  *   - the senior, first by priority and arrival, never has to give way;
+ *   - a class that waits has a turn within a bound, whatever else arrives;
+ *   - beside running answers a step stays within its time, when it has more than the least rows;
  *   - nobody runs past a deadline, and whoever was cancelled is gone at once;
  *   - while two clients both have requests waiting, they are served alike within a bound;
  *   - where there is one class, who recalls waits for the pages of those before it and no others;
@@ -35,6 +37,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "sched/pace.h"
 #include "sched/sched.h"
 #include "sim_disk.h"
 
@@ -43,7 +46,11 @@
 #define SEQS_MAX 12u
 #define LIVE_MAX 64u
 #define CLIENTS_MAX 5u
-#define RECALL_PAGES 3u /* a step, as of RECALL_PAGES in engine_loop.c */
+#define CLASSES_MAX 17u
+#define DECODE_ROW_NS 100000u
+#define PROMPT_ROW_NS 400000u
+#define BUDGET_ERROR 1.75 /* of what pace.c knows from noisy steps */
+#define RECALL_PAGES 3u   /* a step, as of RECALL_PAGES in engine_loop.c */
 
 typedef struct request {
     sched_id id; /* ascending by arrival; 0 = free */
@@ -56,6 +63,8 @@ typedef struct request {
     uint32_t n_total; /* tokens known */
     uint32_t n_preempted;
     bool has_run, is_running, was_sampled;
+    bool is_aged;              /* may count as a higher class, or be admitted as one */
+    uint64_t queued_ns;        /* when it came to the scheduler */
     bool is_recalling;         /* not yet with the scheduler: it has pages to read */
     uint32_t recall_turns_max; /* until it has read them, and those before it theirs */
     bool is_shared;            /* the scheduler gets its units */
@@ -82,17 +91,20 @@ typedef struct world {
     uint32_t length_max, arrivals_percent, cancels_permille;
     uint32_t n_beginnings, shares_percent;
     uint32_t n_clients, priorities, deadlines_percent;
+    uint32_t highest_percent; /* of arrivals, surely of the highest class */
     bool has_disk;
     keep keep;
     uint32_t crashes_in; /* a crash after so many calls of the disk, drawn anew; 0 = never */
-    bool is_tight;       /* a sliding group's pool holds little more than one sequence */
+    uint64_t step_ns;    /* of one without rows */
+    uint64_t class_turn_ns[CLASSES_MAX];
+    bool is_tight; /* a sliding group's pool holds little more than one sequence */
     rivalry rivalries[CLIENTS_MAX][CLIENTS_MAX];
 } world;
 
 typedef struct tally {
     uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells,
         n_cached, n_preempted, n_expired, n_crashed, n_tokens;
-    double rivalry_max; /* as a share of the bound */
+    double rivalry_max, wait_max, budget_max; /* as a share of the bound */
 } tally;
 
 static uint64_t cells[KV_GROUPS_MAX][SIM_PAGES_MAX][PAGE_TOKENS];
@@ -134,7 +146,15 @@ static void draw_config(world *w) {
     w->shares_percent = random_below(101);
     w->cancels_permille = random_below(3) * random_below(20);
     w->n_clients = random_between(1, CLIENTS_MAX);
-    w->priorities = random_below(3) == 0 ? random_between(1, 17) : 1;
+    w->priorities = random_below(3) == 0 ? random_between(1, CLASSES_MAX) : 1;
+    w->priorities =
+        w->priorities > 1 && random_below(2) == 0 ? random_between(2, 3) : w->priorities;
+    w->step_ns = 5000000;
+    if (w->priorities > 1 && random_below(2) == 0) { /* so slow that classes starve, or age */
+        w->step_ns *= 40;
+        w->length_max = random_between(2, 40);
+    }
+    w->highest_percent = random_below(2) * random_between(50, 99);
     w->deadlines_percent = random_below(3) == 0 ? random_below(60) : 0;
     w->has_disk = random_below(2) == 0;
     w->crashes_in = w->has_disk && random_below(2) == 0 ? random_between(50, 5000) : 0;
@@ -236,6 +256,7 @@ static void queue(world *w, request *r) {
     WEFT_ASSERT(is_queued);
     r->is_recalling = false;
     r->order = w->order_next++;
+    r->queued_ns = w->now_ns;
 }
 
 /* As recall_pages and recall_rank in engine_loop.c. */
@@ -298,6 +319,12 @@ static void save_pages(world *w, const sched_item *items, uint32_t n_items) {
     }
 }
 
+static int32_t draw_priority(const world *w) {
+    const bool is_highest = random_below(100) < w->highest_percent;
+    const uint32_t c = is_highest ? w->priorities - 1 : random_below(w->priorities);
+    return (int32_t)c - (int32_t)(w->priorities / 2);
+}
+
 static void arrive(world *w) {
     request *r = find_request(w, 0);
     WEFT_ASSERT(r != NULL); /* queue and slots together are fewer than LIVE_MAX, always */
@@ -305,16 +332,16 @@ static void arrive(world *w) {
     const bool has_deadline = random_below(100) < w->deadlines_percent;
     const uint32_t places = w->sched_config.queue_max + w->sched_config.seqs_max;
     const uint32_t n_there = sched_waiting(w->sched) + sched_running(w->sched);
-    request drawn = {
-        .id = w->id_next,
-        .is_recalling = true,
-        .arrival_ns = w->now_ns,
-        .is_shared = random_below(8) != 0,
-        .n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max),
-        .n_max = n_max,
-        .client = random_below(w->n_clients),
-        .priority = (int32_t)random_below(w->priorities) - (int32_t)(w->priorities / 2),
-        .deadline_ns = has_deadline ? w->now_ns + random_below(2000) * 1000000ull + 1 : 0};
+    request drawn = {.id = w->id_next,
+                     .is_recalling = true,
+                     .arrival_ns = w->now_ns,
+                     .is_shared = random_below(8) != 0,
+                     .n_prompt = random_below(3) == 0 ? n_max : random_between(1, n_max),
+                     .n_max = n_max,
+                     .client = random_below(w->n_clients),
+                     .priority = draw_priority(w),
+                     .deadline_ns =
+                         has_deadline ? w->now_ns + random_below(2000) * 1000000ull + 1 : 0};
     if (n_there + count_recalling(w) == places) {
         const sched_request refused = {.id = drawn.id, .n_prompt = 1, .n_max = 1};
         WEFT_ASSERT(n_there < places || !sched_try_submit(w->sched, &refused, w->now_ns));
@@ -462,6 +489,58 @@ static void check_fairness(world *w) {
     }
 }
 
+static uint32_t class_of(const world *w, const request *r) {
+    return (uint32_t)(r->priority + (int32_t)(w->priorities / 2));
+}
+
+/* In which all that runs comes to an end, when nobody is admitted: prompts move by the least rows
+ * there are for them in a step, and answers side by side. */
+static uint64_t drain_ns(const world *w) {
+    const sched_config *c = &w->sched_config;
+    const uint64_t spare = c->batch_rows_max - c->seqs_max + 1;
+    const uint64_t n_rows = (uint64_t)c->seqs_max * w->length_max;
+    const uint64_t n_steps =
+        w->length_max + n_rows / (spare < PACE_ROWS_MIN ? spare : PACE_ROWS_MIN);
+    return (n_steps * w->step_ns + n_rows * (PROMPT_ROW_NS + DECODE_ROW_NS)) * 12 / 10;
+}
+
+/* Rule 5: after SCHED_AGE_NS for every class above it, and one more, a class goes before all that
+ * have had a turn since, and each of the others goes before it once at most. Whoever's turn it is
+ * waits until enough of what runs is through; once admitted, for the prompts admitted before. */
+static void check_waits(const world *w) {
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        if (r->id == 0 || r->is_recalling || r->is_running) {
+            continue;
+        }
+        const uint32_t c = class_of(w, r);
+        const uint64_t turn_ns = w->class_turn_ns[c];
+        const uint64_t waited = w->now_ns - (turn_ns > r->queued_ns ? turn_ns : r->queued_ns);
+        const uint64_t bound =
+            (w->priorities - c) * SCHED_AGE_NS + (w->priorities + 2) * drain_ns(w);
+        const double share = (double)waited / (double)bound;
+        WEFT_ASSERT(share <= 1);
+        total.wait_max = share > total.wait_max ? share : total.wait_max;
+    }
+}
+
+/* Who waits for so long may have made its whole class count as a higher one. */
+static bool note_aged(world *w) {
+    bool is_aged[CLASSES_MAX] = {false}, any = false;
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        if (r->id != 0 && !r->is_recalling && w->now_ns - r->queued_ns >= SCHED_AGE_NS) {
+            is_aged[class_of(w, r)] = true;
+        }
+    }
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        request *r = &w->live[i];
+        r->is_aged |= r->id != 0 && is_aged[class_of(w, r)];
+        any |= r->id != 0 && r->is_aged;
+    }
+    return any;
+}
+
 static bool is_senior(const request *a, const request *b) {
     return a->priority > b->priority || (a->priority == b->priority && a->order < b->order);
 }
@@ -472,7 +551,7 @@ static bool is_senior(const request *a, const request *b) {
 static void check_senior(world *w, const sched_step *step) {
     const request *senior = NULL;
     bool has_row = false;
-    if (w->priorities > 1 && w->now_ns > SCHED_AGE_NS) {
+    if (w->priorities > 1 && note_aged(w)) {
         return; /* waiting may have made somebody senior to it */
     }
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
@@ -492,7 +571,8 @@ static void check_item(world *w, const sched_item *item) {
     WEFT_ASSERT(r != NULL);
     WEFT_ASSERT(item->n_rows > 0);
     WEFT_ASSERT(r->deadline_ns == 0 || r->deadline_ns > w->now_ns);
-    if (!r->has_run || item->n_preempted != r->n_preempted) { /* admitted, once more */
+    const bool is_turn = !r->has_run || item->n_preempted != r->n_preempted;
+    if (is_turn) { /* admitted, once more */
         WEFT_ASSERT(item->prefix.n_tokens < r->n_total);
         WEFT_ASSERT(item->prefix.miss_at >= item->prefix.n_tokens);
         if (r->has_run) {
@@ -513,6 +593,7 @@ static void check_item(world *w, const sched_item *item) {
     if (item->is_sampled) {
         serve(w, r->client, SCHED_DECODE_COST);
     }
+    w->class_turn_ns[class_of(w, r)] = is_turn ? w->now_ns : w->class_turn_ns[class_of(w, r)];
     r->is_running = true;
     r->was_sampled = item->is_sampled;
     r->n_run += item->n_rows; /* a second item of the request would not be contiguous */
@@ -530,11 +611,30 @@ static void finish_some(world *w, const sched_item *items, uint32_t n_items) {
     }
 }
 
-/* What a step costs on the machine of this simulation. */
-static uint64_t step_ns(const sched_step *step) {
-    const uint64_t ns =
-        5000000 + 100000 * step->n_decode + 400000ull * (step->n_rows - step->n_decode);
+/* What rows cost on the machine of this simulation, */
+static uint64_t rows_ns(const world *w, uint32_t n_decode, uint32_t n_prompt) {
+    return w->step_ns + (uint64_t)DECODE_ROW_NS * n_decode + (uint64_t)PROMPT_ROW_NS * n_prompt;
+}
+
+/* and a step of them, with noise. */
+static uint64_t step_ns(const world *w, const sched_step *step) {
+    const uint64_t ns = rows_ns(w, step->n_decode, step->n_rows - step->n_decode);
     return ns + ns * random_below(200) / 1000;
+}
+
+/* Prompt rows beside running answers are as many as the target has time for, or the least.
+ * A rule of the outcome, not of how pace.c comes to it. */
+static void check_budget(const world *w, const sched_step *step) {
+    const uint32_t n_prompt = step->n_rows - step->n_decode;
+    const uint64_t target = w->sched_config.itl_target_ns;
+    if (target == 0 || step->n_decode == 0 || n_prompt == 0) {
+        return;
+    }
+    const uint64_t least = rows_ns(w, step->n_decode, PACE_ROWS_MIN);
+    const double allowed = BUDGET_ERROR * (double)(target > least ? target : least);
+    const double share = (double)rows_ns(w, step->n_decode, n_prompt) / allowed;
+    WEFT_ASSERT(share <= 1);
+    total.budget_max = share > total.budget_max ? share : total.budget_max;
 }
 
 static void check_step(world *w, const sched_step *step) {
@@ -544,6 +644,7 @@ static void check_step(world *w, const sched_step *step) {
     /* Something waits and nothing runs: then an empty cache must have admitted it. */
     WEFT_ASSERT(step->n_items > 0 || sched_running(w->sched) + sched_waiting(w->sched) == 0);
     check_senior(w, step);
+    check_budget(w, step);
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
         w->live[i].is_running = w->live[i].was_sampled = false;
     }
@@ -568,7 +669,7 @@ static void run_step(world *w) {
     recall_some(w);
     const sched_step step = sched_next(w->sched, w->kv, w->now_ns);
     check_step(w, &step);
-    const uint64_t ns = step_ns(&step);
+    const uint64_t ns = step_ns(w, &step);
     const uint32_t n_items = step.n_items;
     for (uint32_t i = 0; i < n_items; i++) {
         items[i] = step.items[i];
@@ -582,6 +683,7 @@ static void run_step(world *w) {
         }
     }
     check_fairness(w);
+    check_waits(w);
     finish_some(w, items, n_items);
     kv_seqs_check(w->kv);
     sched_check(w->sched, w->kv);
@@ -669,10 +771,12 @@ int main(int argc, char **argv) {
            "disk: %" PRIu64 " pages saved, %" PRIu64 " brought back, %" PRIu64
            " made room, %" PRIu64 " found bad; %" PRIu64 " crashes, which took %" PRIu64
            " pages and %" PRIu64 " requests\n"
-           "clients at most %.0f %% of the bound apart\n",
+           "of their bounds at most: %.0f %% between clients, %.0f %% a class's wait, %.0f %% a "
+           "step's time\n",
            total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells, total.n_tokens,
            total.n_arrived, total.n_finished, total.n_cancelled, total.n_expired, total.n_refused,
            total.n_preempted, disk.n_saved, disk.n_recalled, disk.n_evicted, disk.n_bad,
-           disk.n_crashes, disk.n_lost, total.n_crashed, 100 * total.rivalry_max);
+           disk.n_crashes, disk.n_lost, total.n_crashed, 100 * total.rivalry_max,
+           100 * total.wait_max, 100 * total.budget_max);
     return 0;
 }
