@@ -3,7 +3,8 @@
  * For each level of instruction set, from plain C upward, the table of kernels is built with that
  * level's flags and every family's cases run for the slots whose function is new at the level.
  * Levels that the machine lacks are named at the end, since what did not run was not proven. A
- * slot that no case covers is a failure, so that a kernel cannot be added untested.
+ * kernel of a level's own that no case ran for is a failure, so that none can be added untested;
+ * with --match, which leaves cases out on purpose, only when --cover asks for it.
  *
  * A kernel that crashes is caught by the signal, charged to the case and the run goes on.
  *
@@ -21,30 +22,8 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "base/str.h"
+#include "cpu_levels.h"
 #include "kcheck_impl.h"
-
-typedef struct level {
-    const char *name;
-    uint32_t flags;
-} level;
-
-/* Plain C first; each level with the flags that it stands on. */
-static const level levels[] = {
-    {"c", 0},
-#if defined(__x86_64__)
-    {"avx2", CPU_AVX2},
-    {"avx512", CPU_AVX2 | CPU_AVX512},
-    {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
-    {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
-    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX},
-    {"amxbf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX | CPU_AMXBF16},
-    {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},
-#elif defined(__aarch64__)
-    {"neon", CPU_NEON},
-    {"dotprod", CPU_NEON | CPU_DOTPROD},
-    {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
-#endif
-};
 
 typedef struct family {
     const char *name;
@@ -98,17 +77,18 @@ static bool parse_options(kcheck *kc, int argc, char **argv);
 static void run_bench(kcheck *states);
 static void run_levels(kcheck *kc);
 static void print_totals(const kcheck *kc);
-static void run_level(kcheck *kc, const level *l);
+static void run_level(kcheck *kc, const cpu_level *l);
 static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args)
     WEFT_PRINTF(3, 0);
 static void end_case(kcheck *kc);
 static void look_at_coverage(kcheck *kc);
 
 static const char usage[] =
-    "usage: kcheck [--match PATTERN] [--level NAME] [--seed N] [--cpu-mask FLAGS]\n"
+    "usage: kcheck [--match PATTERN]... [--cover] [--level NAME] [--seed N] [--cpu-mask FLAGS]\n"
     "              [--bench [--threads N]] [--list]\n"
     "\n"
-    "Compares every kernel with its slow twin. PATTERN is a shell pattern of names (--list).\n"
+    "Compares every kernel with its slow twin. PATTERN is a shell pattern of names (--list);\n"
+    "with --cover a kernel of a level's own that no pattern tries is a failure.\n"
     "\n"
     "--bench times kernels instead. A line is: name, level, rate, fraction of a limit, time of\n"
     "a call, speed-up over plain C. The limits are measured and printed first: for products and\n"
@@ -160,10 +140,15 @@ static bool parse_options(kcheck *kc, int argc, char **argv) {
             kc->is_bench = true;
         } else if (strcmp(argv[i], "--list") == 0) {
             kc->is_list = true;
+        } else if (strcmp(argv[i], "--cover") == 0) {
+            kc->must_cover = true;
         } else if (i + 1 == argc) {
             return false;
         } else if (strcmp(argv[i], "--match") == 0) {
-            kc->match = argv[++i];
+            if (kc->n_matches == KC_MATCHES_MAX) {
+                return false;
+            }
+            kc->matches[kc->n_matches++] = argv[++i];
         } else if (strcmp(argv[i], "--level") == 0) {
             kc->only_level = argv[++i];
         } else if (strcmp(argv[i], "--seed") == 0) {
@@ -209,24 +194,35 @@ static void run_bench(kcheck *states) {
     pool_destroy(&threads);
 }
 
-static bool is_lacking(const kcheck *kc, const level *l) {
+static bool is_lacking(const kcheck *kc, const cpu_level *l) {
     return (l->flags & kc->mask) != l->flags;
 }
 
+static bool is_chosen(const kcheck *kc, const cpu_level *l) {
+    return kc->only_level == NULL || strcmp(kc->only_level, l->name) == 0;
+}
+
 static void run_levels(kcheck *kc) {
-    for (size_t i = 0; i < KC_LEN(levels); i++) {
-        if (!is_lacking(kc, &levels[i])) {
-            run_level(kc, &levels[i]);
+    for (size_t i = 0; i < KC_LEN(cpu_levels); i++) {
+        if (!is_lacking(kc, &cpu_levels[i])) {
+            run_level(kc, &cpu_levels[i]);
         }
     }
 }
 
 static void print_totals(const kcheck *kc) {
-    bool has_all = true;
-    printf("kcheck: not run, lacked by this machine or masked:");
-    for (size_t i = 0; i < KC_LEN(levels); i++) {
-        if (is_lacking(kc, &levels[i])) {
-            printf(" %s", levels[i].name);
+    bool has_run = false, has_all = true;
+    printf("kcheck: levels run:");
+    for (size_t i = 0; i < KC_LEN(cpu_levels); i++) {
+        if (!is_lacking(kc, &cpu_levels[i]) && is_chosen(kc, &cpu_levels[i])) {
+            printf(" %s", cpu_levels[i].name);
+            has_run = true;
+        }
+    }
+    printf("%s\nkcheck: not run, lacked by this machine or masked:", has_run ? "" : " none");
+    for (size_t i = 0; i < KC_LEN(cpu_levels); i++) {
+        if (is_lacking(kc, &cpu_levels[i])) {
+            printf(" %s", cpu_levels[i].name);
             has_all = false;
         }
     }
@@ -257,14 +253,14 @@ static void run_family(kcheck *kc, const family *f) {
     fflush(stdout);
 }
 
-static void run_level(kcheck *kc, const level *l) {
+static void run_level(kcheck *kc, const cpu_level *l) {
     kc->level = l->name;
     kc->level_flags = l->flags;
     kernels_cpu_init(&kc->table, l->flags);
     if (kc->n_proven == 0) {
         kc->proven[0] = kc->table; /* kc_ref, for plain C as well */
     }
-    if (kc->only_level != NULL && strcmp(kc->only_level, l->name) != 0) {
+    if (!is_chosen(kc, l)) {
         kc->proven[kc->n_proven++] = kc->table;
         return;
     }
@@ -274,7 +270,7 @@ static void run_level(kcheck *kc, const level *l) {
         run_family(kc, &families[i]);
     }
     if (!kc->is_bench && !kc->is_list) {
-        if (kc->match == NULL) {
+        if (kc->n_matches == 0 || kc->must_cover) {
             look_at_coverage(kc);
         }
         if (kc->n_passed + kc->n_failed == before) {
@@ -303,19 +299,25 @@ static bool is_new(const kcheck *kc, size_t index) {
     return now != NULL;
 }
 
+static bool is_wanted(const kcheck *kc) {
+    for (size_t i = 0; i < kc->n_matches; i++) {
+        if (fnmatch(kc->matches[i], kc->name, 0) == 0) {
+            return true;
+        }
+    }
+    return kc->n_matches == 0;
+}
+
 static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args) {
     end_case(kc);
     const size_t offset = (size_t)((const char *)slot - (const char *)&kc->table);
     WEFT_ASSERT(offset < sizeof(kc->table));
     const size_t index = offset / sizeof(void (*)(void));
-    kc->is_covered[index] = true;
     vsnprintf(kc->name, sizeof(kc->name), fmt, args);
-    if (!is_new(kc, index)) {
+    if (!is_new(kc, index) || !is_wanted(kc)) {
         return false;
     }
-    if (kc->match != NULL && fnmatch(kc->match, kc->name, 0) != 0) {
-        return false;
-    }
+    kc->is_covered[index] = true;
     if (kc->is_list) {
         printf("%s %s\n", kc->level, kc->name);
         return false;
@@ -387,24 +389,22 @@ void kc_fail(kcheck *kc, const char *fmt, ...) {
     fflush(stdout);
 }
 
-/* Every slot of the table, whether or not its member has a name here. */
+/* Every slot of the table that is new, whether or not its member has a name here. */
 static void look_at_coverage(kcheck *kc) {
     for (size_t index = 0; index < KC_SLOTS; index++) {
-        void (*function)(void);
-        read_slot(&function, &kc->table, index);
-        if (function == NULL || kc->is_covered[index]) {
+        if (!is_new(kc, index) || kc->is_covered[index]) {
             continue;
         }
         const char *name = "kernels_cpu";
         size_t at = index;
         for (size_t m = 0; m < KC_LEN(members); m++) {
-            const size_t first = members[m].offset / sizeof(function);
+            const size_t first = members[m].offset / sizeof(void (*)(void));
             if (index >= first && index < first + members[m].count) {
                 name = members[m].name;
                 at = index - first;
             }
         }
-        printf("FAILED %s: slot %s[%zu] has no case\n", kc->level, name, at);
+        printf("FAILED %s: no case ran for slot %s[%zu]\n", kc->level, name, at);
         kc->n_failed++;
     }
 }

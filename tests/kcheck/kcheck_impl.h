@@ -11,6 +11,7 @@
 #define KC_BUFFERS_MAX 24
 #define KC_LEVELS_MAX 16
 #define KC_SLOTS (offsetof(kernels_cpu, act_form) / sizeof(void (*)(void)))
+#define KC_MATCHES_MAX 32
 #define KC_NAME_MAX 96
 #define KC_TIMES_MAX 512
 #define KC_SAMPLES 9
@@ -34,12 +35,14 @@ typedef struct kc_time {
 
 struct kcheck {
     /* options */
-    const char *match;      /* NULL: everything */
+    const char *matches[KC_MATCHES_MAX];
+    size_t n_matches;       /* 0: everything */
     const char *only_level; /* NULL: every level */
     uint64_t seed;
     uint32_t mask; /* of what the machine has */
     uint32_t n_threads;
     bool is_bench, is_list;
+    bool must_cover; /* with --match too */
 
     /* the level being run */
     const char *level;
@@ -47,7 +50,7 @@ struct kcheck {
     kernels_cpu table;
     kernels_cpu proven[KC_LEVELS_MAX]; /* tables of the levels before it; [0] is plain C */
     size_t n_proven;
-    bool is_covered[KC_SLOTS];
+    bool is_covered[KC_SLOTS]; /* a case ran */
 
     /* the case being run */
     char name[KC_NAME_MAX];

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "bits_checks.h"
+#include "cpu_levels.h"
 
 #define PAST \
     88u /* at its end the windows of 32 and 20 begin inside a page, and pages are dropped */
@@ -69,11 +70,17 @@ static void expect_same_bits(const bits_config *c) {
     bits_rig_close(&rig);
 }
 
+/* At every level that the machine has, plain C among them, and at all its flags together. */
 static void expect_same_bits_everywhere(const char *path) {
     bits_config c = config_of(path);
     expect_same_bits(&c);
+    for (size_t i = 0; i < WEFT_LEN(cpu_levels); i++) {
+        c.cpu_flags = cpu_levels[i].flags;
+        if ((c.cpu_flags & ~cpu_flags_detect()) == 0 && c.cpu_flags != cpu_flags_detect()) {
+            expect_same_bits(&c);
+        }
+    }
     c.cpu_flags = 0;
-    expect_same_bits(&c);
     c.is_deferred = true; /* runs on the references as well */
     expect_same_bits(&c);
 }
