@@ -25,7 +25,8 @@ typedef void pool_task_fn(void *arg, uint32_t task, uint32_t thread);
  * use (affinity and cgroup limits respected). */
 weft_status pool_create(pool **out, uint32_t n_threads, weft_error *err) WEFT_NODISCARD;
 /* The same with workers that the system may move from core to core. pool_create keeps each on one
- * core when there is one for each (os_thread_pin). */
+ * core when there is one for each (os_thread_pin). Thread 0 stays free: it is whoever calls
+ * pool_run, and would be bound, with every thread it starts, after the pool is gone as well. */
 weft_status pool_create_unpinned(pool **out, uint32_t n_threads, weft_error *err) WEFT_NODISCARD;
 void pool_destroy(pool **p);
 

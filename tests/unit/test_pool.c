@@ -2,9 +2,11 @@
  *
  * Run under ThreadSanitizer as well: the promise that results are visible to the caller
  * afterwards, without any lock of its own, is only fully tested there. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -168,25 +170,69 @@ static void zero_means_one_thread_per_core(void **state) {
     pool_destroy(&p);
 }
 
-/* How many processors each thread may use. */
-static void note_processors(void *arg, uint32_t task, uint32_t thread) {
+/* What each thread may use. Every thread has one task, which waits for those of the others. */
+typedef struct places {
+    uint32_t n_threads;
+    atomic_uint n_came;
+    uint32_t cpus[POOL_THREADS_MAX], cores[POOL_THREADS_MAX];
+} places;
+
+static void note_place(void *arg, uint32_t task, uint32_t thread) {
     (void)task;
-    uint32_t *n_allowed = arg;
-    n_allowed[thread] = os_cpus();
-    const struct timespec moment = {.tv_nsec = 1000000};
-    (void)nanosleep(&moment, NULL); /* so that the other thread gets a task too */
+    places *seen = arg;
+    seen->cpus[thread] = os_cpus();
+    seen->cores[thread] = os_cores();
+    atomic_fetch_add(&seen->n_came, 1);
+    const uint64_t start = clock_now_ns();
+    while (atomic_load(&seen->n_came) < seen->n_threads && clock_now_ns() - start < 5000000000u) {
+        const struct timespec moment = {.tv_nsec = 100000};
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
+static void note_places(pool *p, places *seen) {
+    *seen = (places){.n_threads = pool_threads(p)};
+    pool_run(p, note_place, seen, seen->n_threads);
+    assert_int_equal(atomic_load(&seen->n_came), seen->n_threads);
 }
 
 static void unpinned_threads_may_use_every_processor(void **state) {
     (void)state;
+    static places seen;
     pool *p = NULL;
-    static uint32_t n_allowed[POOL_THREADS_MAX];
     assert_int_equal(pool_create_unpinned(&p, 0, NULL),
                      WEFT_OK); /* a number that would be pinned */
-    const uint32_t n_threads = pool_threads(p);
-    pool_run(p, note_processors, n_allowed, 8 * n_threads);
-    for (uint32_t i = 0; i < n_threads; i++) {
-        assert_true(n_allowed[i] == os_cpus() || n_allowed[i] == 0); /* 0: it came too late */
+    note_places(p, &seen);
+    for (uint32_t i = 0; i < seen.n_threads; i++) {
+        assert_int_equal(seen.cpus[i], os_cpus());
+    }
+    pool_destroy(&p);
+}
+
+static void *try_pin(void *arg) {
+    bool *is_pinned = arg;
+    *is_pinned = os_thread_pin(0, os_cores());
+    return NULL;
+}
+
+/* Where the system pins at all, and there is more than one core to choose from. */
+static void workers_stay_on_one_core_and_the_caller_is_free(void **state) {
+    (void)state;
+    static places seen;
+    pthread_t thread;
+    bool can_pin = false;
+    assert_int_equal(pthread_create(&thread, NULL, try_pin, &can_pin), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    if (!can_pin || os_cores() < 2) {
+        skip();
+    }
+    pool *p = NULL;
+    assert_int_equal(pool_create(&p, 0, NULL), WEFT_OK);
+    note_places(p, &seen);
+    assert_int_equal(seen.cpus[0], os_cpus());
+    for (uint32_t i = 1; i < seen.n_threads; i++) {
+        assert_int_equal(seen.cores[i], 1);
+        assert_true(seen.cpus[i] < os_cpus());
     }
     pool_destroy(&p);
 }
@@ -274,6 +320,7 @@ int main(void) {
         cmocka_unit_test(idle_pools_use_no_processor),
         cmocka_unit_test(zero_means_one_thread_per_core),
         cmocka_unit_test(unpinned_threads_may_use_every_processor),
+        cmocka_unit_test(workers_stay_on_one_core_and_the_caller_is_free),
         cmocka_unit_test(too_many_threads_are_refused),
         cmocka_unit_test(a_thread_begins_with_its_own_share),
         cmocka_unit_test(refused_memory_leaves_nothing_behind),
