@@ -3,7 +3,8 @@
  *   bits MODEL.gguf [POSITIONS]
  *
  * The checks are those of tests/unit/test_executor.c (bits_checks.h says what they do), at the size
- * of real models: POSITIONS (700) is beyond Gemma 3's window of 512.
+ * of real models: POSITIONS (700) is beyond Gemma 3's window of 512. Only the processor's best level
+ * runs here; tiny models run at all of them there.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,14 +54,17 @@ static bool check(const char *path, uint32_t n) {
     bits_prefill(&rig, n, 1, TAIL, rows);
     is_good &= report("token by token against all at once", bits_equal(whole, rows, TAIL), TAIL);
     bits_rig_close(&rig);
-    if (!open_rig(&rig, path, 1, n)) {
-        return false;
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads += 2) {
+        if (!open_rig(&rig, path, n_threads, n)) {
+            return false;
+        }
+        printf("with %u instead of 2 threads:\n", n_threads);
+        bits_prefill(&rig, n, n, TAIL, rows);
+        is_good &= report("all at once", bits_equal(whole, rows, TAIL), TAIL);
+        bits_prefill(&rig, n, 7, TAIL, rows);
+        is_good &= report("chunks of 7", bits_equal(whole, rows, TAIL), TAIL);
+        bits_rig_close(&rig);
     }
-    bits_prefill(&rig, n, n, TAIL, rows);
-    is_good &= report("one thread against two, all at once", bits_equal(whole, rows, TAIL), TAIL);
-    bits_prefill(&rig, n, 7, TAIL, rows);
-    is_good &= report("one thread against two, chunks of 7", bits_equal(whole, rows, TAIL), TAIL);
-    bits_rig_close(&rig);
     return is_good;
 }
 

@@ -5,10 +5,10 @@
  *
  * 32 requests, greedy and seeded, some that begin alike, the last four for so long that their rows
  * attend it together, are answered one by one on one thread.
- * Then again on two; all at once; with steps of few rows, so that prompts run in small chunks; with
- * every prompt already known; with so little memory that requests must give way to each other; and,
- * where there is a FOLDER to keep pages in, after a restart. Token ids and the bits of their log
- * probabilities must be those of the first time.
+ * Then again on two; all at once, on two and on three; with steps of few rows, so that prompts run
+ * in small chunks; with every prompt already known; with so little memory that requests must give
+ * way to each other; and, where there is a FOLDER to keep pages in, after a restart. Token ids and
+ * the bits of their log probabilities must be those of the first time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +130,7 @@ int main(int argc, char **argv) {
     const trial trials[] = {
         {.what = "two threads, one by one", .n_threads = 2, .seqs = 1},
         {.what = "32 at once", .n_threads = 2, .seqs = N, .is_together = true},
+        {.what = "32 at once, three threads", .n_threads = 3, .seqs = N, .is_together = true},
         {.what = "chunks of few rows",
          .n_threads = 2,
          .seqs = 8,

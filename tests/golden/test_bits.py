@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-CHECKS = 5
+CHECKS = 7
 
 
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-CHECKS = 7
+CHECKS = 8
 
 
 @pytest.mark.parametrize("name", ["smollm2", "gemma3"])

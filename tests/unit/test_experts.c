@@ -14,13 +14,16 @@
 #include "device/device_cpu.h"
 #include "device/device_deferred.h"
 #include "device/route.h"
+#include "tensor/blocks.h"
 #include "tensor/quant.h"
 
 #define EXPERTS 12u
 #define USED 3u
 #define EMBD 64u
-#define FF 40u /* neither a multiple of a panel nor of a vector */
-#define FF_MAX 96u
+#define EMBD_MAX 256u /* a block of Q4_K */
+#define FF 40u        /* neither a multiple of a panel nor of a vector */
+#define FF_BLOCKS 96u
+#define FF_MAX 256u
 #define ROWS 300u
 
 static uint64_t random_state;
@@ -172,20 +175,49 @@ typedef struct rig {
     void *memory[3];
     uint64_t bytes[3];
     weft_dtype dtype; /* of the weights */
-    uint32_t ff;
+    uint32_t embd, ff;
     op_experts op;
 } rig;
 
-static float w_file[3][EXPERTS * FF_MAX * EMBD], w_value[3][EXPERTS * FF_MAX * EMBD];
+static float w_file[3][EXPERTS * FF_MAX * EMBD_MAX], w_value[3][EXPERTS * FF_MAX * EMBD_MAX];
 static uint8_t w_stored[3]
                        [sizeof w_file[0]]; /* w_file in the rig's format; w_value is what it says */
-static float host_x[ROWS * EMBD], host_logits[ROWS * EXPERTS];
+static float host_x[ROWS * EMBD_MAX], host_logits[ROWS * EXPERTS];
 static const expert_routing routing = {EXPERTS, USED, EXPERT_SCORE_SOFTMAX, true, 1.0f, 0, 0, 0};
+
+/* For formats that nothing writes: random codes, with scales that leave values up to about 0.3. */
+static void store_q4_k(block_q4_k *block, size_t n_blocks) {
+    for (size_t i = 0; i < n_blocks; i++) {
+        const float d = 0.0004f * (2.0f + random_value());
+        for (size_t j = 0; j < sizeof block[i]; j++) {
+            ((uint8_t *)&block[i])[j] = (uint8_t)(128.0f + 128.0f * random_value());
+        }
+        block_store_u16(block[i].d, quant_f32_to_f16(d));
+        block_store_u16(block[i].dmin, quant_f32_to_f16(7.5f * d));
+    }
+}
+
+static void store_mxfp4(block_mxfp4 *block, size_t n_blocks) {
+    for (size_t i = 0; i < n_blocks; i++) {
+        block[i].e = (uint8_t)(122.0f + 1.5f * random_value());
+        for (size_t j = 0; j < sizeof block[i].low; j++) {
+            block[i].low[j] = (uint8_t)(128.0f + 128.0f * random_value());
+        }
+    }
+}
+
+static void store_weights(weft_dtype dtype, uint8_t *stored, const float *from, size_t n) {
+    switch (dtype) {
+    case WEFT_DTYPE_Q4_K: store_q4_k((block_q4_k *)stored, n / 256); break;
+    case WEFT_DTYPE_MXFP4: store_mxfp4((block_mxfp4 *)stored, n / 32); break;
+    default: quant_quantize(dtype, stored, from, n); break;
+    }
+}
 
 static device_stack stack_of(rig *g, uint32_t i, uint32_t rows, uint32_t cols) {
     weft_error err = {0};
     const size_t n = (size_t)EXPERTS * rows * cols;
-    quant_quantize(g->dtype, w_stored[i], w_file[i], n);
+    store_weights(g->dtype, w_stored[i], w_file[i], n);
     quant_dequantize(g->dtype, w_value[i], w_stored[i], n);
     const tensor first = tensor_of(w_stored[i], g->dtype, rows, cols);
     g->bytes[i] = EXPERTS * pack_weight_bytes(g->dtype, rows, cols);
@@ -197,17 +229,19 @@ static void open_rig(rig *g, weft_dtype dtype, bool is_deferred, uint32_t n_thre
                      uint32_t flags) {
     weft_error err = {0};
     g->dtype = dtype;
-    g->ff = dtype == WEFT_DTYPE_F32 ? FF : FF_MAX;
-    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, EMBD, g->ff);
+    random_state = 5; /* the same weights for every rig of a format */
+    g->embd = dtype == WEFT_DTYPE_Q4_K ? EMBD_MAX : EMBD;
+    g->ff = dtype == WEFT_DTYPE_F32 ? FF : dtype == WEFT_DTYPE_Q4_K ? FF_MAX : FF_BLOCKS;
+    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, g->embd, g->ff);
     assert_int_equal(pool_create(&g->pool, n_threads, &err), WEFT_OK);
     assert_int_equal(is_deferred ? device_deferred_create(&g->dev, g->pool, &err)
                                  : device_cpu_create(&g->dev, g->pool, flags, &err),
                      WEFT_OK);
     assert_int_equal(device_reserve(g->dev, workspace, &err), WEFT_OK);
     g->op = (op_experts){.routing = routing, .kind = ACT_KIND_SILU};
-    g->op.gate = stack_of(g, 0, g->ff, EMBD);
-    g->op.up = stack_of(g, 1, g->ff, EMBD);
-    g->op.down = stack_of(g, 2, EMBD, g->ff);
+    g->op.gate = stack_of(g, 0, g->ff, g->embd);
+    g->op.up = stack_of(g, 1, g->ff, g->embd);
+    g->op.down = stack_of(g, 2, g->embd, g->ff);
 }
 
 static void close_rig(rig *g) {
@@ -220,9 +254,9 @@ static void close_rig(rig *g) {
 
 static void run(rig *g, uint32_t from, uint32_t n, float *y) {
     weft_error err = {0};
-    g->op.x = tensor_of(host_x + from * EMBD, WEFT_DTYPE_F32, n, EMBD);
+    g->op.x = tensor_of(host_x + from * g->embd, WEFT_DTYPE_F32, n, g->embd);
     g->op.logits = tensor_of(host_logits + from * EXPERTS, WEFT_DTYPE_F32, n, EXPERTS);
-    g->op.y = tensor_of(y, WEFT_DTYPE_F32, n, EMBD);
+    g->op.y = tensor_of(y, WEFT_DTYPE_F32, n, g->embd);
     g->dev->ops->experts(g->dev, &g->op);
     assert_int_equal(device_sync(g->dev, &err), WEFT_OK);
 }
@@ -234,7 +268,7 @@ static void fill_inputs(void) {
             w_file[i][j] = 0.25f * random_value();
         }
     }
-    for (size_t i = 0; i < ROWS * EMBD; i++) {
+    for (size_t i = 0; i < ROWS * EMBD_MAX; i++) {
         host_x[i] = 2.0f * random_value();
     }
     for (size_t i = 0; i < ROWS * EXPERTS; i++) {
@@ -246,21 +280,21 @@ static void want_row(const rig *g, uint32_t row, double *y) {
     uint32_t id[USED];
     double weight[USED];
     want_route(&routing, host_logits + row * EXPERTS, NULL, id, weight);
-    memset(y, 0, EMBD * sizeof *y);
+    memset(y, 0, g->embd * sizeof *y);
     for (uint32_t i = 0; i < USED; i++) {
         double h[FF_MAX];
         for (uint32_t f = 0; f < g->ff; f++) {
             double gate = 0, up = 0;
-            for (uint32_t j = 0; j < EMBD; j++) {
-                const double x = (double)host_x[row * EMBD + j];
-                gate += x * (double)w_value[0][(id[i] * g->ff + f) * EMBD + j];
-                up += x * (double)w_value[1][(id[i] * g->ff + f) * EMBD + j];
+            for (uint32_t j = 0; j < g->embd; j++) {
+                const double x = (double)host_x[row * g->embd + j];
+                gate += x * (double)w_value[0][(id[i] * g->ff + f) * g->embd + j];
+                up += x * (double)w_value[1][(id[i] * g->ff + f) * g->embd + j];
             }
             h[f] = gate / (1.0 + exp(-gate)) * up;
         }
-        for (uint32_t j = 0; j < EMBD; j++) {
+        for (uint32_t j = 0; j < g->embd; j++) {
             for (uint32_t f = 0; f < g->ff; f++) {
-                y[j] += weight[i] * h[f] * (double)w_value[2][(id[i] * EMBD + j) * g->ff + f];
+                y[j] += weight[i] * h[f] * (double)w_value[2][(id[i] * g->embd + j) * g->ff + f];
             }
         }
     }
@@ -268,16 +302,16 @@ static void want_row(const rig *g, uint32_t row, double *y) {
 
 static void experts_compute_their_formula_on_every_device(void **state) {
     (void)state;
-    static float y[ROWS * EMBD];
+    static float y[ROWS * EMBD_MAX];
     for (uint32_t i = 0; i < 3; i++) {
         rig g = {0};
         open_rig(&g, WEFT_DTYPE_F32, i == 2, i + 1, i == 0 ? cpu_flags_detect() : 0);
         run(&g, 0, ROWS, y);
         for (uint32_t r = 0; r < ROWS; r += 7) {
-            double want[EMBD];
+            double want[EMBD_MAX];
             want_row(&g, r, want);
-            for (uint32_t j = 0; j < EMBD; j++) {
-                assert_true(fabs((double)y[r * EMBD + j] - want[j]) < 1e-4);
+            for (uint32_t j = 0; j < g.embd; j++) {
+                assert_true(fabs((double)y[r * g.embd + j] - want[j]) < 1e-4);
             }
         }
         close_rig(&g);
@@ -287,17 +321,18 @@ static void experts_compute_their_formula_on_every_device(void **state) {
 /* What 8 bits of the inputs lose is allowed; a row in a wrong place is not. */
 static void quantised_experts_compute_their_formula(void **state) {
     (void)state;
-    static const weft_dtype dtypes[] = {WEFT_DTYPE_Q4_0, WEFT_DTYPE_Q8_0};
-    static float y[ROWS * EMBD];
-    for (uint32_t i = 0; i < 4; i++) {
+    static const weft_dtype dtypes[] = {WEFT_DTYPE_Q4_0, WEFT_DTYPE_Q8_0, WEFT_DTYPE_Q4_K,
+                                        WEFT_DTYPE_MXFP4};
+    static float y[ROWS * EMBD_MAX];
+    for (uint32_t i = 0; i < 2 * WEFT_LEN(dtypes); i++) {
         rig g = {0};
         open_rig(&g, dtypes[i / 2], false, 2, i % 2 == 0 ? cpu_flags_detect() : 0);
         run(&g, 0, ROWS, y);
         for (uint32_t r = 0; r < ROWS; r += 7) {
-            double want[EMBD], error = 0.0, all = 0.0;
+            double want[EMBD_MAX], error = 0.0, all = 0.0;
             want_row(&g, r, want);
-            for (uint32_t j = 0; j < EMBD; j++) {
-                const double lost = (double)y[r * EMBD + j] - want[j];
+            for (uint32_t j = 0; j < g.embd; j++) {
+                const double lost = (double)y[r * g.embd + j] - want[j];
                 error += lost * lost;
                 all += want[j] * want[j];
             }
@@ -308,18 +343,18 @@ static void quantised_experts_compute_their_formula(void **state) {
 }
 
 static void check_bits(weft_dtype dtype) {
-    static float all[ROWS * EMBD], some[ROWS * EMBD];
+    static float all[ROWS * EMBD_MAX], some[ROWS * EMBD_MAX];
     for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
         rig g = {0};
         open_rig(&g, dtype, false, n_threads, cpu_flags_detect());
         run(&g, 0, ROWS, n_threads == 1 ? all : some);
         if (n_threads > 1) {
-            assert_memory_equal(all, some, sizeof all);
+            assert_memory_equal(all, some, (size_t)ROWS * g.embd * sizeof(float));
         }
         for (uint32_t r = 0; r < ROWS; r += 29) {
             const uint32_t n = r % 2 == 0 ? 1 : 17;
             run(&g, r, n < ROWS - r ? n : ROWS - r, some);
-            assert_memory_equal(all + r * EMBD, some, EMBD * sizeof(float));
+            assert_memory_equal(all + r * g.embd, some, g.embd * sizeof(float));
         }
         close_rig(&g);
     }
@@ -330,6 +365,8 @@ static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
     check_bits(WEFT_DTYPE_F32);
     check_bits(WEFT_DTYPE_Q4_0);
     check_bits(WEFT_DTYPE_Q8_0);
+    check_bits(WEFT_DTYPE_Q4_K);
+    check_bits(WEFT_DTYPE_MXFP4);
 }
 
 int main(void) {
