@@ -514,12 +514,13 @@ bool openai_request_fits(const openai_request *r, const weft_engine *en, api_err
             return false;
         }
         if (n >= ctx || n_answer > ctx - n) {
-            api_error_bad(e, NULL,
-                          "a prompt of at least %zu tokens and an answer of up to %u are more than "
-                          "the context of %u",
+            weft_error err;
+            const weft_status status =
+                weft_fail(&err, WEFT_LIMIT,
+                          "a prompt of at least %zu tokens and an answer of up "
+                          "to %u are more than the context of %u",
                           n, n_answer, ctx);
-            e->code = "context_length_exceeded";
-            return false;
+            return api_error_from(e, status, &err);
         }
     }
     return true;

@@ -76,8 +76,7 @@ static weft_status prefill(bench *b, kv_seq seq, const int32_t *tokens, uint32_t
     return status;
 }
 
-/* What a row costs: operations of products and of attention, by whether all rows take part or only
- * those with logits, which alone pass the last layer beyond its keys and values, and the head. */
+/* Operations that a row costs. */
 typedef struct row_cost {
     double products, attention;
 } row_cost;
@@ -95,6 +94,8 @@ static double seen_of(const geometry_group *gg, double depth) {
     return gg->window != 0 && gg->window < depth ? gg->window : depth;
 }
 
+/* What every row costs, and what one with logits costs beside: only those go on in the last layer
+ * once it has keys and values, and through the head. */
 static void count_ops(const geometry *g, double depth, row_cost *all, row_cost *out) {
     *all = *out = (row_cost){0};
     for (uint32_t i = 0; i < g->n_layers; i++) {

@@ -90,22 +90,41 @@ static void a_known_beginning_outlives_the_engine(void **state) {
     }
 }
 
-/* An engine that has nothing in its cache, and on disk most of a prompt and 96 tokens of another. */
-static void open_recalling(answer_engine *e, const char *dir, int32_t *long_prompt,
-                           int32_t *short_prompt) {
+/* An engine that stands still and has nothing in its cache, and on disk most of a prompt and 96
+ * tokens of another. */
+typedef struct recalling {
+    answer_engine e;
+    char dir[24];
+    int32_t long_prompt[480], short_prompt[480];
+    gate before, within; /* before: where it stands; within: for the test */
+    weft_request *idle;
+} recalling;
+
+static void open_recalling(recalling *r) {
+    snprintf(r->dir, sizeof r->dir, "/tmp/weft-pages-XXXXXX");
+    assert_non_null(mkdtemp(r->dir));
     for (int32_t i = 0; i < 480; i++) {
-        long_prompt[i] = 5 + i * 7 % 200;
-        short_prompt[i] = 5 + i * 11 % 200;
+        r->long_prompt[i] = 5 + i * 7 % 200;
+        r->short_prompt[i] = 5 + i * 11 % 200;
     }
-    const weft_request_options first = answer_options(long_prompt, 480, 1);
-    const weft_request_options second = answer_options(short_prompt, 100, 1);
-    open_keeping(e, llama, dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
-    answer_ask(e, &first);
-    answer_close(e); /* now it is written, and buffers are free */
-    open_keeping(e, llama, dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
-    answer_ask(e, &second);
-    answer_close(e);
-    open_keeping(e, llama, dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
+    const weft_request_options first = answer_options(r->long_prompt, 480, 1);
+    const weft_request_options second = answer_options(r->short_prompt, 100, 1);
+    open_keeping(&r->e, llama, r->dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
+    answer_ask(&r->e, &first);
+    answer_close(&r->e); /* now it is written, and buffers are free */
+    open_keeping(&r->e, llama, r->dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
+    answer_ask(&r->e, &second);
+    answer_close(&r->e);
+    open_keeping(&r->e, llama, r->dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
+    r->idle = gate_stop_engine(&r->e, &r->before, 1); /* its last token: nothing runs then */
+}
+
+static void close_recalling(recalling *r) {
+    weft_request_release(&r->idle);
+    answer_close(&r->e);
+    gate_deinit(&r->before);
+    gate_deinit(&r->within);
+    remove_dir(r->dir);
 }
 
 static uint64_t recalled_tokens(const answer_engine *e) {
@@ -118,68 +137,50 @@ static uint64_t recalled_tokens(const answer_engine *e) {
  * engine in its first turn, in the middle of their recall; both are over in the next. */
 static void who_recalls_keeps_nobody_waiting_and_can_leave(void **state) {
     (void)state;
-    gate before, within;
-    answer_engine e;
-    int32_t long_prompt[480], short_prompt[480];
-    char dir[] = "/tmp/weft-pages-XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    open_recalling(&e, dir, long_prompt, short_prompt);
-    weft_request *idle = gate_stop_engine(&e, &before, 1); /* its last token: nothing runs then */
-    weft_request_options o = answer_options(long_prompt, 480, 10);
-    weft_request *cancelled = answer_submit(&e, &o);
+    recalling r;
+    open_recalling(&r);
+    weft_request_options o = answer_options(r.long_prompt, 480, 10);
+    weft_request *cancelled = answer_submit(&r.e, &o);
     o.deadline_ms = 100;
-    weft_request *late = answer_submit(&e, &o);
+    weft_request *late = answer_submit(&r.e, &o);
     o = answer_options(prompt, 4, 1);
-    weft_request *other = gate_submit(&e, &within, &o);
-    gate_open(&before);
-    gate_wait(&within);
-    assert_int_equal(recalled_tokens(&e), 8 * 16);
+    weft_request *other = gate_submit(&r.e, &r.within, &o);
+    gate_open(&r.before);
+    gate_wait(&r.within);
+    assert_int_equal(recalled_tokens(&r.e), 8 * 16);
     weft_request_cancel(cancelled);
     nanosleep(&(struct timespec){.tv_nsec = 150000000}, NULL); /* past the deadline */
-    gate_open(&within);
+    gate_open(&r.within);
     const answer a = answer_collect(cancelled), b = answer_collect(late);
     assert_int_equal(a.finish, WEFT_FINISH_CANCELLED);
     assert_int_equal(b.finish, WEFT_FINISH_DEADLINE);
     assert_int_equal(a.n_ids + b.n_ids, 0);
-    assert_int_equal(recalled_tokens(&e), 8 * 16);
+    assert_int_equal(recalled_tokens(&r.e), 8 * 16);
     assert_int_equal(answer_collect(other).finish, WEFT_FINISH_LENGTH);
-    weft_request_release(&idle);
     weft_request_release(&cancelled);
     weft_request_release(&late);
     weft_request_release(&other);
-    answer_close(&e);
-    gate_deinit(&before);
-    gate_deinit(&within);
-    remove_dir(dir);
+    close_recalling(&r);
 }
 
 static void a_higher_class_recalls_first(void **state) {
     (void)state;
-    gate before, within;
-    answer_engine e;
-    int32_t long_prompt[480], short_prompt[480];
-    char dir[] = "/tmp/weft-pages-XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    open_recalling(&e, dir, long_prompt, short_prompt);
-    weft_request *idle = gate_stop_engine(&e, &before, 1); /* its last token: nothing runs then */
-    weft_request_options o = answer_options(long_prompt, 480, 10);
-    weft_request *low = answer_submit(&e, &o);
-    o = answer_options(short_prompt, 100, 10);
+    recalling r;
+    open_recalling(&r);
+    weft_request_options o = answer_options(r.long_prompt, 480, 10);
+    weft_request *low = answer_submit(&r.e, &o);
+    o = answer_options(r.short_prompt, 100, 10);
     o.priority = 1;
-    weft_request *high = gate_submit(&e, &within, &o);
-    gate_open(&before);
-    gate_wait(&within);
-    assert_int_equal(recalled_tokens(&e), 8 * 16); /* six pages of its own, two of the other */
-    gate_open(&within);
+    weft_request *high = gate_submit(&r.e, &r.within, &o);
+    gate_open(&r.before);
+    gate_wait(&r.within);
+    assert_int_equal(recalled_tokens(&r.e), 8 * 16); /* six pages of its own, two of the other */
+    gate_open(&r.within);
     assert_int_equal(answer_collect(high).usage.cached_tokens, 96);
     assert_true(answer_collect(low).usage.cached_tokens > 8 * 16);
-    weft_request_release(&idle);
     weft_request_release(&low);
     weft_request_release(&high);
-    answer_close(&e);
-    gate_deinit(&before);
-    gate_deinit(&within);
-    remove_dir(dir);
+    close_recalling(&r);
 }
 
 enum { N_ORIGINS = 11 };
