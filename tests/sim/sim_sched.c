@@ -24,13 +24,16 @@
  *   - a class that waits has a turn within a bound, whatever else arrives;
  *   - beside running answers a step stays within its time, when it has more than the least rows;
  *   - nobody runs past a deadline, and whoever was cancelled is gone at once;
- *   - while two clients both have requests waiting, they are served alike within a bound;
+ *   - while two clients both have requests waiting, and there is one class, they are served alike
+ *     within a bound;
+ *   - of two clients who wait in one class, it is the turn of the one that has had less;
  *   - where there is one class, who recalls waits for the pages of those before it and no others;
  * and in the end that every answer is what its prompt gives alone, that what was left came to an end
  * within a bound, and that every page came back.
  *
  * Worlds (slots, queue, budget, groups, windows, lengths, clients) are drawn anew every WORLD_STEPS.
  */
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +71,8 @@ typedef struct request {
     bool is_recalling;         /* not yet with the scheduler: it has pages to read */
     uint32_t recall_turns_max; /* until it has read them, and those before it theirs */
     bool is_shared;            /* the scheduler gets its units */
+    bool has_turn;             /* admitted by this step, which runs some of it */
+    bool may_have_paid;        /* for its prompt, and gave way before any of it was run */
     keep_walk walk;
     kv_unit units[CTX_MAX + 1];
     uint64_t hashes[CTX_MAX + 1]; /* of units 0 to i */
@@ -78,6 +83,15 @@ typedef struct rivalry {
     bool is_on;
     double a, b; /* what each was served since */
 } rivalry;
+
+/* Of two clients since both are there. Who comes begins where others stand, so that what the
+ * scheduler has written down for the two differs by an unknown number more than this, always the
+ * same one: it has to explain every turn, of any class. */
+typedef struct lead {
+    double now;      /* what a was served since, less what b was */
+    double a_turned; /* the most of it when it was a's turn, though b waited in the class as well */
+    double b_turned; /* the least of it when it was b's, though a did */
+} lead;
 
 typedef struct world {
     kv_config kv_config;
@@ -99,12 +113,15 @@ typedef struct world {
     uint64_t class_turn_ns[CLASSES_MAX];
     bool is_tight; /* a sliding group's pool holds little more than one sequence */
     rivalry rivalries[CLIENTS_MAX][CLIENTS_MAX];
+    lead leads[CLIENTS_MAX][CLIENTS_MAX]; /* [a][b], b < a */
+    double served[CLIENTS_MAX];           /* by this step */
+    uint32_t n_hidden;                    /* admitted, and the last step had no rows for them */
 } world;
 
 typedef struct tally {
     uint64_t n_steps, n_idle, n_rows, n_arrived, n_finished, n_cancelled, n_refused, n_cells,
         n_cached, n_preempted, n_expired, n_crashed, n_tokens;
-    double rivalry_max, wait_max, budget_max; /* as a share of the bound */
+    double rivalry_max, lead_max, wait_max, budget_max; /* as a share of the bound */
 } tally;
 
 static uint64_t cells[KV_GROUPS_MAX][SIM_PAGES_MAX][PAGE_TOKENS];
@@ -187,10 +204,20 @@ static void world_stop(world *w) {
     kv_seqs_destroy(&w->kv);
 }
 
+static void begin_leads(world *w, uint32_t client) {
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        const lead none = {.a_turned = -DBL_MAX, .b_turned = DBL_MAX};
+        w->leads[client][i] = w->leads[i][client] = none;
+    }
+}
+
 static void world_init(world *w) {
     *w = (world){.id_next = 1, .now_ns = random_below(1000000)};
     draw_config(w);
     sim_disk_format(random_between(1, 300), cells, hash_units, random_state);
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        begin_leads(w, i);
+    }
     world_start(w);
 }
 
@@ -371,6 +398,7 @@ static void leave_rivalries(world *w, uint32_t client) {
     for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
         w->rivalries[client][i].is_on = w->rivalries[i][client].is_on = false;
     }
+    begin_leads(w, client);
 }
 
 static void end_request(world *w, request *r) {
@@ -380,6 +408,9 @@ static void end_request(world *w, request *r) {
     }
     WEFT_ASSERT(!sched_finish(w->sched, w->kv, r->id));
     r->id = 0;
+    if (!r->is_recalling && !r->has_run && (r->may_have_paid || w->n_hidden > 0)) {
+        begin_leads(w, r->client);
+    }
     leave_rivalries(w, r->client);
 }
 
@@ -458,16 +489,12 @@ static void check_answer(const request *r) {
     }
 }
 
-/* A rival's turn: both sides of every rivalry it has. */
-static void serve(world *w, uint32_t client, double rows) {
-    for (uint32_t i = 0; i < w->n_clients; i++) {
-        w->rivalries[client][i].a += rows;
-        w->rivalries[i][client].b += rows;
-    }
+static uint32_t class_of(const world *w, const request *r) {
+    return (uint32_t)(r->priority + (int32_t)(w->priorities / 2));
 }
 
 /* While both wait, neither may get ahead of the other by more than twice what the slots can hold. */
-static void check_fairness(world *w) {
+static void check_rivalries(world *w) {
     const double bound = 2.0 * w->sched_config.seqs_max * w->length_max * SCHED_DECODE_COST;
     bool waits[CLIENTS_MAX] = {false};
     for (uint32_t i = 0; i < LIVE_MAX; i++) {
@@ -477,6 +504,8 @@ static void check_fairness(world *w) {
     for (uint32_t a = 0; a < w->n_clients; a++) {
         for (uint32_t b = 0; b < a; b++) {
             rivalry *v = &w->rivalries[a][b];
+            v->a += w->served[a];
+            v->b += w->served[b];
             if (!waits[a] || !waits[b] || !v->is_on) {
                 *v = (rivalry){.is_on = waits[a] && waits[b]};
             }
@@ -489,8 +518,61 @@ static void check_fairness(world *w) {
     }
 }
 
-static uint32_t class_of(const world *w, const request *r) {
-    return (uint32_t)(r->priority + (int32_t)(w->priorities / 2));
+/* Turns of this step in one class. A client waits there if it has more requests without rows than
+ * could be admitted ones. */
+static void note_turns(world *w, uint32_t class, uint32_t n_hidden) {
+    uint32_t n_waiting[CLIENTS_MAX] = {0};
+    bool has_turn[CLIENTS_MAX] = {false}, may_have_paid[CLIENTS_MAX] = {false};
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        const request *r = &w->live[i];
+        if (r->id != 0 && !r->is_recalling && class_of(w, r) == class) {
+            n_waiting[r->client] += !r->is_running;
+            has_turn[r->client] |= r->is_running && r->has_turn;
+        }
+        may_have_paid[r->client] |= r->id != 0 && r->may_have_paid;
+    }
+    for (uint32_t a = 0; a < w->n_clients; a++) {
+        for (uint32_t b = 0; b < a && !may_have_paid[a]; b++) {
+            lead *l = &w->leads[a][b];
+            if (has_turn[a] && n_waiting[b] > n_hidden && !may_have_paid[b]) {
+                l->a_turned = l->now > l->a_turned ? l->now : l->a_turned;
+            }
+            if (has_turn[b] && n_waiting[a] > n_hidden && !may_have_paid[b]) {
+                l->b_turned = l->now < l->b_turned ? l->now : l->b_turned;
+            }
+        }
+    }
+}
+
+/* Rule 6. A turn is known to be of this step if before it all that was admitted had rows; whoever
+ * gives way may have come to wait after it. The bound is what those admitted just before in the same
+ * step may have paid, on either side. */
+static void check_leads(world *w, uint32_t n_hidden, uint32_t n_preempted) {
+    const double bound = 2.0 * w->sched_config.seqs_max * w->length_max;
+    for (uint32_t c = 0; c < w->priorities && w->n_hidden == 0 && n_preempted == 0; c++) {
+        note_turns(w, c, n_hidden);
+    }
+    for (uint32_t a = 0; a < w->n_clients; a++) {
+        for (uint32_t b = 0; b < a; b++) {
+            lead *l = &w->leads[a][b];
+            const double share = (l->a_turned - l->b_turned) / bound;
+            WEFT_ASSERT(share <= 1);
+            total.lead_max = share > total.lead_max ? share : total.lead_max;
+            l->now += w->served[a] - w->served[b];
+        }
+    }
+}
+
+static void check_fairness(world *w, uint32_t n_items, uint32_t n_preempted) {
+    const uint32_t n_hidden = sched_running(w->sched) - n_items;
+    check_rivalries(w);
+    check_leads(w, n_hidden, n_preempted);
+    memset(w->served, 0, sizeof w->served);
+    w->n_hidden = n_hidden;
+    for (uint32_t i = 0; i < LIVE_MAX; i++) {
+        request *r = &w->live[i];
+        r->may_have_paid = !r->has_run && !r->is_recalling && (r->may_have_paid || n_preempted > 0);
+    }
 }
 
 /* In which all that runs comes to an end, when nobody is admitted: prompts move by the least rows
@@ -579,7 +661,7 @@ static void check_item(world *w, const sched_item *item) {
             WEFT_ASSERT(item->n_preempted > r->n_preempted);
             total.n_preempted++;
         } else {
-            serve(w, r->client, r->n_prompt - item->prefix.n_tokens);
+            w->served[r->client] += r->n_prompt - item->prefix.n_tokens;
         }
         r->n_run = item->prefix.n_tokens;
         r->n_preempted = item->n_preempted;
@@ -591,9 +673,10 @@ static void check_item(world *w, const sched_item *item) {
     WEFT_ASSERT(item->from + item->n_rows <= r->n_total);
     WEFT_ASSERT(item->is_sampled == (item->from + item->n_rows == r->n_total));
     if (item->is_sampled) {
-        serve(w, r->client, SCHED_DECODE_COST);
+        w->served[r->client] += SCHED_DECODE_COST;
     }
     w->class_turn_ns[class_of(w, r)] = is_turn ? w->now_ns : w->class_turn_ns[class_of(w, r)];
+    r->has_turn = is_turn;
     r->is_running = true;
     r->was_sampled = item->is_sampled;
     r->n_run += item->n_rows; /* a second item of the request would not be contiguous */
@@ -670,7 +753,7 @@ static void run_step(world *w) {
     const sched_step step = sched_next(w->sched, w->kv, w->now_ns);
     check_step(w, &step);
     const uint64_t ns = step_ns(w, &step);
-    const uint32_t n_items = step.n_items;
+    const uint32_t n_items = step.n_items, n_preempted = step.n_preempted;
     for (uint32_t i = 0; i < n_items; i++) {
         items[i] = step.items[i];
     }
@@ -682,7 +765,7 @@ static void run_step(world *w) {
             sample(w, &items[i]);
         }
     }
-    check_fairness(w);
+    check_fairness(w, n_items, n_preempted);
     check_waits(w);
     finish_some(w, items, n_items);
     kv_seqs_check(w->kv);
@@ -705,6 +788,8 @@ static void restart(world *w) {
         }
     }
     memset(w->rivalries, 0, sizeof w->rivalries);
+    memset(w->served, 0, sizeof w->served);
+    w->n_hidden = 0;
     world_stop(w);
     world_start(w);
 }
@@ -771,12 +856,12 @@ int main(int argc, char **argv) {
            "disk: %" PRIu64 " pages saved, %" PRIu64 " brought back, %" PRIu64
            " made room, %" PRIu64 " found bad; %" PRIu64 " crashes, which took %" PRIu64
            " pages and %" PRIu64 " requests\n"
-           "of their bounds at most: %.0f %% between clients, %.0f %% a class's wait, %.0f %% a "
-           "step's time\n",
+           "of their bounds at most: %.0f %% between clients, %.0f %% a client's turn, %.0f %% a "
+           "class's wait, %.0f %% a step's time\n",
            total.n_steps, total.n_idle, total.n_rows, total.n_cached, total.n_cells, total.n_tokens,
            total.n_arrived, total.n_finished, total.n_cancelled, total.n_expired, total.n_refused,
            total.n_preempted, disk.n_saved, disk.n_recalled, disk.n_evicted, disk.n_bad,
            disk.n_crashes, disk.n_lost, total.n_crashed, 100 * total.rivalry_max,
-           100 * total.wait_max, 100 * total.budget_max);
+           100 * total.lead_max, 100 * total.wait_max, 100 * total.budget_max);
     return 0;
 }
