@@ -678,6 +678,78 @@ static void a_hundred_tokens_allocate_nothing(void **state) {
     answer_close(&e);
 }
 
+#define MANY 16u
+
+/* Each with other settings; one comes too late, and one is cancelled while it waits. */
+static weft_request *submit_one_of_many(const answer_engine *e, uint32_t i) {
+    static const weft_logit_bias bias[] = {{5, 2}, {6, -2}};
+    static int32_t prompts[MANY][200];
+    for (uint32_t j = 0; j < 200; j++) {
+        prompts[i][j] = (int32_t)(5 + (j < 64 ? 0 : i) + j * 7 % 200); /* they begin alike */
+    }
+    weft_request_options o = answer_options(prompts[i], 80 + 7 * i, 150);
+    o.temperature = i % 2 == 0 ? 0 : 0.9f;
+    o.top_k = i % 4 < 2 ? 0 : 40;
+    o.top_p = i % 4 < 2 ? 1 : 0.9f;
+    o.min_p = i % 3 == 0 ? 0.01f : 0;
+    o.repetition_penalty = i % 8 < 4 ? 1 : 1.1f;
+    o.presence_penalty = o.frequency_penalty = i % 8 < 6 ? 0 : 0.5f;
+    o.has_logprobs = i % 3 != 1;
+    o.n_top_logprobs = i % 3 == 2 ? 20 : 0;
+    o.bias = bias;
+    o.n_bias = i % 5 == 0 ? 2 : 0;
+    o.client = i % 3;
+    o.priority = (int32_t)(i % 2);
+    o.deadline_ms = i == MANY - 1 ? 1 : 0;
+    weft_request *rq = answer_submit(e, &o);
+    if (i == MANY - 2) {
+        weft_request_cancel(rq);
+    }
+    return rq;
+}
+
+/* They come while the engine stands still and go their whole way with nobody polling: taken in, read
+ * back from disk, admitted, turned out and admitted again, prompts in chunks beside answers, written
+ * to disk, ended. Everything they need was there at submit. */
+static void expect_steps_without_allocation(const answer_engine *e) {
+    gate g;
+    weft_engine_stats stats;
+    weft_request *rqs[MANY];
+    uint32_t n_done = 0;
+    weft_request *first = gate_stop_engine(e, &g, 200);
+    for (uint32_t i = 0; i < MANY; i++) {
+        rqs[i] = submit_one_of_many(e, i);
+    }
+    const uint64_t allocs = mem_stats_total().allocs;
+    gate_open(&g);
+    answer_settle(e);
+    assert_int_equal(mem_stats_total().allocs, allocs);
+    uint32_t n_preempted = weft_request_usage(first).preemptions;
+    for (uint32_t i = 0; i < MANY; i++) {
+        const answer a = answer_collect(rqs[i]);
+        n_preempted += a.usage.preemptions;
+        n_done += a.finish == WEFT_FINISH_LENGTH && a.usage.completion_tokens == 150;
+        weft_request_release(&rqs[i]);
+    }
+    assert_int_equal(n_done, MANY - 2);
+    assert_true(n_preempted > 0);
+    weft_engine_stats_now(e->en, &stats);
+    assert_int_equal(stats.preemptions, n_preempted);
+    weft_request_release(&first);
+    gate_deinit(&g);
+}
+
+static void no_step_allocates(void **state) {
+    (void)state;
+    static const char *const models[] = {llama, gemma3};
+    for (size_t i = 0; i < WEFT_LEN(models); i++) {
+        answer_engine e;
+        open_short(&e, models[i], 6);
+        expect_steps_without_allocation(&e);
+        answer_close(&e);
+    }
+}
+
 static void opening_survives_every_failing_allocation(void **state) {
     (void)state;
     weft_error err = {0};
@@ -832,6 +904,7 @@ int main(void) {
         cmocka_unit_test(closing_ends_what_was_released_and_still_runs),
         cmocka_unit_test(waiting_ends_at_the_timeout),
         cmocka_unit_test(a_hundred_tokens_allocate_nothing),
+        cmocka_unit_test(no_step_allocates),
         cmocka_unit_test(opening_survives_every_failing_allocation),
         cmocka_unit_test(engines_share_the_budget_of_their_runtime),
         cmocka_unit_test(an_engine_can_be_opened_while_another_answers),

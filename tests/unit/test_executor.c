@@ -289,32 +289,47 @@ static void scratch_formula_holds_for_other_batches(void **state) {
     }
 }
 
-static void expect_no_allocation(const char *path) {
-    int32_t token = 1;
+/* Two answers, one row each a step, from their first token on; beside them nothing, or a chunk of a
+ * prompt with as many of its logits as the plan has room for. */
+static void expect_no_allocation(const bits_config *c) {
+    static const uint32_t chunks[] = {0, 1, 7, 16, 33, ALL - 2};
     weft_error err = {0};
     bits_rig rig;
-    bits_config c = config_of(path);
-    c.request.ctx = 128;
-    open_rig(&rig, &c);
+    int32_t tokens[ALL];
+    open_rig(&rig, c);
+    bits_tokens(tokens, ALL, rig.geo.n_vocab, 1);
     kv_seqs *kv = executor_kv(rig.exec);
-    const kv_seq seq = kv_seq_try_open(kv, 128);
+    const kv_seq seqs[] = {kv_seq_try_open(kv, ALL), kv_seq_try_open(kv, ALL)};
     const uint64_t allocs = mem_stats_total().allocs;
-    for (uint32_t i = 0; i < 100; i++) {
-        kv_seq_grow(kv, seq, i, i + 1);
-        const executor_item item = {seq, i, 1, &token, 1};
-        assert_int_equal(executor_run(rig.exec, &item, 1, &err), WEFT_OK);
-        token = (token * 31 + 7) % 200;
+    for (uint32_t i = 0; i < ALL; i++) {
+        const uint32_t n = chunks[i % WEFT_LEN(chunks)], n_out = n < TAIL - 2 ? n : TAIL - 2;
+        const kv_seq prompt = kv_seq_try_open(kv, ALL);
+        const executor_item items[] = {{seqs[0], i, 1, &tokens[i], 1},
+                                       {seqs[1], i, 1, &tokens[ALL - 1 - i], 1},
+                                       {prompt, 0, n, tokens, n_out}};
+        for (uint32_t k = 0; k < 3; k++) {
+            kv_seq_grow(kv, items[k].seq, items[k].from, items[k].from + items[k].n_tokens);
+        }
+        assert_int_equal(executor_run(rig.exec, items, n > 0 ? 3 : 2, &err), WEFT_OK);
+        kv_seq_close(kv, prompt);
     }
     assert_int_equal(mem_stats_total().allocs, allocs);
-    kv_seq_close(kv, seq);
+    kv_seq_close(kv, seqs[0]);
+    kv_seq_close(kv, seqs[1]);
     bits_rig_close(&rig);
 }
 
-static void a_decode_step_allocates_nothing(void **state) {
+static void no_run_allocates(void **state) {
     (void)state;
-    expect_no_allocation(llama);
-    expect_no_allocation(gemma3);
-    expect_no_allocation(qwen3moe);
+    static const char *const paths[] = {llama, llama_q8_0, gemma3,       gemma3_scaled,
+                                        qwen3, qwen3moe,   qwen3moe_q8_0};
+    for (size_t i = 0; i < WEFT_LEN(paths); i++) {
+        bits_config c = config_of(paths[i]);
+        expect_no_allocation(&c);
+        c.request.maps_weights = true;
+        c.request.kv_type = i == 1 ? WEFT_DTYPE_Q8_0 : i == 2 ? WEFT_DTYPE_Q4_0 : WEFT_DTYPE_F32;
+        expect_no_allocation(&c);
+    }
 }
 
 /* Before the first run, in the middle of runs and to the end: bits stay, and there is an end. */
@@ -418,7 +433,7 @@ int main(void) {
         cmocka_unit_test(weights_left_in_the_file_give_the_same_bits),
         cmocka_unit_test(scratch_peak_is_what_the_plan_says),
         cmocka_unit_test(scratch_formula_holds_for_other_batches),
-        cmocka_unit_test(a_decode_step_allocates_nothing),
+        cmocka_unit_test(no_run_allocates),
         cmocka_unit_test(warming_changes_no_bits),
         cmocka_unit_test(a_step_beyond_the_plan_is_refused_with_numbers),
         cmocka_unit_test(opening_survives_every_failing_allocation),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "answer.h"
+#include "base/mem.h"
 #include "engine/keep.h"
 #include "engine/runtime_impl.h"
 #include "gate.h"
@@ -55,6 +56,45 @@ static uint32_t known_to(const char *path, const char *dir, weft_dtype kv_type, 
     const answer a = answer_ask(&e, o);
     answer_close(&e);
     return a.usage.cached_tokens;
+}
+
+/* Three requests that know pages come in while the engine stands still; nobody polls. */
+static void expect_turns_without_allocation(const answer_engine *e, const int32_t *long_prompt,
+                                            uint32_t n_known) {
+    gate g;
+    weft_request *rqs[3];
+    weft_request *first = gate_stop_engine(e, &g, 20);
+    for (uint32_t i = 0; i < 3; i++) {
+        const weft_request_options o = answer_options(long_prompt, 200 - 40 * i, 20);
+        rqs[i] = answer_submit(e, &o);
+    }
+    const uint64_t allocs = mem_stats_total().allocs;
+    gate_open(&g);
+    answer_settle(e);
+    assert_int_equal(mem_stats_total().allocs, allocs);
+    assert_int_equal(answer_collect(rqs[0]).usage.cached_tokens, n_known);
+    for (uint32_t i = 0; i < 3; i++) {
+        weft_request_release(&rqs[i]);
+    }
+    weft_request_release(&first);
+    gate_deinit(&g);
+}
+
+static void writing_and_reading_pages_allocates_nothing(void **state) {
+    (void)state;
+    int32_t long_prompt[200];
+    char dir[] = "/tmp/weft-pages-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    for (int32_t i = 0; i < 200; i++) {
+        long_prompt[i] = 5 + i * 7 % 200;
+    }
+    for (uint32_t start = 0; start < 2; start++) {
+        answer_engine e;
+        open_keeping(&e, gemma3, dir, WEFT_DTYPE_F16, WEFT_DTYPE_F32);
+        expect_turns_without_allocation(&e, long_prompt, start * 192);
+        answer_close(&e);
+    }
+    remove_dir(dir);
 }
 
 static void a_known_beginning_outlives_the_engine(void **state) {
@@ -226,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_that_moves_bits_changes_the_fingerprint),
         cmocka_unit_test(a_known_beginning_outlives_the_engine),
+        cmocka_unit_test(writing_and_reading_pages_allocates_nothing),
         cmocka_unit_test(who_recalls_keeps_nobody_waiting_and_can_leave),
         cmocka_unit_test(a_higher_class_recalls_first),
     };
