@@ -19,6 +19,7 @@
 
 #define REQUESTS_A_USER 4u
 #define REQUESTS_MIN 16u
+#define ROUNDS_COMPARED 3u /* so that turns alternate, and a median leaves one out */
 #define PLAIN_STEP_NS UINT64_C(2000000000)
 #define REPORT_BYTES_MAX (16u << 20)
 
@@ -364,7 +365,6 @@ int cmd_bench_serve(int argc, char **argv) {
                              .prompt = "128",
                              .answer = "128",
                              .users = {.values = {1, 4, 16}, .count = 3},
-                             .rounds = 1,
                              .warmup = 1,
                              .turns = 1,
                              .groups = 1,
@@ -396,7 +396,7 @@ int cmd_bench_serve(int argc, char **argv) {
         {"--slo", 0, ARGS_STRING, &o.slo, 0, 0, "LIMITS",
          "goodput: ttft=500ms,itl=50ms,e2e=20s, any of them"},
         {"--rounds", 0, ARGS_U32, &o.rounds, 1, LOAD_ROUNDS_MAX, "N",
-         "medians over so many rounds (1)"},
+         "medians over so many rounds (1; 3 with --compare)"},
         {"--warmup", 0, ARGS_U32, &o.warmup, 0, 1024, "N", "requests before, not counted (1)"},
         {"--pause", 0, ARGS_U32, &o.pause_s, 0, 3600, "S", "seconds of rest before each turn (0)"},
         {"--completions", 0, ARGS_FLAG, &o.is_text, 0, 0, NULL, "/v1/completions, not chats"},
@@ -437,6 +437,9 @@ int cmd_bench_serve(int argc, char **argv) {
     if (o.url == NULL) {
         (void)weft_fail(&err, WEFT_INVALID, "option --url is missing: which server?");
         return cli_usage(&err);
+    }
+    if (o.rounds == 0) {
+        o.rounds = o.compare != NULL ? ROUNDS_COMPARED : 1;
     }
     return run(&o);
 }
