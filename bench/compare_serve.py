@@ -8,6 +8,7 @@ that holds them all), lets `weft bench-serve --compare` ask both in turns, and p
 in this folder.
 """
 import argparse
+import glob
 import json
 import os
 import shlex
@@ -20,7 +21,8 @@ import urllib.request
 READY_S_MAX = 600  # some compile the model first
 FIGURES = [("output_tok_s", "output tok/s"), ("total_tok_s", "all tok/s"),
            ("ttft_ms_p50", "first token p50, ms"), ("ttft_ms_p99", "first token p99, ms"),
-           ("itl_ms_p50", "between tokens p50, ms"), ("itl_ms_p99", "between tokens p99, ms")]
+           ("itl_ms_p50", "between tokens p50, ms"), ("itl_ms_p99", "between tokens p99, ms"),
+           ("http_thread_percent", "HTTP thread, % of a core")]
 
 
 def arguments():
@@ -76,6 +78,31 @@ def start(command, port):
     sys.exit(f"compare_serve: did not get ready: {' '.join(command)}")
 
 
+def thread_seconds(pid):
+    """(thread's id, name) -> processor time so far. Empty where there is no /proc."""
+    seconds = {}
+    for task in glob.glob(f"/proc/{pid}/task/*"):
+        try:
+            with open(f"{task}/stat", encoding="utf-8") as f:
+                name, rest = f.read().split(" (", 1)[1].rsplit(") ", 1)
+        except OSError:  # it has just ended
+            continue
+        ticks = sum(int(field) for field in rest.split()[11:13])  # utime, stime
+        seconds[int(os.path.basename(task)), name] = ticks / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def add_threads(result, pid, before, rounds):
+    """What share of a core each of a weft's threads had while it was asked. The first thread is the one for HTTP."""
+    after = thread_seconds(pid)
+    asked_s = result["seconds"] * rounds
+    result["threads_percent"] = {name: 100 * (s - before.get((tid, name), 0)) / asked_s
+                                 for (tid, name), s in sorted(after.items())}
+    first = next((name for tid, name in after if tid == pid), None)
+    if first is not None:
+        result["http_thread_percent"] = result["threads_percent"][first]
+
+
 def servers(args, users):
     ctx = longest(args.prompt) + longest(args.gen) + 64  # and the chat template's own
     ours, theirs = free_port(), free_port()
@@ -112,10 +139,15 @@ def compare(args, users):
             command += ["--completions"]
         if args.shared_prefix:
             command += ["--shared-prefix", str(args.shared_prefix)]
+        ours = [process.pid for process in running[:2 if args.other_weft else 1]]
+        before = [thread_seconds(pid) for pid in ours]
         result = subprocess.run(command, stdout=subprocess.PIPE)
         if result.returncode != 0:
             sys.exit(f"compare_serve: exit {result.returncode}: {' '.join(command)}")
-        return json.loads(result.stdout)
+        report = json.loads(result.stdout)
+        for pid, seconds, side in zip(ours, before, report["results"]):
+            add_threads(side, pid, seconds, args.rounds)
+        return report
     finally:
         for process in running:
             process.terminate()
@@ -132,9 +164,11 @@ def main():
         report = reports[users] = compare(args, users)
         ours, theirs = report["results"]
         for key, name in FIGURES:
-            ratio = f"{ours[key] / theirs[key]:.2f}" if theirs[key] else "-"
-            print(f"| {users} users: {name} | {ours[key]:.1f} | {theirs[key]:.1f} | {ratio} |", flush=True,
-                  file=sys.stderr if args.json else sys.stdout)
+            if key in ours:
+                ratio = f"{ours[key] / theirs[key]:.2f}" if theirs.get(key) else "-"
+                theirs_shown = f"{theirs[key]:.1f}" if key in theirs else "-"
+                print(f"| {users} users: {name} | {ours[key]:.1f} | {theirs_shown} | {ratio} |", flush=True,
+                      file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(reports, indent=2))
 
