@@ -220,7 +220,7 @@ static void packing_loses_nothing_on_any_device(void **state) {
 
 #define HEADS 4u
 #define KV_HEADS 2u
-#define DIM 16u
+#define DIM 32u /* a block of the quantised formats */
 #define POSITIONS 53u
 
 static float host_k[POSITIONS * KV_HEADS * DIM], host_v[POSITIONS * KV_HEADS * DIM];
@@ -298,13 +298,24 @@ static void check_attention(bench *b) {
  * as there are threads for it, and no bit of the result changes. */
 #define LONG 2100u
 #define SHORT 30u
-static float decode_q[6 * HEADS * DIM], decode_kv[2][(LONG + 3 * SHORT) * KV_HEADS * DIM];
+#define STORED (LONG + 3 * SHORT)
+static float decode_q[6 * HEADS * DIM], decode_kv[2][STORED * KV_HEADS * DIM];
+static float decode_sinks[HEADS];
 
-static device_kv kv_of(bench *b, uint32_t n_pages) {
-    const size_t one_page = page_bytes(WEFT_DTYPE_F16, KV_HEADS, DIM, DIM);
+typedef struct attn_kind {
+    weft_dtype dtype; /* of the cache */
+    bool has_sinks;
+    float softcap;
+    uint32_t window;
+} attn_kind;
+
+static const attn_kind plain_kind = {.dtype = WEFT_DTYPE_F16};
+
+static device_kv kv_of(bench *b, weft_dtype dtype, uint32_t n_pages) {
+    const size_t one_page = page_bytes(dtype, KV_HEADS, DIM, DIM);
     weft_error err = {0};
     device_kv kv = {.page_stride_bytes = one_page,
-                    .dtype = WEFT_DTYPE_F16,
+                    .dtype = dtype,
                     .n_kv_heads = KV_HEADS,
                     .k_dim = DIM,
                     .v_dim = DIM};
@@ -324,14 +335,19 @@ static void store_decode(bench *b, device_kv kv, const batch *prompt) {
 }
 
 /* out, like decode_q, has n_rows rows; step may be some of them. */
-static void attend_decode(bench *b, device_kv kv, const batch *step, uint32_t n_rows, float *out) {
+static void attend_decode(bench *b, device_kv kv, const attn_kind *kind, const batch *step,
+                          uint32_t n_rows, float *out) {
     const size_t row_bytes = HEADS * DIM * sizeof(float);
+    const tensor sinks = {decode_sinks, sizeof decode_sinks, 1, HEADS, WEFT_DTYPE_F32};
     const op_attention op = {.out = {out, row_bytes, n_rows, HEADS * DIM, WEFT_DTYPE_F32},
                              .q = {decode_q, row_bytes, n_rows, HEADS * DIM, WEFT_DTYPE_F32},
                              .kv = kv,
                              .batch = step,
+                             .sinks = kind->has_sinks ? sinks : (tensor){0},
                              .n_heads = HEADS,
-                             .scale = 0.25f};
+                             .window = kind->window,
+                             .scale = 0.25f,
+                             .softcap = kind->softcap};
     b->dev->ops->attention(b->dev, &op);
 }
 
@@ -342,11 +358,11 @@ static void close_decode(bench *b, device_kv kv, uint32_t n_pages) {
     close_bench(b);
 }
 
-static void decode_on(uint32_t n_threads, float *out) {
+static void decode_on(bench b, const attn_kind *kind, float *out) {
     static uint32_t pages[LONG / PAGE_TOKENS + 1 + 3 * 2];
+    weft_error err = {0};
     const uint32_t n_pages = sizeof pages / sizeof pages[0], page_long = LONG / PAGE_TOKENS + 1;
-    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
-    const device_kv kv = kv_of(&b, n_pages);
+    const device_kv kv = kv_of(&b, kind->dtype, n_pages);
     for (uint32_t i = 0; i < n_pages; i++) {
         pages[i] = n_pages - 1 - i;
     }
@@ -356,15 +372,16 @@ static void decode_on(uint32_t n_threads, float *out) {
                               .n_rows = SHORT,
                               .pages = {pages + page_long + 2 * (i - 1)}};
     }
-    const batch prompt = {.n_rows = LONG + 3 * SHORT, .n_seqs = 4, .seqs = seqs};
+    const batch prompt = {.n_rows = STORED, .n_seqs = 4, .seqs = seqs};
     store_decode(&b, kv, &prompt);
+    assert_int_equal(device_sync(b.dev, &err), WEFT_OK);
     for (uint32_t i = 0; i < 4; i++) {
         seqs[i].n_past = seqs[i].n_rows - 1;
         seqs[i].row_first = i;
         seqs[i].n_rows = 1;
     }
     const batch step = {.n_rows = 4, .n_seqs = 4, .seqs = seqs};
-    attend_decode(&b, kv, &step, 4, out);
+    attend_decode(&b, kv, kind, &step, 4, out);
     close_decode(&b, kv, n_pages);
 }
 
@@ -377,17 +394,96 @@ static void fill_decode(void) {
         decode_kv[0][i] = random_value();
         decode_kv[1][i] = random_value();
     }
+    for (uint32_t h = 0; h < HEADS; h++) {
+        decode_sinks[h] = 4 * random_value();
+    }
+}
+
+static bench open_fastest(uint32_t n_threads) {
+    return open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
 }
 
 static void a_context_cut_over_threads_keeps_its_bits(void **state) {
     (void)state;
     static float one[4 * HEADS * DIM], many[4 * HEADS * DIM];
     fill_decode();
-    decode_on(1, one);
+    decode_on(open_fastest(1), &plain_kind, one);
     for (uint32_t n_threads = 2; n_threads <= 5; n_threads++) {
         memset(many, 0, sizeof many);
-        decode_on(n_threads, many);
+        decode_on(open_fastest(n_threads), &plain_kind, many);
         assert_memory_equal(one, many, sizeof one);
+    }
+}
+
+/* decode_kv as the cache gives it back. */
+static void pass_through(weft_dtype dtype, float *k, float *v) {
+    static uint8_t stored[sizeof decode_kv[0]];
+    const size_t n = WEFT_LEN(decode_kv[0]);
+    quant_quantize(dtype, stored, decode_kv[0], n);
+    quant_dequantize(dtype, k, stored, n);
+    quant_quantize(dtype, stored, decode_kv[1], n);
+    quant_dequantize(dtype, v, stored, n);
+}
+
+/* The last of positions [begin, end) of k and v attends them all, in double. */
+static void expect_decoded(const attn_kind *kind, const float *got, uint32_t row, uint32_t head,
+                           uint32_t begin, uint32_t end, const float *k, const float *v) {
+    static double weights[STORED];
+    const float *q = decode_q + (row * HEADS + head) * DIM;
+    const uint32_t kv_head = head / (HEADS / KV_HEADS);
+    double total = kind->has_sinks ? exp(decode_sinks[head]) : 0;
+    for (uint32_t p = begin; p < end; p++) {
+        double score = 0;
+        for (uint32_t i = 0; i < DIM; i++) {
+            score += 0.25 * q[i] * k[(p * KV_HEADS + kv_head) * DIM + i];
+        }
+        score = kind->softcap > 0 ? kind->softcap * tanh(score / kind->softcap) : score;
+        weights[p] = exp(score);
+        total += weights[p];
+    }
+    for (uint32_t i = 0; i < DIM; i++) {
+        double sum = 0;
+        for (uint32_t p = begin; p < end; p++) {
+            sum += weights[p] / total * v[(p * KV_HEADS + kv_head) * DIM + i];
+        }
+        assert_true(fabs(got[(row * HEADS + head) * DIM + i] - sum) < 1e-5);
+    }
+}
+
+static void expect_kind(const attn_kind *kind) {
+    static float one[4 * HEADS * DIM], other[4 * HEADS * DIM];
+    static float k[STORED * KV_HEADS * DIM], v[STORED * KV_HEADS * DIM];
+    pass_through(kind->dtype, k, v);
+    for (uint32_t n_threads = 1; n_threads <= 5; n_threads++) {
+        const bool is_slow = n_threads > 3; /* the references, and those of the deferred device */
+        memset(other, 0, sizeof other);
+        decode_on(is_slow ? open_bench(n_threads == 5, n_threads, 0) : open_fastest(n_threads),
+                  kind, other);
+        if (n_threads == 1) {
+            memcpy(one, other, sizeof one);
+        }
+        assert_true(is_slow || memcmp(one, other, sizeof one) == 0);
+        for (uint32_t row = 0; row < 4; row++) {
+            const uint32_t end = LONG + row * SHORT, n = row == 0 ? LONG : SHORT;
+            const uint32_t seen = kind->window != 0 && kind->window < n ? kind->window : n;
+            for (uint32_t head = 0; head < HEADS; head++) {
+                expect_decoded(kind, other, row, head, end - seen, end, k, v);
+            }
+        }
+    }
+}
+
+static void sinks_softcap_window_and_every_cache_hold_over_threads(void **state) {
+    (void)state;
+    static const weft_dtype types[] = {WEFT_DTYPE_F32, WEFT_DTYPE_F16, WEFT_DTYPE_Q8_0,
+                                       WEFT_DTYPE_Q4_0};
+    fill_decode();
+    for (uint32_t i = 0; i < WEFT_LEN(types); i++) {
+        for (uint32_t j = 0; j < 8; j++) {
+            const attn_kind kind = {types[i], (j & 1) != 0, (j & 2) != 0 ? 3.0f : 0,
+                                    (j & 4) != 0 ? 1500 : 0};
+            expect_kind(&kind);
+        }
     }
 }
 
@@ -396,13 +492,13 @@ static void a_context_cut_over_threads_keeps_its_bits(void **state) {
 #define MEMBERS 6u
 #define COMMON_PAGES 68u
 
-static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
+static void attend_members(uint32_t n_threads, const attn_kind *kind, bool is_alone, float *out) {
     static uint32_t tables[MEMBERS][COMMON_PAGES + 2];
     const uint32_t n_pages = LONG / PAGE_TOKENS;
-    bench b = open_bench(false, n_threads, CPU_FLAGS_ALL & cpu_flags_detect());
+    bench b = open_fastest(n_threads);
     weft_error err = {0};
     assert_int_equal(device_reserve(b.dev, 1 << 20, &err), WEFT_OK);
-    const device_kv kv = kv_of(&b, n_pages);
+    const device_kv kv = kv_of(&b, kind->dtype, n_pages);
     uint32_t all[LONG / PAGE_TOKENS];
     for (uint32_t i = 0; i < n_pages; i++) {
         all[i] = n_pages - 1 - i;
@@ -422,7 +518,7 @@ static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
     }
     for (uint32_t i = 0; i < MEMBERS; i += is_alone ? 1 : MEMBERS) {
         const batch step = {.n_rows = MEMBERS, .n_seqs = is_alone ? 1 : MEMBERS, .seqs = seqs + i};
-        attend_decode(&b, kv, &step, MEMBERS, out);
+        attend_decode(&b, kv, kind, &step, MEMBERS, out);
     }
     close_decode(&b, kv, n_pages);
 }
@@ -430,12 +526,18 @@ static void attend_members(uint32_t n_threads, bool is_alone, float *out) {
 static void a_shared_beginning_keeps_every_bit(void **state) {
     (void)state;
     static float alone[MEMBERS * HEADS * DIM], together[MEMBERS * HEADS * DIM];
+    static const attn_kind kinds[] = {{.dtype = WEFT_DTYPE_F16},
+                                      {WEFT_DTYPE_F16, true, 3.0f, 0},
+                                      {WEFT_DTYPE_Q8_0, true, 0, 0},
+                                      {WEFT_DTYPE_Q4_0, false, 3.0f, 0}};
     fill_decode();
-    attend_members(1, true, alone);
-    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
-        memset(together, 0, sizeof together);
-        attend_members(n_threads, false, together);
-        assert_memory_equal(alone, together, sizeof alone);
+    for (uint32_t i = 0; i < WEFT_LEN(kinds); i++) {
+        attend_members(1, &kinds[i], true, alone);
+        for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+            memset(together, 0, sizeof together);
+            attend_members(n_threads, &kinds[i], false, together);
+            assert_memory_equal(alone, together, sizeof alone);
+        }
     }
 }
 
@@ -598,6 +700,7 @@ int main(void) {
         cmocka_unit_test(attention_reads_its_own_pages),
         cmocka_unit_test(a_shared_beginning_keeps_every_bit),
         cmocka_unit_test(a_context_cut_over_threads_keeps_its_bits),
+        cmocka_unit_test(sinks_softcap_window_and_every_cache_hold_over_threads),
         cmocka_unit_test(page_bytes_are_those_of_the_plan),
         cmocka_unit_test(a_residual_and_its_norm_are_the_two_operations),
         cmocka_unit_test(operations_run_in_the_order_given),
