@@ -8,8 +8,7 @@
  * A score is one chain of four accumulators of four lanes along the head; a block's sum of weights
  * is taken over all its lanes, where positions that a query does not see have weight 0. So a
  * query's bits depend on its own range alone. Values of unseen positions are not touched. The
- * reduction over blocks and parts is that of ref/attention_ref.c, whose merge and end are used as
- * they are.
+ * reduction over blocks and parts is that of ref/attention_ref.c; merge and end have its bits.
  *
  * Head sizes that are no multiple of 16 go to the reference. A tile takes 400 KB of stack, of which
  * small heads touch little.
@@ -240,27 +239,77 @@ static void tile_records(tile *t, uint32_t first) {
     }
 }
 
+/* into <- both; a part without positions has the sum 0 and changes nothing. */
+static void record_merge(float *into, const float *part, size_t v_dim) {
+    if (part[1] == 0.0f) {
+        return;
+    }
+    if (into[1] == 0.0f) {
+        memcpy(into, part, (v_dim + 2) * sizeof(float));
+        return;
+    }
+    const float m = part[0] > into[0] ? part[0] : into[0];
+    const float keep = expf(into[0] - m), add = expf(part[0] - m);
+    const float added = part[1] * add;
+    into[0] = m;
+    into[1] = into[1] * keep + added;
+    for (size_t i = 2; i < v_dim + 2; i += 4) {
+        const float32x4_t kept = vmulq_n_f32(vld1q_f32(into + i), keep);
+        vst1q_f32(into + i, vaddq_f32(kept, vmulq_n_f32(vld1q_f32(part + i), add)));
+    }
+}
+
+/* Query `index` of the rows and heads: out <- the record's average. */
+static void query_finish(const attention_args *a, size_t index, const float *record) {
+    const size_t row = index / a->n_heads, head = index % a->n_heads;
+    float *out = a->out + row * a->out_stride + head * a->v_dim;
+    float scale = 1.0f / record[1];
+    if (a->sinks != NULL) {
+        const float sink = a->sinks[head], m = sink > record[0] ? sink : record[0];
+        const float keep = expf(record[0] - m), sum = record[1] * keep;
+        scale = keep / (sum + expf(sink - m));
+    }
+    for (size_t i = 0; i < a->v_dim; i += 4) {
+        vst1q_f32(out + i, vmulq_n_f32(vld1q_f32(record + 2 + i), scale));
+    }
+}
+
 static void tile_finish(tile *t, uint32_t first) {
-    const attention_args *a = t->a;
     const uint32_t last = (t->end - 1) / KERNEL_ATTN_SPLIT;
     for (uint32_t part = t->begin / KERNEL_ATTN_SPLIT; part <= last; part++) {
         tile_begin_part(t);
         tile_range(t, part * KERNEL_ATTN_SPLIT, (part + 1) * KERNEL_ATTN_SPLIT);
         for (uint32_t i = 0; i < t->n_queries; i++) {
-            attention_record_merge_ref(t->queries[i].whole, t->queries[i].part, a->v_dim);
+            record_merge(t->queries[i].whole, t->queries[i].part, t->a->v_dim);
         }
     }
     for (uint32_t i = 0; i < t->n_queries; i++) {
-        const uint32_t row = (first + i) / a->n_heads, head = (first + i) % a->n_heads;
-        attention_record_finish_ref(a->out + row * a->out_stride + (size_t)head * a->v_dim,
-                                    t->queries[i].whole, a->sinks != NULL ? &a->sinks[head] : NULL,
-                                    a->v_dim);
+        query_finish(t->a, first + i, t->queries[i].whole);
     }
 }
 
 /* False where the head's shape is the reference's affair. */
+static bool is_tuned(const attention_args *a) { return a->k_dim % 16 == 0 && a->v_dim % 16 == 0; }
+
+void attention_merge_f32_neon(const attention_args *a, const float *partials, uint32_t n_parts) {
+    if (!is_tuned(a)) {
+        attention_merge_f32_ref(a, partials, n_parts);
+        return;
+    }
+    const size_t record_len = (size_t)a->v_dim + 2, n_queries = (size_t)a->n_rows * a->n_heads;
+    for (size_t i = 0; i < n_queries; i++) {
+        float whole[RECORD_MAX];
+        whole[0] = -INFINITY;
+        whole[1] = 0.0f;
+        for (uint32_t part = 0; part < n_parts; part++) {
+            record_merge(whole, partials + (part * n_queries + i) * record_len, a->v_dim);
+        }
+        query_finish(a, i, whole);
+    }
+}
+
 static bool try_attend(const attention_args *a, load_row_fn *load_row) {
-    if (a->k_dim % 16 != 0 || a->v_dim % 16 != 0) {
+    if (!is_tuned(a)) {
         return false;
     }
     tile t;

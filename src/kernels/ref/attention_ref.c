@@ -29,6 +29,11 @@ static void attend_range(const attention_args *a, weft_dtype dtype, uint32_t row
                          uint32_t from, uint32_t to, float *record);
 static void attend_block(const attention_args *a, weft_dtype dtype, const float *q, uint32_t begin,
                          uint32_t end, float *record);
+/* into <- both; a part without positions has the sum 0 and changes nothing. */
+static void record_merge(float *into, const float *part, size_t v_dim);
+/* out [v_dim] <- the record's average. A sink (or NULL) is one more logit in the denominator whose
+ * value vector is zero. */
+static void record_finish(float *out, const float *record, const float *sink, size_t v_dim);
 
 void attention_f32_ref(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
 void attention_f16_ref(const attention_args *args) { attend(args, WEFT_DTYPE_F16); }
@@ -43,10 +48,10 @@ void attention_merge_f32_ref(const attention_args *a, const float *partials, uin
             const float *first = partials + ((size_t)r * a->n_heads + h) * record_len;
             float sum[RECORD_MAX] = {-INFINITY};
             for (uint32_t part = 0; part < n_parts; part++) {
-                attention_record_merge_ref(sum, first + part * part_len, a->v_dim);
+                record_merge(sum, first + part * part_len, a->v_dim);
             }
-            attention_record_finish_ref(a->out + r * a->out_stride + (size_t)h * a->v_dim, sum,
-                                        a->sinks != NULL ? &a->sinks[h] : NULL, a->v_dim);
+            record_finish(a->out + r * a->out_stride + (size_t)h * a->v_dim, sum,
+                          a->sinks != NULL ? &a->sinks[h] : NULL, a->v_dim);
         }
     }
 }
@@ -73,10 +78,10 @@ static void attend_row(const attention_args *a, weft_dtype dtype, uint32_t row, 
         float record[RECORD_MAX];
         attend_range(a, dtype, row, head, part * KERNEL_ATTN_SPLIT, (part + 1) * KERNEL_ATTN_SPLIT,
                      record);
-        attention_record_merge_ref(sum, record, a->v_dim);
+        record_merge(sum, record, a->v_dim);
     }
-    attention_record_finish_ref(a->out + row * a->out_stride + (size_t)head * a->v_dim, sum,
-                                a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
+    record_finish(a->out + row * a->out_stride + (size_t)head * a->v_dim, sum,
+                  a->sinks != NULL ? &a->sinks[head] : NULL, a->v_dim);
 }
 
 static void attend_range(const attention_args *a, weft_dtype dtype, uint32_t row, uint32_t head,
@@ -139,7 +144,7 @@ static void attend_block(const attention_args *a, weft_dtype dtype, const float 
     record[1] = record[1] * decay + sum;
 }
 
-void attention_record_merge_ref(float *into, const float *part, size_t v_dim) {
+static void record_merge(float *into, const float *part, size_t v_dim) {
     if (part[1] == 0.0f) {
         return;
     }
@@ -155,7 +160,7 @@ void attention_record_merge_ref(float *into, const float *part, size_t v_dim) {
     }
 }
 
-void attention_record_finish_ref(float *out, const float *record, const float *sink, size_t v_dim) {
+static void record_finish(float *out, const float *record, const float *sink, size_t v_dim) {
     float scale = 1.0f / record[1];
     if (sink != NULL) {
         const float m = *sink > record[0] ? *sink : record[0];

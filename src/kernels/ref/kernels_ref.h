@@ -33,13 +33,6 @@ attention_fn attention_q8_0_ref;
 attention_fn attention_q4_0_ref;
 attention_merge_fn attention_merge_f32_ref;
 
-/* A record is [2 + v_dim]: maximum, sum, accumulator (attention_args.partial). */
-/* into <- both; a part without positions has the sum 0 and changes nothing. */
-void attention_record_merge_ref(float *into, const float *part, size_t v_dim);
-/* out [v_dim] <- the record's average. A sink (or NULL) is one more logit in the denominator whose
- * value vector is zero. */
-void attention_record_finish_ref(float *out, const float *record, const float *sink, size_t v_dim);
-
 kv_store_fn kv_store_f32_ref;
 kv_store_fn kv_store_f16_ref;
 kv_store_fn kv_store_q8_0_ref;

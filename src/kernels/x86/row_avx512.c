@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdbool.h>
 
-#include "kernels/x86/erfc.h"
+#include "kernels/erfc.h"
 #include "kernels/x86/kernels_avx512.h"
 #include "kernels/x86/vecmath_avx512.h"
 

@@ -5,8 +5,8 @@
  * with a relative error below 1.2e-7 everywhere (W. H. Press et al., "Numerical Recipes", 6.2: a
  * Chebyshev fit), so that the tail of GELU keeps its digits. Highest power of t first.
  */
-#ifndef WEFT_KERNELS_X86_ERFC_H
-#define WEFT_KERNELS_X86_ERFC_H
+#ifndef WEFT_KERNELS_ERFC_H
+#define WEFT_KERNELS_ERFC_H
 
 #define ERFC_LIST(X) \
     X(0.17087277f)   \
@@ -20,4 +20,4 @@
     X(1.00002368f)   \
     X(-1.26551223f)
 
-#endif /* WEFT_KERNELS_X86_ERFC_H */
+#endif /* WEFT_KERNELS_ERFC_H */
