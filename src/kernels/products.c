@@ -196,8 +196,10 @@ void products_init_arm(kernels_cpu *k, uint32_t flags) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_neon;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_neon;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_neon;
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_neon;
     k->act_quantize[ACT_Q8] = act_quantize_q8_neon;
     k->act_quantize[ACT_Q16] = act_quantize_q16_neon;
+    k->act_quantize[ACT_BF16] = act_quantize_bf16_neon;
     k->act_residual[ACT_Q8] = act_residual_q8_neon;
     if ((flags & CPU_DOTPROD) == 0) {
         return;

@@ -205,13 +205,13 @@ PACK_OPENED_LIST(X)
 /* arm/: NEON, which every arm64 processor has; with SDOT; with SMMLA. */
 linear_fn linear_f32_neon, linear_f16_neon, linear_bf16_neon, linear_q8_0_neon;
 linear_fn linear_q4_0_neon, linear_q4_1_neon, linear_q5_0_neon, linear_q5_1_neon;
-linear_fn linear_q4_k_neon, linear_q5_k_neon, linear_q6_k_neon;
+linear_fn linear_q4_k_neon, linear_q5_k_neon, linear_q6_k_neon, linear_f8_e4m3_neon;
 linear_fn linear_q4_0_dotprod, linear_q4_1_dotprod, linear_q5_0_dotprod, linear_q5_1_dotprod;
 linear_fn linear_q4_k_dotprod, linear_q5_k_dotprod, linear_q6_k_dotprod;
 linear_fn linear_q4_0_i8mm, linear_q4_1_i8mm, linear_q5_0_i8mm, linear_q5_1_i8mm;
 linear_fn linear_q4_k_i8mm, linear_q5_k_i8mm, linear_q6_k_i8mm;
 
-act_quantize_fn act_quantize_q8_neon, act_quantize_q16_neon;
+act_quantize_fn act_quantize_q8_neon, act_quantize_q16_neon, act_quantize_bf16_neon;
 act_residual_fn act_residual_q8_neon;
 
 #endif /* WEFT_KERNELS_PRODUCTS_H */

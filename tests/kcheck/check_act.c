@@ -233,12 +233,17 @@ static void check_residual(kcheck *kc, const kernels_cpu *k, act_form form, size
     }
 }
 
-/* Rows in bf16 may be of any length. */
+/* Rows in bf16 may be of any length. Among the values are the first and the last of those that
+ * become 0 or NaN, and of those that do not. */
 static void check_short(kcheck *kc, const kernels_cpu *k, size_t n) {
     if (!kc_func(kc, &k->act_quantize[ACT_BF16], "act_quantize_%d_n%zu", ACT_BF16, n)) {
         return;
     }
-    const float *x = kc_floats(kc, n, KC_WIDE);
+    static const float edges[] = {0x1.fefffep127f, -0x1.ffp127f, ACT_TINY, -0x1.fffffep-101f};
+    float *x = kc_floats(kc, n, KC_WIDE);
+    for (size_t i = 0; i < n; i += 3) {
+        x[i] = edges[i / 3 % KC_LEN(edges)];
+    }
     uint16_t *got = kc_out(kc, n * sizeof(uint16_t), 2);
     uint16_t *want = kc_scratch(kc, n * sizeof(uint16_t));
     KC_CALL(kc, k->act_quantize[ACT_BF16](got, x, n));

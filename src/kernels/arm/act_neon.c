@@ -39,6 +39,31 @@ NEON_INLINE int16x8_t codes8(const float *x, float inverse) {
     return vcombine_s16(vmovn_s32(low), vmovn_s32(high));
 }
 
+/* Four values rounded. */
+NEON_INLINE uint16x4_t bf16_of(float32x4_t x) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(x),
+                     magnitude = vandq_u32(bits, vdupq_n_u32(0x7fffffffu));
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t up = vaddq_u32(odd, vdupq_n_u32(0x7fff));
+    uint32x4_t rounded = vshrq_n_u32(vaddq_u32(bits, up), 16);
+    const uint32x4_t is_finite = vcleq_u32(magnitude, vdupq_n_u32(0x7f7f7fffu));
+    rounded = vbslq_u32(is_finite, rounded, vdupq_n_u32(ACT_BF16_NAN));
+    const uint32x4_t tiny = vreinterpretq_u32_f32(vdupq_n_f32(ACT_TINY));
+    return vmovn_u32(vandq_u32(rounded, vcgeq_u32(magnitude, tiny)));
+}
+
+void act_quantize_bf16_neon(void *act, const float *x, size_t k) {
+    uint16_t *to = act;
+    size_t i = 0;
+    for (; i + 8 <= k; i += 8) {
+        const uint16x4_t low = bf16_of(vld1q_f32(x + i)), high = bf16_of(vld1q_f32(x + i + 4));
+        vst1q_u16(to + i, vcombine_u16(low, high));
+    }
+    for (; i < k; i++) {
+        vst1_lane_u16(to + i, bf16_of(vdupq_n_f32(x[i])), 0);
+    }
+}
+
 void act_quantize_q8_neon(void *act, const float *x, size_t k) {
     act_block_q8 *block = act;
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
