@@ -9,16 +9,16 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/barrier.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "dist/dist.h"
 
 typedef struct table {
     pthread_mutex_t lock;
-    pthread_cond_t all_here;
+    uint32_t n_ranks; /* guarded by lock */
     uint32_t size;
-    uint32_t n_ranks, n_waiting; /* guarded by lock */
-    uint64_t meeting;            /* guarded by lock: how many took place */
+    barrier all; /* the ranks */
     size_t elements_max;
     float *rows; /* [size][elements_max] */
 } table;
@@ -28,20 +28,6 @@ typedef struct dist_loopback {
     table *table;
 } dist_loopback;
 
-static void meet(table *t) {
-    pthread_mutex_lock(&t->lock);
-    const uint64_t mine = t->meeting;
-    if (++t->n_waiting == t->size) {
-        t->n_waiting = 0;
-        t->meeting++;
-        pthread_cond_broadcast(&t->all_here);
-    }
-    while (t->meeting == mine) {
-        pthread_cond_wait(&t->all_here, &t->lock);
-    }
-    pthread_mutex_unlock(&t->lock);
-}
-
 static void sum_rows(dist *d, float *x, size_t stride, uint32_t n_rows, uint32_t n_cols) {
     table *t = ((dist_loopback *)d)->table;
     WEFT_ASSERT((uint64_t)n_rows * n_cols <= t->elements_max);
@@ -49,7 +35,7 @@ static void sum_rows(dist *d, float *x, size_t stride, uint32_t n_rows, uint32_t
     for (uint32_t r = 0; r < n_rows; r++) {
         memcpy(mine + (size_t)r * n_cols, x + r * stride, n_cols * sizeof(float));
     }
-    meet(t);
+    barrier_meet(&t->all);
     for (uint32_t r = 0; r < n_rows; r++) {
         float *to = x + r * stride;
         memcpy(to, t->rows + (size_t)r * n_cols, n_cols * sizeof(float));
@@ -60,7 +46,7 @@ static void sum_rows(dist *d, float *x, size_t stride, uint32_t n_rows, uint32_t
             }
         }
     }
-    meet(t);
+    barrier_meet(&t->all);
 }
 
 static void table_leave(table *t) {
@@ -69,7 +55,7 @@ static void table_leave(table *t) {
     pthread_mutex_unlock(&t->lock);
     if (is_last) {
         pthread_mutex_destroy(&t->lock);
-        pthread_cond_destroy(&t->all_here);
+        barrier_deinit(&t->all);
         mem_free(t->rows);
         mem_free(t);
     }
@@ -98,7 +84,7 @@ static table *table_create(uint32_t size, size_t elements_max) {
         return NULL;
     }
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->all_here, NULL);
+    barrier_init(&t->all, size);
     t->n_ranks = 1; /* the maker's own hold, until every rank is there */
     return t;
 }

@@ -183,7 +183,7 @@ static void run_bench(kcheck *states) {
     kc_team team;
     ceilings limits;
     pool *threads = NULL;
-    kc_team_init(&team, n);
+    barrier_init(&team.all, n);
     WEFT_ASSERT(pool_create(&threads, n, NULL) == WEFT_OK);
     ceilings_measure(&limits, states->mask, threads);
     for (uint32_t i = 0; i < n; i++) {
@@ -192,6 +192,7 @@ static void run_bench(kcheck *states) {
     }
     pool_run(threads, run_levels_task, states, n);
     pool_destroy(&threads);
+    barrier_deinit(&team.all);
 }
 
 static bool is_lacking(const kcheck *kc, const cpu_level *l) {

@@ -5,8 +5,8 @@
 
 #include <signal.h>
 
+#include "base/barrier.h"
 #include "kcheck.h"
-#include "kcheck_team.h"
 
 #define KC_BUFFERS_MAX 24
 #define KC_LEVELS_MAX 16
@@ -15,6 +15,7 @@
 #define KC_NAME_MAX 96
 #define KC_TIMES_MAX 512
 #define KC_SAMPLES 9
+#define KC_THREADS_MAX 64
 
 typedef enum kc_role { KC_ROLE_IN, KC_ROLE_OUT, KC_ROLE_INOUT } kc_role;
 
@@ -32,6 +33,14 @@ typedef struct kc_time {
     char name[KC_NAME_MAX];
     double calls_s; /* calls a second of all threads */
 } kc_time;
+
+/* Threads that time the same case at once. Each goes through all cases with a state and memory of
+ * its own. They wait for each other before a sample, and again after it to add up what each took.
+ */
+typedef struct kc_team {
+    barrier all;
+    uint64_t ns[KC_THREADS_MAX]; /* of the sample just taken; a thread's own until they meet */
+} kc_team;
 
 struct kcheck {
     /* options */

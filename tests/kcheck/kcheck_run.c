@@ -71,7 +71,7 @@ bool kc_bench_begin(kcheck *kc) {
         kc->reps = 1;
         return false;
     }
-    kc_team_meet(kc->team);
+    barrier_meet(&kc->team->all);
     kc->bench_start_ns = ceiling_now_ns(kc->n_threads);
     return true;
 }
@@ -131,7 +131,7 @@ typedef struct team_sample {
 /* The same for every thread, so that all of them go on in the same way. */
 static team_sample add_up(kcheck *kc, uint64_t own_ns) {
     kc->team->ns[kc->thread] = own_ns;
-    kc_team_meet(kc->team);
+    barrier_meet(&kc->team->all);
     team_sample sum = {.ns = UINT64_MAX};
     for (uint32_t i = 0; i < kc->n_threads; i++) {
         const uint64_t ns = kc->team->ns[i];
