@@ -13,22 +13,13 @@
 #include <stdint.h>
 
 #include "weft/engine.h"
+#include "weft/histogram.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define WEFT_HISTOGRAM_BUCKETS 24u
 #define WEFT_STATS_GROUPS_MAX 4u
-
-typedef struct weft_histogram {
-    const double
-        *bounds; /* [WEFT_HISTOGRAM_BUCKETS] largest value of each bucket, ascending; static */
-    uint64_t
-        counts[WEFT_HISTOGRAM_BUCKETS + 1]; /* each bucket's own; the last is beyond all bounds */
-    uint64_t count;                         /* of all buckets */
-    double sum;
-} weft_histogram;
 
 /* The value that a share q of the observations does not exceed, interpolated within its bucket; 0
  * without observations. */

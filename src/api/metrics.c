@@ -14,6 +14,7 @@
 
 #include "api/api_json.h"
 #include "base/clock.h"
+#include "base/histogram.h"
 
 typedef enum value_kind { U32, U64, F64 } value_kind;
 
@@ -196,10 +197,8 @@ static void write_answer_histograms(buf *out, bool is_vllm, const buf *labels,
                                     const metrics_answers *a) {
     for (size_t i = 0; i < WEFT_LEN(answer_distributions); i++) {
         const distribution *d = &answer_distributions[i];
-        const histogram *h = (const void *)((const char *)a + d->offset);
-        weft_histogram copy = {.bounds = h->bounds, .count = h->count, .sum = h->sum};
-        memcpy(copy.counts, h->counts, sizeof copy.counts);
-        write_histogram(out, is_vllm ? d->vllm_name : d->name, d->help, labels, &copy);
+        write_histogram(out, is_vllm ? d->vllm_name : d->name, d->help, labels,
+                        (const void *)((const char *)a + d->offset));
     }
 }
 

@@ -4,7 +4,6 @@
 #define WEFT_API_METRICS_H
 
 #include "api/journal.h"
-#include "base/histogram.h"
 #include "weft/stats.h"
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -21,8 +20,8 @@ typedef struct metrics_refused {
 
 /* Answers that came to an end of their own, each choice one. */
 typedef struct metrics_answers {
-    histogram prompt_tokens, generated_tokens;
-    histogram token_s; /* mean time between two tokens of an answer */
+    weft_histogram prompt_tokens, generated_tokens;
+    weft_histogram token_s; /* mean time between two tokens of an answer */
 } metrics_answers;
 
 void metrics_answers_init(metrics_answers *a);

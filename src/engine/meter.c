@@ -6,21 +6,23 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/histogram.h"
 
 #define RATE_WEIGHT 0.05 /* of the newest step */
 
-_Static_assert(WEFT_HISTOGRAM_BUCKETS == HISTOGRAM_BUCKETS, "copied one to one");
 _Static_assert((int)WEFT_MISS_PARTIAL == (int)KV_MISS_PARTIAL, "the same causes");
 
 void meter_init(meter *m) {
     memset(m, 0, sizeof *m);
     pthread_mutex_init(&m->lock, NULL);
-    histogram *const seconds[] = {&m->first_token, &m->inter_token, &m->queue, &m->prefill,
-                                  &m->decode,      &m->end_to_end,  &m->step};
+    weft_engine_stats *c = &m->counts;
+    weft_histogram *const seconds[] = {&c->first_token_s, &c->inter_token_s, &c->queue_s,
+                                       &c->prefill_s,     &c->decode_s,      &c->end_to_end_s,
+                                       &c->step_s};
     for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
         histogram_init(seconds[i], histogram_bounds_s);
     }
-    histogram_init(&m->rows, histogram_bounds_n);
+    histogram_init(&c->step_rows, histogram_bounds_n);
 }
 
 void meter_deinit(meter *m) { pthread_mutex_destroy(&m->lock); }
@@ -28,10 +30,11 @@ void meter_deinit(meter *m) { pthread_mutex_destroy(&m->lock); }
 void meter_step(meter *m, uint32_t n_rows, uint64_t ns) {
     pthread_mutex_lock(&m->lock);
     const double rate = n_rows / (clock_seconds(ns) + 1e-9);
-    m->rows_per_s += (m->counts.steps == 0 ? 1 : RATE_WEIGHT) * (rate - m->rows_per_s);
+    weft_engine_stats *c = &m->counts;
+    c->tokens_per_s += (c->steps == 0 ? 1 : RATE_WEIGHT) * (rate - c->tokens_per_s);
     m->counts.steps++;
-    histogram_add(&m->step, clock_seconds(ns));
-    histogram_add(&m->rows, n_rows);
+    histogram_add(&m->counts.step_s, clock_seconds(ns));
+    histogram_add(&m->counts.step_rows, n_rows);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -41,22 +44,22 @@ void meter_start(meter *m, uint32_t n_prompt, const kv_prefix *prefix, uint64_t 
     m->counts.prefix_queries += n_prompt;
     m->counts.prefix_hits += prefix->n_tokens;
     m->counts.prefix_misses[prefix->miss] += n_prompt - prefix->n_tokens;
-    histogram_add(&m->queue, clock_seconds(queued_ns));
+    histogram_add(&m->counts.queue_s, clock_seconds(queued_ns));
     pthread_mutex_unlock(&m->lock);
 }
 
 void meter_token(meter *m, uint64_t gap_ns) {
     pthread_mutex_lock(&m->lock);
     m->counts.generated_tokens++;
-    histogram_add(&m->inter_token, clock_seconds(gap_ns));
+    histogram_add(&m->counts.inter_token_s, clock_seconds(gap_ns));
     pthread_mutex_unlock(&m->lock);
 }
 
 void meter_first_token(meter *m, uint64_t since_submit_ns, uint64_t since_start_ns) {
     pthread_mutex_lock(&m->lock);
     m->counts.generated_tokens++;
-    histogram_add(&m->first_token, clock_seconds(since_submit_ns));
-    histogram_add(&m->prefill, clock_seconds(since_start_ns));
+    histogram_add(&m->counts.first_token_s, clock_seconds(since_submit_ns));
+    histogram_add(&m->counts.prefill_s, clock_seconds(since_start_ns));
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -64,9 +67,9 @@ void meter_finish(meter *m, weft_finish finish, uint64_t since_submit_ns, uint64
     WEFT_ASSERT(finish < WEFT_FINISH_COUNT);
     pthread_mutex_lock(&m->lock);
     m->counts.finished[finish]++;
-    histogram_add(&m->end_to_end, clock_seconds(since_submit_ns));
+    histogram_add(&m->counts.end_to_end_s, clock_seconds(since_submit_ns));
     if (decode_ns > 0) {
-        histogram_add(&m->decode, clock_seconds(decode_ns));
+        histogram_add(&m->counts.decode_s, clock_seconds(decode_ns));
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -89,30 +92,12 @@ void meter_recall(meter *m, uint32_t n_tokens) {
     pthread_mutex_unlock(&m->lock);
 }
 
-static void copy_histogram(weft_histogram *out, const histogram *h) {
-    out->bounds = h->bounds;
-    memcpy(out->counts, h->counts, sizeof out->counts);
-    out->count = h->count;
-    out->sum = h->sum;
-}
-
 void meter_read(meter *m, weft_engine_stats *out) {
     pthread_mutex_lock(&m->lock);
     *out = m->counts;
-    out->tokens_per_s = m->rows_per_s;
-    copy_histogram(&out->first_token_s, &m->first_token);
-    copy_histogram(&out->inter_token_s, &m->inter_token);
-    copy_histogram(&out->queue_s, &m->queue);
-    copy_histogram(&out->prefill_s, &m->prefill);
-    copy_histogram(&out->decode_s, &m->decode);
-    copy_histogram(&out->end_to_end_s, &m->end_to_end);
-    copy_histogram(&out->step_s, &m->step);
-    copy_histogram(&out->step_rows, &m->rows);
     pthread_mutex_unlock(&m->lock);
 }
 
 double weft_histogram_quantile(const weft_histogram *h, double q) {
-    histogram copy = {.bounds = h->bounds, .count = h->count, .sum = h->sum};
-    memcpy(copy.counts, h->counts, sizeof copy.counts);
-    return histogram_quantile(&copy, q);
+    return histogram_quantile(h, q);
 }

@@ -8,16 +8,13 @@
 
 #include <pthread.h>
 
-#include "base/histogram.h"
 #include "kv/kv_seqs.h"
 #include "weft/stats.h"
 
 typedef struct meter {
     pthread_mutex_t lock;
     /* guarded by lock */
-    weft_engine_stats counts; /* its histograms are not used */
-    histogram first_token, inter_token, queue, prefill, decode, end_to_end, step, rows;
-    double rows_per_s;
+    weft_engine_stats counts; /* what is true now is not counted: zeros, but tokens_per_s */
 } meter;
 
 void meter_init(meter *m);

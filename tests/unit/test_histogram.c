@@ -11,7 +11,7 @@
 
 static void a_value_falls_below_its_bound(void **state) {
     (void)state;
-    histogram h;
+    weft_histogram h;
     histogram_init(&h, histogram_bounds_n);
     histogram_add(&h, 0);
     histogram_add(&h, 1);   /* a bound belongs to its bucket */
@@ -20,8 +20,8 @@ static void a_value_falls_below_its_bound(void **state) {
     histogram_add(&h, 1e9); /* beyond */
     assert_int_equal(h.counts[0], 2);
     assert_int_equal(h.counts[1], 1);
-    assert_int_equal(h.counts[HISTOGRAM_BUCKETS - 1], 1);
-    assert_int_equal(h.counts[HISTOGRAM_BUCKETS], 1);
+    assert_int_equal(h.counts[WEFT_HISTOGRAM_BUCKETS - 1], 1);
+    assert_int_equal(h.counts[WEFT_HISTOGRAM_BUCKETS], 1);
     assert_int_equal(h.count, 5);
     assert_true(h.sum == 0 + 1 + 1.5 + 65536 + 1e9);
 }
@@ -30,9 +30,9 @@ static void bounds_ascend_and_every_bucket_can_be_reached(void **state) {
     (void)state;
     const double *const series[] = {histogram_bounds_s, histogram_bounds_n};
     for (int s = 0; s < 2; s++) {
-        histogram h;
+        weft_histogram h;
         histogram_init(&h, series[s]);
-        for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        for (uint32_t i = 0; i < WEFT_HISTOGRAM_BUCKETS; i++) {
             assert_true(i == 0 || series[s][i] > series[s][i - 1]);
             histogram_add(&h, series[s][i]);
             assert_int_equal(h.counts[i], 1);
@@ -42,7 +42,7 @@ static void bounds_ascend_and_every_bucket_can_be_reached(void **state) {
 
 static void quantiles_are_interpolated(void **state) {
     (void)state;
-    histogram h;
+    weft_histogram h;
     histogram_init(&h, histogram_bounds_n);
     assert_true(histogram_quantile(&h, 0.5) == 0);
     for (int i = 0; i < 100; i++) {
