@@ -38,6 +38,7 @@
 #define CHUNK_BYTES ((uint64_t)1 << 20)
 #define FILES_MAX 4096u /* looked at in the folder */
 #define PATH_BYTES_MAX 4096u
+#define NAME_BYTES 39u        /* two numbers, a dash, the suffix, a zero */
 #define PART_SECONDS_MAX 3600 /* a temporary file as old as this has no writer any more */
 
 /* The last bytes of a file, behind the image. */
@@ -184,12 +185,24 @@ static bool make_dirs(const char *dir) {
 }
 
 typedef struct cached_file {
-    char name[64];
+    char name[NAME_BYTES];
     uint64_t bytes;
     int64_t used_s;
 } cached_file;
 
-/* The .pack files of a folder; removes temporary files that nobody writes any more. */
+/* Only names as they are given here: whatever else lies in the folder is somebody else's. */
+static size_t hex_len(const char *s) { return strspn(s, "0123456789abcdef"); }
+
+static bool is_pack_name(const char *file) {
+    return hex_len(file) == 16 && file[16] == '-' && hex_len(file + 17) == 16 &&
+           strcmp(file + 33, ".pack") == 0;
+}
+
+static bool is_part_name(const char *file) {
+    return hex_len(file) == 8 && strcmp(file + 8, ".part") == 0;
+}
+
+/* The cache's files in a folder; removes temporary files that nobody writes any more. */
 static size_t list_files(const char *dir, cached_file *files) {
     size_t n = 0;
     DIR *d = opendir(dir);
@@ -198,10 +211,8 @@ static size_t list_files(const char *dir, cached_file *files) {
     }
     for (const struct dirent *e = readdir(d); e != NULL && n < FILES_MAX; e = readdir(d)) {
         struct stat st;
-        const size_t len = strlen(e->d_name);
-        const bool is_pack = len > 5 && strcmp(e->d_name + len - 5, ".pack") == 0;
-        const bool is_part = len > 5 && strcmp(e->d_name + len - 5, ".part") == 0;
-        if (len >= sizeof files[n].name || (!is_pack && !is_part) ||
+        const bool is_part = is_part_name(e->d_name);
+        if ((!is_part && !is_pack_name(e->d_name)) ||
             fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
             continue;
         }
@@ -211,7 +222,7 @@ static size_t list_files(const char *dir, cached_file *files) {
             }
             continue;
         }
-        memcpy(files[n].name, e->d_name, len + 1);
+        memcpy(files[n].name, e->d_name, sizeof files[n].name);
         files[n].bytes = (uint64_t)st.st_size;
         files[n].used_s = (int64_t)st.st_mtime;
         n++;

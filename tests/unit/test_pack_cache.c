@@ -215,19 +215,50 @@ static void a_mapping_outlives_its_file(void **state) {
     pack_cache_unmap(&found);
 }
 
+static void put_file(char *path, size_t path_bytes, const char *name, time_t seconds) {
+    const struct timespec times[2] = {{.tv_sec = time(NULL) - seconds},
+                                      {.tv_sec = time(NULL) - seconds}};
+    snprintf(path, path_bytes, "%s/%s", dir, name);
+    assert_int_equal(os_write_file(path, "x", 1, NULL), WEFT_OK);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 static void leftovers_of_killed_writers_are_removed(void **state) {
     (void)state;
     char fresh[160], stale[160];
-    snprintf(fresh, sizeof fresh, "%s/00000001.part", dir);
-    snprintf(stale, sizeof stale, "%s/00000002.part", dir);
-    assert_int_equal(os_write_file(fresh, "x", 1, NULL), WEFT_OK);
-    assert_int_equal(os_write_file(stale, "x", 1, NULL), WEFT_OK);
-    const struct timespec times[2] = {{.tv_sec = time(NULL) - 4000}, {.tv_sec = time(NULL) - 4000}};
-    assert_int_equal(utimensat(AT_FDCWD, stale, times, 0), 0);
+    put_file(fresh, sizeof fresh, "00000001.part", 0);
+    put_file(stale, sizeof stale, "00000002.part", 4000);
     write_one(key, 4096, UINT64_MAX);
     assert_true(os_is_file(fresh));
     assert_false(os_is_file(stale));
     assert_int_equal(unlink(fresh), 0);
+}
+
+static void files_of_others_stay(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "video.part",
+        "0000002.part",
+        "000000002.part",
+        "0000000g.part",
+        "0000000000000000ffffffffffffffff.part",
+        "linux.pack",
+        "0000000000000000-fffffffffffffff.pack",
+        "0000000000000000.ffffffffffffffff.pack",
+        "0000000000000000-ffffffffffffffff0.pack",
+        "0000000000000000-ffffffffffffffff.pack.pack",
+    };
+    char path[WEFT_LEN(names)][160];
+    for (size_t i = 0; i < WEFT_LEN(names); i++) {
+        put_file(path[i], sizeof path[i], names[i], 4000);
+    }
+    write_one(key, BYTES, UINT64_MAX);
+    write_one((pack_cache_key){50, 0}, 4096, 8192); /* evicts everything */
+    assert_false(is_there(key, BYTES));
+    for (size_t i = 0; i < WEFT_LEN(names); i++) {
+        assert_true(os_is_file(path[i]));
+        assert_int_equal(unlink(path[i]), 0);
+    }
 }
 
 static void a_folder_that_cannot_be_made_is_no_error(void **state) {
@@ -254,6 +285,7 @@ int main(void) {
         cmocka_unit_test(writers_of_one_key_do_not_disturb_each_other),
         cmocka_unit_test(a_mapping_outlives_its_file),
         cmocka_unit_test(leftovers_of_killed_writers_are_removed),
+        cmocka_unit_test(files_of_others_stay),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_no_error),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
