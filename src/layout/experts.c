@@ -70,9 +70,9 @@ void expert_table_sort(expert_table *t) {
     }
 }
 
+/* Of any form. A row in two halves, two records of 8 bits, is no longer than the longest. */
 static uint64_t record_bytes_max(uint32_t k) {
-    const uint64_t precise = 2 * (uint64_t)act_row_bytes(ACT_Q8, k);
-    uint64_t most = precise;
+    uint64_t most = 0;
     for (int form = 0; form < ACT_FORM_COUNT; form++) {
         const uint64_t bytes = act_row_bytes((act_form)form, k);
         most = bytes > most ? bytes : most;

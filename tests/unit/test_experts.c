@@ -133,7 +133,7 @@ static void logits_that_are_no_numbers_still_name_experts(void **state) {
     assert_true(id[0] != id[1] && id[1] != id[2] && id[0] != id[2]);
 }
 
-/* ---- the sort ---- */
+/* ---- the sort, and the room ---- */
 
 static void slots_are_ordered_by_expert_then_row(void **state) {
     (void)state;
@@ -165,6 +165,18 @@ static void slots_are_ordered_by_expert_then_row(void **state) {
         }
     }
     assert_int_equal(at, ROWS * USED);
+}
+
+static void a_slot_has_room_for_a_record_of_any_form_or_two_halves(void **state) {
+    (void)state;
+    const expert_routing r = {.n_experts = 4, .n_used = 2};
+    for (uint32_t k = 32; k <= 8192; k += 32) {
+        const uint64_t slot_bytes = expert_room_of(&r, 1, k, 32).acts_bytes / r.n_used;
+        for (int form = 0; form < ACT_FORM_COUNT; form++) {
+            const uint64_t records = form == ACT_Q8 || form == ACT_Q8_256 ? 2 : 1;
+            assert_true(records * act_row_bytes((act_form)form, k) <= slot_bytes);
+        }
+    }
 }
 
 /* ---- the operation ---- */
@@ -375,6 +387,7 @@ int main(void) {
         cmocka_unit_test(routing_follows_its_options),
         cmocka_unit_test(logits_that_are_no_numbers_still_name_experts),
         cmocka_unit_test(slots_are_ordered_by_expert_then_row),
+        cmocka_unit_test(a_slot_has_room_for_a_record_of_any_form_or_two_halves),
         cmocka_unit_test(experts_compute_their_formula_on_every_device),
         cmocka_unit_test(quantised_experts_compute_their_formula),
         cmocka_unit_test(a_row_has_the_same_bits_alone_and_among_all),
