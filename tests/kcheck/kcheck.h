@@ -37,14 +37,15 @@
 typedef struct kcheck kcheck;
 typedef void kc_check_fn(kcheck *kc, const kernels_cpu *k);
 
-#define KC_FAMILY_LIST(X)       \
-    X(pack, check_pack)         \
-    X(act, check_act)           \
-    X(linear, check_linear)     \
-    X(row, check_row)           \
-    X(rope, check_rope)         \
-    X(kv_store, check_kv_store) \
-    X(attention, check_attention)
+#define KC_FAMILY_LIST(X)         \
+    X(pack, check_pack)           \
+    X(act, check_act)             \
+    X(linear, check_linear)       \
+    X(row, check_row)             \
+    X(rope, check_rope)           \
+    X(kv_store, check_kv_store)   \
+    X(attention, check_attention) \
+    X(numerics, check_numerics)
 
 #define X(name, function) kc_check_fn function;
 KC_FAMILY_LIST(X)
