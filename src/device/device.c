@@ -49,7 +49,9 @@ device_stack device_pack_stack(device *d, void *dst, const tensor *first, uint32
 
 device_weight device_stack_at(const device_stack *s, uint32_t i) {
     device_weight w = s->w;
-    w.data = (char *)w.data + i * pack_weight_bytes(w.dtype, w.rows, w.cols);
+    const size_t bytes = w.is_mapped ? w.rows * dtype_row_bytes(w.dtype, w.cols)
+                                     : pack_weight_bytes(w.dtype, w.rows, w.cols);
+    w.data = (char *)w.data + i * bytes;
     return w;
 }
 

@@ -180,11 +180,8 @@ static void pack(device *dev, void *dst, tensor src) {
     pool_run(d->pool, pack_task, &job, (uint32_t)pack_panel_count(src.rows));
 }
 
-/* n panels of a weight from p on, as a weight. One of a mapped weight (no more) is packed into the
- * thread's own place of place_bytes (the largest panel of the operation) at the end of the
- * workspace, where it stays until the thread asks for another. */
-static device_weight panels_of(const device_cpu *d, const device_weight *w, uint32_t p, uint32_t n,
-                               size_t place_bytes, uint32_t thread) {
+device_weight device_cpu_panels_of(const device_cpu *d, const device_weight *w, uint32_t p,
+                                   uint32_t n, size_t place_bytes, uint32_t thread) {
     const size_t panel_bytes = pack_panel_bytes(w->dtype, w->cols);
     device_weight one = *w;
     one.rows = (n - 1) * PACK_PANEL_ROWS + panel_rows(w->rows, p + n - 1);
@@ -456,19 +453,17 @@ uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w) {
     return w->is_mapped ? 1 : d->kernels.linear_panels[w->dtype];
 }
 
-void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel,
-                         uint32_t n_panels, const char *x, size_t x_bytes, uint32_t n_rows,
-                         float *y, size_t y_stride) {
+void device_cpu_multiply(const device_cpu *d, const device_weight *panels, const char *x,
+                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride) {
+    const device_weight *w = panels;
     linear_fn *product = d->kernels.linear[w->dtype];
-    const char *data = (const char *)w->data + panel * pack_panel_bytes(w->dtype, w->cols);
-    const uint32_t left = w->rows - panel * PACK_PANEL_ROWS;
-    const uint32_t n = left < n_panels * PACK_PANEL_ROWS ? left : n_panels * PACK_PANEL_ROWS;
-    if (input_of(d, w) >= INPUT_PRECISE && d->kernels.linear_precise[w->dtype] != NULL) {
-        d->kernels.linear_precise[w->dtype](y, y_stride, data, x, x_bytes / 2, n_rows, n, w->cols);
-    } else if (input_of(d, w) >= INPUT_PRECISE) {
-        multiply_halves(product, data, x, x_bytes, n_rows, y, y_stride, n, w->cols);
+    linear_fn *precise = d->kernels.linear_precise[w->dtype];
+    if (input_of(d, w) < INPUT_PRECISE) {
+        product(y, y_stride, w->data, x, x_bytes, n_rows, w->rows, w->cols);
+    } else if (precise != NULL) {
+        precise(y, y_stride, w->data, x, x_bytes / 2, n_rows, w->rows, w->cols);
     } else {
-        product(y, y_stride, data, x, x_bytes, n_rows, n, w->cols);
+        multiply_halves(product, w->data, x, x_bytes, n_rows, y, y_stride, w->rows, w->cols);
     }
 }
 
@@ -493,9 +488,10 @@ static void linear_task(void *arg, uint32_t task, uint32_t thread) {
     const uint32_t step = device_cpu_panels(job->d, w);
     for (uint32_t p = from; p < stop; p += step) {
         const uint32_t col = p * PACK_PANEL_ROWS, count = stop - p < step ? stop - p : step;
-        const device_weight some = panels_of(job->d, w, p, count, job->place_bytes, thread);
-        device_cpu_multiply(job->d, &some, 0, count, in->data + row * in->row_bytes, in->row_bytes,
-                            n_rows, device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
+        const device_weight some =
+            device_cpu_panels_of(job->d, w, p, count, job->place_bytes, thread);
+        device_cpu_multiply(job->d, &some, in->data + row * in->row_bytes, in->row_bytes, n_rows,
+                            device_cpu_row(y, row) + col, y->stride_bytes / sizeof(float));
         if (op->bias[i].data != NULL) {
             add_bias(y, &op->bias[i], row, n_rows, col, some.rows);
         }

@@ -34,7 +34,8 @@ typedef struct experts_job {
     expert_table table;
     char *acts; /* [slots] records of acts_bytes: x, then what came out of the activation */
     size_t x_bytes, h_bytes;
-    float *values; /* [slots] rows of values_stride: the activations, then the outputs */
+    size_t place_bytes; /* the largest panel */
+    float *values;      /* [slots] rows of values_stride: the activations, then the outputs */
     size_t values_stride;
     uint32_t groups;      /* tasks that share the panels of a tile */
     uint32_t lane_rows;   /* the largest tile's */
@@ -110,72 +111,73 @@ static void combine_rows(const device_cpu *d, const void *arg, uint32_t from, ui
     }
 }
 
-/* Panels [*from, *to) of a task's share. */
-static const expert_tile *find_task(const experts_job *job, uint32_t task, uint32_t n_panels,
-                                    uint32_t *from, uint32_t *to) {
+/* What of a tile one thread multiplies: panels from .. to - 1 of its expert. */
+typedef struct tile_share {
+    const expert_tile *tile;
+    uint32_t from, to, thread;
+} tile_share;
+
+static tile_share share_of(const experts_job *job, uint32_t task, uint32_t thread,
+                           uint32_t n_outputs) {
+    const uint64_t n_panels = pack_panel_count(n_outputs);
     const uint32_t group = task % job->groups;
-    *from = (uint32_t)((uint64_t)n_panels * group / job->groups);
-    *to = (uint32_t)((uint64_t)n_panels * (group + 1) / job->groups);
-    return &job->table.tiles[task / job->groups];
+    return (tile_share){.tile = &job->table.tiles[task / job->groups],
+                        .from = (uint32_t)(n_panels * group / job->groups),
+                        .to = (uint32_t)(n_panels * (group + 1) / job->groups),
+                        .thread = thread};
 }
 
-/* y[r][0..] <- panels from .. to - 1 */
-static void multiply_panels(const device_cpu *d, const device_weight *w, uint32_t from, uint32_t to,
-                            const char *x, size_t x_bytes, uint32_t n_rows, float *y,
-                            size_t y_stride) {
-    const uint32_t step = device_cpu_panels(d, w);
-    for (uint32_t p = from; p < to; p += step) {
-        device_cpu_multiply(d, w, p, to - p < step ? to - p : step, x, x_bytes, n_rows,
-                            y + (p - from) * PACK_PANEL_ROWS, y_stride);
+/* y[slot][0..] <- the share's panels of its expert in the stack */
+static void multiply_share(const experts_job *job, const tile_share *s, const device_stack *stack,
+                           const char *x, size_t x_bytes, float *y, size_t y_stride) {
+    const device_weight w = device_stack_at(stack, s->tile->expert);
+    const uint32_t step = device_cpu_panels(job->d, &w);
+    for (uint32_t p = s->from; p < s->to; p += step) {
+        const uint32_t n = s->to - p < step ? s->to - p : step;
+        const device_weight some =
+            device_cpu_panels_of(job->d, &w, p, n, job->place_bytes, s->thread);
+        device_cpu_multiply(job->d, &some, x, x_bytes, s->tile->n_slots,
+                            y + (p - s->from) * PACK_PANEL_ROWS, y_stride);
     }
 }
 
-/* h [slots][..] <- panels from .. to - 1 of gate and up, and the activation */
-static void gate_up(const experts_job *job, const expert_tile *t, uint32_t from, uint32_t to,
-                    const char *x, float *h, size_t h_stride) {
+/* h [slots][..] <- the share of gate and up, and the activation */
+static void gate_up(const experts_job *job, const tile_share *s, const char *x, float *h,
+                    size_t h_stride) {
     const op_experts *op = job->op;
     const uint32_t n_ff = op->gate.w.rows;
-    const device_weight gate = device_stack_at(&op->gate, t->expert);
-    const device_weight up = device_stack_at(&op->up, t->expert);
     float other[ACT_CHUNK_ROWS * FUSED_COLS];
-    for (uint32_t p = from; p < to; p += FUSED_PANELS) {
+    for (uint32_t p = s->from; p < s->to; p += FUSED_PANELS) {
         const uint32_t col = p * PACK_PANEL_ROWS;
-        const uint32_t stop = to - p < FUSED_PANELS ? to : p + FUSED_PANELS;
-        multiply_panels(job->d, &gate, p, stop, x, job->x_bytes, t->n_slots, h + col, h_stride);
-        multiply_panels(job->d, &up, p, stop, x, job->x_bytes, t->n_slots, other, FUSED_COLS);
+        const uint32_t stop = s->to - p < FUSED_PANELS ? s->to : p + FUSED_PANELS;
+        const tile_share some = {s->tile, p, stop, s->thread};
+        multiply_share(job, &some, &op->gate, x, job->x_bytes, h + col, h_stride);
+        multiply_share(job, &some, &op->up, x, job->x_bytes, other, FUSED_COLS);
         const uint32_t end = stop * PACK_PANEL_ROWS < n_ff ? stop * PACK_PANEL_ROWS : n_ff;
-        for (uint32_t s = 0; s < t->n_slots; s++) {
-            float *row = h + s * h_stride + col;
-            job->d->kernels.act_mul[op->kind](row, row, other + (size_t)s * FUSED_COLS, end - col);
+        for (uint32_t i = 0; i < s->tile->n_slots; i++) {
+            float *row = h + i * h_stride + col;
+            job->d->kernels.act_mul[op->kind](row, row, other + (size_t)i * FUSED_COLS, end - col);
         }
     }
 }
 
 static void gate_up_task(void *arg, uint32_t task, uint32_t thread) {
     const experts_job *job = arg;
-    (void)thread;
-    uint32_t from, to;
-    const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->gate.w.rows);
-    const expert_tile *t = find_task(job, task, n_panels, &from, &to);
-    gate_up(job, t, from, to, job->acts + t->slot_first * job->x_bytes,
-            values_row(job, t->slot_first), job->values_stride);
+    const tile_share s = share_of(job, task, thread, job->op->gate.w.rows);
+    const uint32_t slot = s.tile->slot_first;
+    gate_up(job, &s, job->acts + slot * job->x_bytes, values_row(job, slot), job->values_stride);
 }
 
-/* Panels from .. to - 1 of down, from quantised activations to the slots' values. */
-static void down(const experts_job *job, const expert_tile *t, uint32_t from, uint32_t to,
-                 const char *acts) {
-    const device_weight w = device_stack_at(&job->op->down, t->expert);
-    multiply_panels(job->d, &w, from, to, acts, job->h_bytes, t->n_slots,
-                    values_row(job, t->slot_first) + from * PACK_PANEL_ROWS, job->values_stride);
+/* The share of down, from quantised activations to the slots' values. */
+static void down(const experts_job *job, const tile_share *s, const char *acts) {
+    float *values = values_row(job, s->tile->slot_first) + s->from * PACK_PANEL_ROWS;
+    multiply_share(job, s, &job->op->down, acts, job->h_bytes, values, job->values_stride);
 }
 
 static void down_task(void *arg, uint32_t task, uint32_t thread) {
     const experts_job *job = arg;
-    (void)thread;
-    uint32_t from, to;
-    const uint32_t n_panels = (uint32_t)pack_panel_count(job->op->down.w.rows);
-    const expert_tile *t = find_task(job, task, n_panels, &from, &to);
-    down(job, t, from, to, job->acts + t->slot_first * job->h_bytes);
+    const tile_share s = share_of(job, task, thread, job->op->down.w.rows);
+    down(job, &s, job->acts + s.tile->slot_first * job->h_bytes);
 }
 
 /* Tasks of a tile that are enough to even out, each of at least one panel. */
@@ -228,12 +230,14 @@ static void tile_task(void *arg, uint32_t task, uint32_t thread) {
         const device_place to = device_cpu_place(d, &op->gate.w, l.x, s, t->n_slots);
         device_cpu_place_copy(d, &op->gate.w, &to, job->acts + row * job->x_bytes);
     }
-    gate_up(job, t, 0, (uint32_t)pack_panel_count(op->gate.w.rows), l.x, l.h, job->lane_h_stride);
+    const tile_share ffs = {t, 0, (uint32_t)pack_panel_count(op->gate.w.rows), thread};
+    gate_up(job, &ffs, l.x, l.h, job->lane_h_stride);
     for (uint32_t s = 0; s < t->n_slots; s++) {
         const device_place to = device_cpu_place(d, &op->down.w, l.acts, s, t->n_slots);
         device_cpu_quantise(d, &op->down.w, &to, 1, l.h + s * job->lane_h_stride);
     }
-    down(job, t, 0, (uint32_t)pack_panel_count(op->down.w.rows), l.acts);
+    const tile_share outs = {t, 0, (uint32_t)pack_panel_count(op->down.w.rows), thread};
+    down(job, &outs, l.acts);
 }
 
 /* False, and nothing is done, where tiles are few or lanes do not fit acts_bytes. */
@@ -252,6 +256,22 @@ static bool try_tiles(device_cpu *d, experts_job *job, size_t acts_bytes) {
     return true;
 }
 
+/* The largest panel, and that each thread has a place for it beyond the experts' own room where
+ * weights are mapped. */
+static size_t place_bytes_of(const device_cpu *d, const op_experts *op, uint64_t own_bytes) {
+    const device_stack *stacks[] = {&op->gate, &op->up, &op->down};
+    size_t most = 0;
+    bool is_mapped = false;
+    for (uint32_t i = 0; i < WEFT_LEN(stacks); i++) {
+        const size_t bytes = pack_panel_bytes(stacks[i]->w.dtype, stacks[i]->w.cols);
+        most = bytes > most ? bytes : most;
+        is_mapped |= stacks[i]->w.is_mapped;
+    }
+    const uint64_t places = is_mapped ? most * pool_threads(d->pool) : 0;
+    WEFT_ASSERT(own_bytes + places <= d->workspace_bytes);
+    return most;
+}
+
 void device_cpu_experts(device *dev, const op_experts *op) {
     device_cpu *d = device_cpu_of(dev);
     const uint32_t n_rows = op->x.rows, n_embd = op->x.cols, n_ff = op->gate.w.rows;
@@ -260,7 +280,6 @@ void device_cpu_experts(device *dev, const op_experts *op) {
     }
     const expert_routing *r = &op->routing;
     WEFT_ASSERT(r->n_experts <= EXPERTS_MAX && r->n_used <= EXPERTS_USED_MAX);
-    WEFT_ASSERT(expert_workspace_bytes(r, n_rows, n_embd, n_ff) <= d->workspace_bytes);
     const expert_room room = expert_room_of(r, n_rows, n_embd, n_ff);
     experts_job job = {
         .d = d,
@@ -268,6 +287,7 @@ void device_cpu_experts(device *dev, const op_experts *op) {
         .acts = d->workspace + room.table_bytes,
         .x_bytes = device_cpu_record_bytes(d, &op->gate.w),
         .h_bytes = device_cpu_record_bytes(d, &op->down.w),
+        .place_bytes = place_bytes_of(d, op, expert_workspace_bytes(r, n_rows, n_embd, n_ff)),
         .values = (float *)(void *)(d->workspace + room.table_bytes + room.acts_bytes),
         .values_stride = room.values_bytes / sizeof(float) / n_rows / r->n_used,
         .lane_h_stride =

@@ -52,12 +52,17 @@ void device_cpu_place_copy(const device_cpu *d, const device_weight *w, const de
 /* How many panels of w are best multiplied at once. */
 uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w);
 
-/* y[r][0..] <- n_panels panels of w, from panel on, times records x, x_bytes apart, the first of a
- * group; y rows are y_stride floats apart, and columns beyond the weight's rows are not written.
- * n_panels is at most device_cpu_panels, n_rows at most ACT_CHUNK_ROWS. */
-void device_cpu_multiply(const device_cpu *d, const device_weight *w, uint32_t panel,
-                         uint32_t n_panels, const char *x, size_t x_bytes, uint32_t n_rows,
-                         float *y, size_t y_stride);
+/* n panels of w (at most device_cpu_panels) from panel p on, as a weight. One of a mapped weight is
+ * packed into the thread's own place of place_bytes (the largest panel of the operation) at the end
+ * of the workspace, where it stays until the thread asks for another. */
+device_weight device_cpu_panels_of(const device_cpu *d, const device_weight *w, uint32_t p,
+                                   uint32_t n, size_t place_bytes, uint32_t thread);
+
+/* y[r][0..] <- the panels times records x, x_bytes apart, the first of a group; y rows are y_stride
+ * floats apart, and columns beyond the panels' rows are not written. n_rows is at most
+ * ACT_CHUNK_ROWS. */
+void device_cpu_multiply(const device_cpu *d, const device_weight *panels, const char *x,
+                         size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride);
 
 void device_cpu_experts(device *dev, const op_experts *op);
 void device_cpu_kv_store(device *dev, const op_kv_store *op);

@@ -185,8 +185,8 @@ static weft_status load_stack(loader *ld, const char *name, uint32_t n, uint32_t
     tensor src = tensor_of((void *)(uintptr_t)mine.data, t->dtype,
                            (uint32_t)mine.dims[t->n_dims - 2], (uint32_t)mine.dims[t->n_dims - 1]);
     src.stride_bytes = dtype_row_bytes(t->dtype, cols); /* a rank's columns lie among the others' */
-    if (ld->maps_weights && n == 0) {                   /* experts are packed all the same */
-        *out = (device_stack){device_map(src), 1};
+    if (ld->maps_weights) {
+        *out = (device_stack){device_map(src), count};
         return finish_tensor(ld, t, mine.n_bytes);
     }
     void *dst = take(ld, plan_tensor_bytes(&mine));

@@ -68,7 +68,7 @@ static weft_status sum_weights(plan *p, const geometry *g, const weights *w, con
                              weights_path(w), STR_ARG(t->name), weft_dtype_info_of(t->dtype)->name);
         }
         p->params_total += t->n_elements;
-        if (rq->maps_weights && t->n_dims == 2) {
+        if (rq->maps_weights && t->n_dims > 1) {
             leave_in_file(p, t, &panel_bytes);
             continue;
         }

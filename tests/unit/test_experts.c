@@ -187,6 +187,7 @@ typedef struct rig {
     void *memory[3];
     uint64_t bytes[3];
     weft_dtype dtype; /* of the weights */
+    bool is_mapped;   /* they stay as they are stored */
     uint32_t embd, ff;
     op_experts op;
 } rig;
@@ -232,6 +233,9 @@ static device_stack stack_of(rig *g, uint32_t i, uint32_t rows, uint32_t cols) {
     store_weights(g->dtype, w_stored[i], w_file[i], n);
     quant_dequantize(g->dtype, w_value[i], w_stored[i], n);
     const tensor first = tensor_of(w_stored[i], g->dtype, rows, cols);
+    if (g->is_mapped) {
+        return (device_stack){device_map(first), EXPERTS};
+    }
     g->bytes[i] = EXPERTS * pack_weight_bytes(g->dtype, rows, cols);
     assert_int_equal(device_alloc(g->dev, &g->memory[i], g->bytes[i], &err), WEFT_OK);
     return device_pack_stack(g->dev, g->memory[i], &first, EXPERTS);
@@ -244,7 +248,9 @@ static void open_rig(rig *g, weft_dtype dtype, bool is_deferred, uint32_t n_thre
     random_state = 5; /* the same weights for every rig of a format */
     g->embd = dtype == WEFT_DTYPE_Q4_K ? EMBD_MAX : EMBD;
     g->ff = dtype == WEFT_DTYPE_F32 ? FF : dtype == WEFT_DTYPE_Q4_K ? FF_MAX : FF_BLOCKS;
-    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, g->embd, g->ff);
+    const uint32_t widest = g->embd > g->ff ? g->embd : g->ff;
+    const uint64_t places = g->is_mapped ? n_threads * pack_panel_bytes(dtype, widest) : 0;
+    const uint64_t workspace = expert_workspace_bytes(&routing, ROWS, g->embd, g->ff) + places;
     assert_int_equal(pool_create(&g->pool, n_threads, &err), WEFT_OK);
     assert_int_equal(is_deferred ? device_deferred_create(&g->dev, g->pool, &err)
                                  : device_cpu_create(&g->dev, g->pool, flags, &err),
@@ -381,6 +387,35 @@ static void a_row_has_the_same_bits_alone_and_among_all(void **state) {
     check_bits(WEFT_DTYPE_MXFP4);
 }
 
+/* Few tiles, whose panels threads share, and many, each with its thread. */
+static void expect_mapped_bits(weft_dtype dtype, uint32_t n_threads, uint32_t flags) {
+    static float packed[ROWS * EMBD_MAX], mapped[ROWS * EMBD_MAX];
+    rig rigs[2] = {{.is_mapped = false}, {.is_mapped = true}};
+    open_rig(&rigs[0], dtype, false, n_threads, flags);
+    open_rig(&rigs[1], dtype, false, n_threads, flags);
+    assert_null(rigs[1].memory[0]);
+    const uint32_t sizes[] = {1, 17, ROWS};
+    for (uint32_t i = 0; i < WEFT_LEN(sizes); i++) {
+        run(&rigs[0], 0, sizes[i], packed);
+        run(&rigs[1], 0, sizes[i], mapped);
+        assert_memory_equal(packed, mapped, sizes[i] * (size_t)rigs[0].embd * sizeof(float));
+    }
+    close_rig(&rigs[0]);
+    close_rig(&rigs[1]);
+}
+
+static void experts_left_in_the_file_give_the_same_bits(void **state) {
+    (void)state;
+    static const weft_dtype dtypes[] = {WEFT_DTYPE_F32, WEFT_DTYPE_Q4_0, WEFT_DTYPE_Q8_0,
+                                        WEFT_DTYPE_Q4_K, WEFT_DTYPE_MXFP4};
+    for (uint32_t i = 0; i < WEFT_LEN(dtypes); i++) {
+        for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+            expect_mapped_bits(dtypes[i], n_threads, cpu_flags_detect());
+            expect_mapped_bits(dtypes[i], n_threads, 0);
+        }
+    }
+}
+
 int main(void) {
     fill_inputs();
     const struct CMUnitTest tests[] = {
@@ -391,6 +426,7 @@ int main(void) {
         cmocka_unit_test(experts_compute_their_formula_on_every_device),
         cmocka_unit_test(quantised_experts_compute_their_formula),
         cmocka_unit_test(a_row_has_the_same_bits_alone_and_among_all),
+        cmocka_unit_test(experts_left_in_the_file_give_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
