@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "cli/cli_model.h"
 #include "cli/limits.h"
+#include "layout/page.h"
 
 #define REPS_MAX 1000u
 #define BATCH_MAX 1024u
@@ -127,8 +128,7 @@ static double step_bytes(const bench *b, double depth, uint32_t n_seqs, double n
     for (uint32_t i = 0; i < g->n_groups; i++) {
         const geometry_group *gg = &g->groups[i];
         kv += seen_of(gg, depth) * gg->n_layers * gg->n_kv_heads *
-              (double)(dtype_row_bytes(p->kv_type, gg->k_dim) +
-                       dtype_row_bytes(p->kv_type, gg->v_dim));
+              (double)page_row_bytes(p->kv_type, gg->k_dim, gg->v_dim, gg->v_in_k);
     }
     const double lookup = g->has_tied_head ? 0 : (double)g->n_vocab * g->n_embd;
     const double params = (double)p->params_total - lookup - idle_params(g, n_rows);

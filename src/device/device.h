@@ -57,12 +57,14 @@ typedef struct device_stack {
  *   page p:  k  [n_kv_heads][16][k_dim] then v [n_kv_heads][16][v_dim], in dtype,
  *            at data + p * page_stride_bytes
  *
- * or k [n_kv_heads][k_dim][16], as the device's kernels want it.                            */
+ * or k [n_kv_heads][k_dim][16], as the device's kernels want it. With v_in_k a value is the first
+ * v_dim of its key: pages end after k, whose rows are always rows. */
 typedef struct device_kv {
     void *data;
     size_t page_stride_bytes;
     weft_dtype dtype;
     uint32_t n_kv_heads, k_dim, v_dim;
+    bool v_in_k;
     uint32_t group; /* which block table of the sequences */
 } device_kv;
 
@@ -147,7 +149,8 @@ typedef struct op_rope {
     rope_pairing pairing;
 } op_rope;
 
-/* Writes k [T][n_kv_heads * k_dim] and v [T][n_kv_heads * v_dim] to the batch's cache positions. */
+/* Writes k [T][n_kv_heads * k_dim] and, but for kv.v_in_k, v [T][n_kv_heads * v_dim] to the batch's
+ * cache positions. */
 typedef struct op_kv_store {
     device_kv kv;
     tensor k, v;

@@ -15,22 +15,23 @@
 
 #define TILE_ROWS 64u /* rows that a task stores */
 
+/* Where one head's keys and values lie in a page. */
 typedef struct kv_place {
-    char *k, *v; /* of head 0 at one position */
+    size_t k_first, v_first; /* bytes from the page's beginning */
     size_t k_row_bytes, v_row_bytes;
+    bool k_in_columns;
 } kv_place;
 
-static kv_place place_of(const device_kv *kv, bool k_in_columns, const uint32_t *pages,
-                         uint32_t pos) {
-    kv_place p;
-    p.k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
-    p.v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
-    char *page = (char *)kv->data + pages[pos / PAGE_TOKENS] * kv->page_stride_bytes;
-    const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * p.k_row_bytes;
-    const size_t k_step = k_in_columns ? dtype_row_bytes(kv->dtype, 1) : p.k_row_bytes;
-    p.k = page + pos % PAGE_TOKENS * k_step;
-    p.v = page + k_bytes + pos % PAGE_TOKENS * p.v_row_bytes;
-    return p;
+static kv_place place_of(const device_cpu *d, const device_kv *kv, uint32_t head) {
+    const size_t k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
+    const size_t k_first = (size_t)head * PAGE_TOKENS * k_row_bytes;
+    if (kv->v_in_k) {
+        return (kv_place){k_first, k_first, k_row_bytes, k_row_bytes, false};
+    }
+    const size_t v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
+    const size_t v_first = PAGE_TOKENS * (kv->n_kv_heads * k_row_bytes + head * v_row_bytes);
+    const bool k_in_columns = d->kernels.kv_store_column[kv->dtype] != NULL;
+    return (kv_place){k_first, v_first, k_row_bytes, v_row_bytes, k_in_columns};
 }
 
 typedef struct tile_job {
@@ -73,17 +74,21 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
     (void)thread;
     uint32_t row, n_rows, head;
     const batch_seq *s = find_tile(job, task, &row, &n_rows, &head);
-    kv_store_fn *store = job->d->kernels.kv_store[kv->dtype];
-    kv_store_fn *store_column = job->d->kernels.kv_store_column[kv->dtype];
-    kv_store_fn *store_key = store_column != NULL ? store_column : store;
+    const kernels_cpu *kernels = &job->d->kernels;
+    const kv_place p = place_of(job->d, kv, head);
+    kv_store_fn *store = kernels->kv_store[kv->dtype];
+    kv_store_fn *store_key = p.k_in_columns ? kernels->kv_store_column[kv->dtype] : store;
+    const size_t k_step = p.k_in_columns ? dtype_row_bytes(kv->dtype, 1) : p.k_row_bytes;
     for (uint32_t r = row; r < row + n_rows; r++) {
-        const kv_place p = place_of(kv, store_column != NULL, s->pages[kv->group], s->n_past + r);
+        const uint32_t pos = s->n_past + r, at = pos % PAGE_TOKENS;
+        char *page =
+            (char *)kv->data + s->pages[kv->group][pos / PAGE_TOKENS] * kv->page_stride_bytes;
         const float *k = device_cpu_row(&job->store->k, s->row_first + r);
-        const float *v = device_cpu_row(&job->store->v, s->row_first + r);
-        store_key(p.k + (size_t)head * PAGE_TOKENS * p.k_row_bytes, k + (size_t)head * kv->k_dim,
-                  kv->k_dim);
-        store(p.v + (size_t)head * PAGE_TOKENS * p.v_row_bytes, v + (size_t)head * kv->v_dim,
-              kv->v_dim);
+        store_key(page + p.k_first + at * k_step, k + (size_t)head * kv->k_dim, kv->k_dim);
+        if (!kv->v_in_k) {
+            const float *v = device_cpu_row(&job->store->v, s->row_first + r);
+            store(page + p.v_first + at * p.v_row_bytes, v + (size_t)head * kv->v_dim, kv->v_dim);
+        }
     }
 }
 
@@ -122,21 +127,19 @@ static attention_args make_args(const attention_job *job, const batch_seq *s, ui
     const op_attention *op = job->op;
     const device_kv *kv = &op->kv;
     const uint32_t group = op->n_heads / kv->n_kv_heads;
-    const size_t k_row_bytes = dtype_row_bytes(kv->dtype, kv->k_dim);
-    const size_t v_row_bytes = dtype_row_bytes(kv->dtype, kv->v_dim);
-    const size_t k_bytes = (size_t)kv->n_kv_heads * PAGE_TOKENS * k_row_bytes;
+    const kv_place p = place_of(job->d, kv, head);
     const uint8_t *base = kv->data;
     return (attention_args){
         .out = device_cpu_row(&op->out, s->row_first + row) + (size_t)head * group * kv->v_dim,
         .q = device_cpu_row(&op->q, s->row_first + row) + (size_t)head * group * kv->k_dim,
         .out_stride = op->out.stride_bytes / sizeof(float),
         .q_stride = op->q.stride_bytes / sizeof(float),
-        .k = base + (size_t)head * PAGE_TOKENS * k_row_bytes,
-        .v = base + k_bytes + (size_t)head * PAGE_TOKENS * v_row_bytes,
+        .k = base + p.k_first,
+        .v = base + p.v_first,
         .page_stride_bytes = kv->page_stride_bytes,
-        .k_row_bytes = k_row_bytes,
-        .v_row_bytes = v_row_bytes,
-        .k_in_columns = job->d->kernels.kv_store_column[kv->dtype] != NULL,
+        .k_row_bytes = p.k_row_bytes,
+        .v_row_bytes = p.v_row_bytes,
+        .k_in_columns = p.k_in_columns,
         .pages = s->pages[kv->group],
         .sinks =
             op->sinks.data != NULL ? (const float *)op->sinks.data + (size_t)head * group : NULL,
@@ -279,7 +282,7 @@ void device_cpu_attention(device *dev, const op_attention *op) {
     const batch *b = op->batch;
     WEFT_DEBUG_ASSERT(op->n_heads % op->kv.n_kv_heads == 0);
     WEFT_ASSERT(op->kv.k_dim <= KERNEL_HEAD_DIM_MAX);
-    WEFT_ASSERT(op->kv.v_dim <= KERNEL_HEAD_DIM_MAX);
+    WEFT_ASSERT(op->kv.v_dim <= (op->kv.v_in_k ? op->kv.k_dim : KERNEL_HEAD_DIM_MAX));
     const size_t shares_bytes = b->n_seqs * sizeof(attn_share);
     WEFT_ASSERT(shares_bytes <= d->workspace_bytes);
     attention_job job = {.d = d,

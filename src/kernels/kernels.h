@@ -85,8 +85,8 @@ typedef struct attention_args {
                                * a value is the first v_dim of its key, v_row_bytes that of k) */
     size_t page_stride_bytes; /* same for K and V */
     size_t k_row_bytes, v_row_bytes;
-    bool k_in_columns;     /* F16: a page's keys are [k_dim][16] instead, 16 rows' bytes as well */
-    const uint32_t *pages; /* block table, indexed by position / 16 */
+    bool k_in_columns; /* F16: a page's keys are [k_dim][16], in as many bytes; not where v is k */
+    const uint32_t *pages;    /* block table, indexed by position / 16 */
     const uint32_t *kv_begin; /* [n_rows] */
     const uint32_t *kv_end;   /* [n_rows] */
     const float *sinks;       /* [n_heads] extra logit in the denominator, or NULL */
@@ -181,7 +181,7 @@ typedef struct kernels_cpu {
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
     /* A key among its page's, values PAGE_TOKENS apart. Where it is set, attention wants keys in
-     * columns; elsewhere they are rows like values. */
+     * columns; elsewhere, and where they hold the values as well, they are rows. */
     kv_store_fn *kv_store_column[WEFT_DTYPE_COUNT];
     rmsnorm_fn *rmsnorm;
     add_rmsnorm_fn *add_rmsnorm;

@@ -4,6 +4,7 @@
 #ifndef WEFT_LAYOUT_PAGE_H
 #define WEFT_LAYOUT_PAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,12 @@ static inline uint32_t page_count_group(uint32_t window, uint32_t n_tokens, uint
     return kept < full ? kept : full;
 }
 
+/* Bytes of K and V of one head at one position. With v_in_k a value is the first v_dim of its key
+ * (multi-head latent attention): nothing but the key is stored. */
+size_t page_row_bytes(weft_dtype dtype, uint32_t k_dim, uint32_t v_dim, bool v_in_k);
+
 /* Bytes of one layer's part of a page: K and V of all its heads. */
-size_t page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim);
+size_t page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim,
+                  bool v_in_k);
 
 #endif /* WEFT_LAYOUT_PAGE_H */

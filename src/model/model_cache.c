@@ -27,6 +27,7 @@ weft_status model_cache_init(model_cache *c, device *dev, const geometry *g, con
                                   .n_kv_heads = g->groups[group].n_kv_heads,
                                   .k_dim = g->groups[group].k_dim,
                                   .v_dim = g->groups[group].v_dim,
+                                  .v_in_k = g->groups[group].v_in_k,
                                   .group = group};
         n_placed[group]++;
     }

@@ -47,6 +47,7 @@ typedef struct geometry_group {
     uint32_t window; /* 0 = full attention */
     uint32_t n_layers;
     uint32_t n_kv_heads, k_dim, v_dim;
+    bool v_in_k; /* a value is the first v_dim of its key, and not stored again */
     geometry_rope rope;
 } geometry_group;
 

@@ -160,9 +160,8 @@ static uint64_t kv_minimum(const geometry *g, const plan *p) {
     for (uint32_t i = 0; i < g->n_groups; i++) {
         const geometry_group *gg = &g->groups[i];
         const uint64_t tokens = gg->window != 0 && gg->window < p->ctx ? gg->window : p->ctx;
-        const uint64_t row = (uint64_t)gg->n_kv_heads * (dtype_row_bytes(p->kv_type, gg->k_dim) +
-                                                         dtype_row_bytes(p->kv_type, gg->v_dim));
-        bytes += tokens * row * gg->n_layers;
+        const uint64_t row = page_row_bytes(p->kv_type, gg->k_dim, gg->v_dim, gg->v_in_k);
+        bytes += tokens * row * gg->n_kv_heads * gg->n_layers;
     }
     return bytes * p->seqs;
 }
@@ -175,7 +174,8 @@ static void size_pages(plan *p, const geometry *g) {
         plan_group *pg = &p->groups[i];
         pg->n_layers = gg->n_layers;
         pg->window = gg->window;
-        pg->layer_page_bytes = page_bytes(p->kv_type, gg->n_kv_heads, gg->k_dim, gg->v_dim);
+        pg->layer_page_bytes =
+            page_bytes(p->kv_type, gg->n_kv_heads, gg->k_dim, gg->v_dim, gg->v_in_k);
         pg->page_bytes = pg->layer_page_bytes * gg->n_layers;
         pg->pages_per_seq = page_count_group(gg->window, p->ctx, p->batch_rows);
         if (gg->window != 0) { /* and the window that the prefix tree keeps of the one before */

@@ -5,7 +5,7 @@
  * format (a score of 30 carries a float32 rounding error of 2e-6, and so does its weight). Pages
  * are dealt in shuffled order; pages that belong to nobody and positions that no row sees hold
  * NaN. Beyond the numbers the contract promises bits: of a row alone, of pages in order, and of
- * parts computed one by one and merged.
+ * parts computed one by one and merged, and of values inside their keys or stored again.
  */
 #include <math.h>
 #include <stdio.h>
@@ -250,6 +250,35 @@ static void compare_in_order(kcheck *kc, attention_fn *attention, const context 
     }
 }
 
+/* Values that are the first part of their keys, stored again beside them. */
+static void compare_apart(kcheck *kc, attention_fn *attention, const context *c) {
+    const size_t k_row = c->args.k_row_bytes, v_row = row_bytes_of(c->dtype, c->args.v_dim);
+    const size_t row_len = (size_t)c->args.n_heads * c->args.v_dim;
+    const size_t page_bytes = PAGE * (k_row + v_row), n_pages = c->n_pages + 2;
+    uint8_t *pool = kc_scratch(kc, n_pages * page_bytes);
+    float *got = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
+    for (size_t i = 0; i < n_pages; i++) {
+        const uint8_t *from = c->pool + i * c->page_bytes;
+        uint8_t *to = pool + i * page_bytes;
+        memcpy(to, from, PAGE * k_row);
+        for (size_t j = 0; j < PAGE; j++) {
+            memcpy(to + PAGE * k_row + j * v_row, from + j * k_row, v_row);
+        }
+    }
+    attention_args a = c->args;
+    a.k = pool;
+    a.v = pool + PAGE * k_row;
+    a.v_row_bytes = v_row;
+    a.page_stride_bytes = page_bytes;
+    a.out = got;
+    a.out_stride = row_len;
+    attention(&a);
+    for (uint32_t r = 0; r < a.n_rows; r++) {
+        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
+                row_len * sizeof(float));
+    }
+}
+
 /* An infinite value at the last position is there for the last row, in its column, and for nobody
  * else. */
 static void compare_infinite(kcheck *kc, attention_fn *attention, const context *c) {
@@ -333,7 +362,9 @@ static void check_shape(kcheck *kc, const kernels_cpu *k, weft_dtype dtype, size
     compare_values(kc, &c);
     compare_alone(kc, k->attention[dtype], &c);
     compare_in_order(kc, k->attention[dtype], &c);
-    if (info->block_len == 1 && !s->is_latent) {
+    if (s->is_latent) {
+        compare_apart(kc, k->attention[dtype], &c);
+    } else if (info->block_len == 1) {
         compare_infinite(kc, k->attention[dtype], &c);
     }
     attend_parts(kc, k, &c);

@@ -253,7 +253,7 @@ static void expect_attention(const float *got, uint32_t row, uint32_t head, uint
 static void check_attention(bench *b) {
     static const uint32_t first_pages[] = {3, 1, 5, 0}, second_pages[] = {4};
     static const uint32_t windows[] = {0, 20};
-    const size_t one_page = page_bytes(WEFT_DTYPE_F32, KV_HEADS, DIM, DIM);
+    const size_t one_page = page_bytes(WEFT_DTYPE_F32, KV_HEADS, DIM, DIM, false);
     weft_error err = {0};
     device_kv kv = {.page_stride_bytes = one_page,
                     .dtype = WEFT_DTYPE_F32,
@@ -312,7 +312,7 @@ typedef struct attn_kind {
 static const attn_kind plain_kind = {.dtype = WEFT_DTYPE_F16};
 
 static device_kv kv_of(bench *b, weft_dtype dtype, uint32_t n_pages) {
-    const size_t one_page = page_bytes(dtype, KV_HEADS, DIM, DIM);
+    const size_t one_page = page_bytes(dtype, KV_HEADS, DIM, DIM, false);
     weft_error err = {0};
     device_kv kv = {.page_stride_bytes = one_page,
                     .dtype = dtype,
@@ -548,8 +548,9 @@ static void attention_reads_its_own_pages(void **state) {
 
 static void page_bytes_are_those_of_the_plan(void **state) {
     (void)state;
-    assert_int_equal(page_bytes(WEFT_DTYPE_F16, 2, 64, 32), 2 * 16 * (64 + 32) * 2);
-    assert_int_equal(page_bytes(WEFT_DTYPE_Q8_0, 1, 64, 64), 16 * 2 * 2 * 34);
+    assert_int_equal(page_bytes(WEFT_DTYPE_F16, 2, 64, 32, false), 2 * 16 * (64 + 32) * 2);
+    assert_int_equal(page_bytes(WEFT_DTYPE_Q8_0, 1, 64, 64, false), 16 * 2 * 2 * 34);
+    assert_int_equal(page_bytes(WEFT_DTYPE_F16, 1, 576, 512, true), 16 * 576 * 2);
 }
 
 /* ---- rows ---- */

@@ -135,6 +135,20 @@ static void full_attention_takes_a_page_for_16_positions(void **state) {
     assert_int_equal(p.kv_bytes, 3 * 100 * 2 * 2 * (16 + 16) * 2); /* no padding to pages */
 }
 
+static void values_inside_keys_take_no_room(void **state) {
+    (void)state;
+    const plan_request rq = request_of(100, 3);
+    const plan apart = make(&rq);
+    geo.groups[0].v_dim = 8;
+    geo.groups[0].v_in_k = true;
+    const plan p = make(&rq);
+    assert_int_equal(p.groups[0].layer_page_bytes, 2 * 16 * 16 * 2);
+    assert_int_equal(p.groups[0].n_pages, apart.groups[0].n_pages);
+    assert_int_equal(p.kv_pool_bytes, apart.kv_pool_bytes / 2);
+    assert_int_equal(p.kv_bytes, apart.kv_bytes / 2);
+    assert_int_equal(p.total_bytes, apart.total_bytes - apart.kv_pool_bytes / 2);
+}
+
 static void kv_types_have_their_sizes(void **state) {
     (void)state;
     plan_request rq = request_of(64, 1);
@@ -396,6 +410,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(defaults_come_from_the_model, setup_llama, teardown),
         cmocka_unit_test_setup_teardown(full_attention_takes_a_page_for_16_positions, setup_llama,
                                         teardown),
+        cmocka_unit_test_setup_teardown(values_inside_keys_take_no_room, setup_llama, teardown),
         cmocka_unit_test_setup_teardown(kv_types_have_their_sizes, setup_gemma3, teardown),
         cmocka_unit_test_setup_teardown(
             sliding_layers_take_their_window_a_chunk_and_a_cached_window, setup_gemma3, teardown),
