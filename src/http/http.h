@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
 
@@ -90,6 +91,9 @@ str http_path(const http_exchange *x);                     /* decoded, without t
 str http_query(const http_exchange *x, const char *name);  /* empty data NULL when absent */
 str http_header(const http_exchange *x, const char *name); /* likewise; case-insensitive name */
 str http_body(const http_exchange *x);
+/* Into a buffer of the caller's, for who reads it where the exchange may end meanwhile: another
+ * thread. http_body is empty from then on. */
+void http_take_body(http_exchange *x, buf *out);
 str http_client(const http_exchange *x); /* "127.0.0.1" */
 http_server *http_exchange_server(const http_exchange *x);
 

@@ -52,6 +52,11 @@ str http_path(const http_exchange *x) { return x->path; }
 
 str http_body(const http_exchange *x) { return buf_view(&x->body); }
 
+void http_take_body(http_exchange *x, buf *out) {
+    *out = x->body;
+    buf_init(&x->body, MEM_HTTP, 0);
+}
+
 str http_client(const http_exchange *x) { return str_from_cstr(x->client); }
 
 http_server *http_exchange_server(const http_exchange *x) { return x->server; }

@@ -64,6 +64,13 @@ static void echo(http_exchange *x) {
                STR_ARG(http_method(x)), STR_ARG(http_path(x)), STR_ARG(q),
                q.data == NULL ? "none" : "", STR_ARG(agent), agent.data == NULL ? "none" : "",
                STR_ARG(http_client(x)));
+    if (str_eq_cstr(http_path(x), "/echo/taken")) {
+        buf body;
+        http_take_body(x, &body);
+        buf_append_str(&out, buf_view(&body));
+        buf_printf(&out, " left: %zu", http_body(x).len);
+        buf_deinit(&body);
+    }
     buf_append_str(&out, http_body(x));
     http_set_header(x, "X-Back", "yes");
     http_respond(x, 200, "text/plain", out.data, out.len);
@@ -249,6 +256,8 @@ static void a_body_is_handed_over_whole(void **state) {
     say(fd, "PUT /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
             "3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
     expect(fd, "PUT /echo q=none t=none c=127.0.0.1 abcdefg");
+    say(fd, "POST /echo/taken HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz");
+    expect(fd, "c=127.0.0.1 xyz left: 0");
     close(fd);
 }
 
