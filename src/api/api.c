@@ -29,6 +29,7 @@ struct api {
     metrics_refused refused;
     metrics_answers answers;
     _Atomic(weft_engine *) en;
+    clerk *clerk;
 };
 
 typedef void route_fn(api *a, http_exchange *x);
@@ -66,9 +67,11 @@ weft_status api_create(api **out, const api_options *options, weft_error *err) {
         a->keys[i] = mem_strndup(MEM_API, options->keys[i], strlen(options->keys[i]));
         a->n_keys += is_fine = a->keys[i] != NULL;
     }
-    if (!is_fine) {
+    const weft_status status = is_fine ? clerk_create(&a->clerk, COMPLETION_CLERK_BYTES_MAX, err)
+                                       : weft_fail(err, WEFT_NOMEM, "out of memory for the API");
+    if (status != WEFT_OK) {
         api_destroy(&a);
-        return weft_fail(err, WEFT_NOMEM, "out of memory for the API");
+        return status;
     }
     *out = a;
     return WEFT_OK;
@@ -76,6 +79,7 @@ weft_status api_create(api **out, const api_options *options, weft_error *err) {
 
 void api_destroy(api **a) {
     if (*a != NULL) {
+        clerk_destroy(&(*a)->clerk);
         mem_free((*a)->model_id);
         for (size_t i = 0; i < (*a)->n_keys; i++) {
             mem_free((*a)->keys[i]);
@@ -149,6 +153,7 @@ static void get_metrics(api *a, http_exchange *x) {
                              .journal = &a->journal,
                              .answers = &a->answers,
                              .refused = a->refused,
+                             .preparing = clerk_load_now(a->clerk).jobs,
                              .wakes = http_server_wakes(http_exchange_server(x)),
                              .resident_bytes = os_rss_bytes(),
                              .cpu_s = (double)clock() / CLOCKS_PER_SEC,
@@ -198,6 +203,7 @@ static void get_model(api *a, http_exchange *x, str id) {
 static void start_completion(api *a, http_exchange *x, openai_kind kind) {
     const str client = a->n_keys > 1 ? http_header(x, "Authorization") : http_client(x);
     const completion_context context = {.en = atomic_load(&a->en),
+                                        .clerk = a->clerk,
                                         .model_id = a->model_id,
                                         .client = str_hash(client),
                                         .journal = &a->journal,

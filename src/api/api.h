@@ -1,6 +1,7 @@
 /* api.h - OpenAI's HTTP API over a loaded engine: JSON to requests and back.
  *
  *   http handler ─► api routes ─► body checked field by field ─► weft_request_submit
+ *                                 (a large one on a thread of its own)
  *   on_ready ─► http_server_put ─► (once a turn of the engine) http_server_wake
  *            ─► weft_request_poll ─► SSE chunk or collected answer
  *
@@ -31,6 +32,8 @@ typedef struct api_options {
 
 /* Without an engine (set later, once loaded) /health answers 503 and requests 503. */
 weft_status api_create(api **out, const api_options *options, weft_error *err) WEFT_NODISCARD;
+/* No exchange may be left. Waits for the body that is being read, and so comes before the engine is
+ * closed. */
 void api_destroy(api **a);
 
 /* Any thread. The engine is borrowed and must outlive the api's exchanges. Its on_turn must call

@@ -61,6 +61,12 @@ bool api_error_from(api_error *e, weft_status status, const weft_error *err) {
     return api_error_set(e, 500, NULL, err->message);
 }
 
+bool api_error_full(api_error *e, const weft_engine *en, const char *message) {
+    api_error_set(e, 429, "queue_full", message);
+    e->retry_after_s = (weft_engine_retry_after_ms(en) + 999) / 1000;
+    return false;
+}
+
 void api_error_respond(const api_error *e, http_exchange *x) {
     json_t *root = api_json_error(e);
     if (e->http_status == 429) {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "http/http.h"
-#include "weft/status.h"
+#include "weft/engine.h"
 
 typedef struct api_error {
     int http_status;
@@ -28,6 +28,10 @@ bool api_error_set(api_error *e, int http_status, const char *code, const char *
 
 /* From weft's own status: the one table of HTTP codes. Returns false. */
 bool api_error_from(api_error *e, weft_status status, const weft_error *err);
+
+/* Too many wait: 429, and when to come back by the rate at which the engine serves. Returns
+ * false. */
+bool api_error_full(api_error *e, const weft_engine *en, const char *message);
 
 /* Answers the exchange with it. */
 void api_error_respond(const api_error *e, http_exchange *x);

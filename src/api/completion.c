@@ -1,5 +1,10 @@
 /* completion.c - the life of a completion request on the event thread.
  *
+ * Beginning: a body is read, and its prompts are tokenised, in the handler when it is small, else
+ * by the clerk (clerk.h), which posts take_back: at 4 to 40 MB a second, one of megabytes would
+ * hold up every stream. Meanwhile the clerk's thread has `in` and what stands beside it; whoever
+ * comes last, on_end or what the clerk calls, frees.
+ *
  * Waking: the engine's thread calls on_ready under the request's lock; it puts completion_pump
  * before the event thread unless one is already on its way. That thread is woken once for all of
  * them, at the end of the engine's turn (api.h). Releasing a request takes the same lock, so once
@@ -14,12 +19,14 @@
 
 #include "api/api_json.h"
 #include "api/completion_json.h"
+#include "api/intake.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/os.h"
 
 #define ANSWER_BYTES_MAX (256u << 20)
+#define INLINE_BYTES_MAX (16u << 10) /* of a body: 1 to 2 ms of the event thread's time */
 
 typedef struct choice {
     weft_request *rq;
@@ -32,7 +39,12 @@ typedef struct choice {
 typedef struct completion {
     http_exchange *x;
     http_server *server;
-    openai_request request;
+    intake in; /* the clerk's thread has this and the next three while is_preparing */
+    buf body;  /* of a large request, until it is read */
+    bool is_fine;
+    api_error refusal; /* meaningful when it is not */
+    clerk_job job;
+    bool is_preparing; /* the clerk has it, or take_back is on its way */
     completion_head head;
     completion_context context;
     choice *choices; /* [n_choices]: prompt by prompt, n each */
@@ -65,7 +77,8 @@ static void free_completion(completion *c) {
     }
     mem_free(c->choices);
     buf_deinit(&c->event);
-    openai_request_deinit(&c->request);
+    intake_deinit(&c->in);
+    buf_deinit(&c->body);
     mem_free(c);
 }
 
@@ -81,7 +94,7 @@ static weft_usage total_usage(const completion *c) {
         }
         total.completion_tokens += u.completion_tokens;
         total.preemptions += u.preemptions;
-        total.cached_tokens += i % c->request.n == 0 ? u.cached_tokens : 0;
+        total.cached_tokens += i % c->in.request.n == 0 ? u.cached_tokens : 0;
     }
     return total;
 }
@@ -128,7 +141,7 @@ static void tell_journal(const completion *c, bool is_complete) {
                                 : JOURNAL_CLIENT_LEFT,
         .id = c->head.id,
         .client = http_client(c->x),
-        .is_stream = c->request.is_stream,
+        .is_stream = !c->is_preparing && c->in.request.is_stream,
         .choices = c->n_choices,
         .prompt_tokens = c->prompt_tokens,
         .cached_tokens = u->cached_tokens,
@@ -151,7 +164,9 @@ static void on_end(void *owner, bool is_complete) {
     release_requests(c);
     tell_journal(c, is_complete);
     c->is_over = true;
-    if (!atomic_load(&c->is_posted)) {
+    const bool is_ours =
+        c->is_preparing ? clerk_withdraw(c->context.clerk, &c->job) : !atomic_load(&c->is_posted);
+    if (is_ours) {
         free_completion(c);
     }
 }
@@ -181,7 +196,10 @@ static void respond_whole(completion *c) {
     api_json_respond(c->x, 200, completion_json_document(&c->head, choices, &usage));
 }
 
-static void respond_error(completion *c, const api_error *e) {
+/* Instead of an answer, or of its rest. */
+static void refuse(completion *c, const api_error *e) {
+    release_requests(c);
+    c->n_done = c->n_choices; /* nothing left to pump */
     c->failure = *e;
     if (c->is_streaming) {
         (void)api_json_event(c->x, api_json_error(e));
@@ -222,7 +240,7 @@ static bool stream_event(completion *c, uint32_t i, const weft_event *ev, json_t
 }
 
 static void end_stream(completion *c) {
-    if (c->request.has_usage) {
+    if (c->in.request.has_usage) {
         const weft_usage usage = total_usage(c);
         if (!api_json_event(c->x, completion_json_usage_chunk(&c->head, &usage))) {
             return;
@@ -237,7 +255,7 @@ static void end_stream(completion *c) {
 /* ---- events ---- */
 
 static json_t *event_logprobs(completion *c, choice *ch, const weft_event *ev) {
-    if (!c->request.options.has_logprobs) {
+    if (!c->in.request.options.has_logprobs) {
         return NULL;
     }
     json_t *out = json_array();
@@ -270,7 +288,7 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
     choice *ch = &c->choices[i];
     json_t *logprobs = event_logprobs(c, ch, ev);
     bool is_alive = true;
-    if (c->request.is_stream) {
+    if (c->in.request.is_stream) {
         if (!c->is_streaming && !is_failure(ch, ev->finish)) {
             explain_cache(c);
             begin_stream(c);
@@ -290,10 +308,16 @@ static bool take_event(completion *c, uint32_t i, const weft_event *ev) {
     return is_alive;
 }
 
+static void set_late(const completion *c, api_error *e) {
+    char message[128];
+    snprintf(message, sizeof message, "no token came within 'timeout_ms' = %u",
+             c->in.request.options.deadline_ms);
+    api_error_set(e, 504, "deadline_exceeded", message);
+}
+
 /* What ends a completion early: an engine error, or a cancellation that the client did not ask for
  * (the engine is closing). */
 static bool find_failure(const completion *c, api_error *e) {
-    char message[128];
     uint32_t i = 0;
     while (i < c->n_choices && !is_failure(&c->choices[i], c->choices[i].finish)) {
         i++;
@@ -303,9 +327,7 @@ static bool find_failure(const completion *c, api_error *e) {
     }
     const choice *ch = &c->choices[i];
     if (ch->finish == WEFT_FINISH_DEADLINE) {
-        snprintf(message, sizeof message, "no token came within 'timeout_ms' = %u",
-                 c->request.options.deadline_ms);
-        api_error_set(e, 504, "deadline_exceeded", message);
+        set_late(c, e);
     } else if (ch->finish == WEFT_FINISH_CANCELLED) {
         api_error_set(e, 503, "shutting_down", "the server is shutting down");
     } else {
@@ -326,11 +348,9 @@ static void pump_choices(completion *c) {
         }
     }
     if (find_failure(c, &e)) {
-        release_requests(c);
-        c->n_done = c->n_choices; /* nothing left to pump */
-        respond_error(c, &e);
+        refuse(c, &e);
     } else if (c->n_done == c->n_choices) {
-        if (c->request.is_stream) {
+        if (c->in.request.is_stream) {
             end_stream(c);
         } else {
             respond_whole(c);
@@ -353,77 +373,40 @@ static void pump(void *arg) {
 
 /* ---- start ---- */
 
-static uint32_t retry_after_s(const weft_engine *en) {
-    return (weft_engine_retry_after_ms(en) + 999) / 1000;
-}
-
-/* What the queue can never hold is refused whatever the load. */
-static bool check_choices(const completion *c, api_error *e) {
-    const uint32_t n_prompts = openai_request_prompt_count(&c->request);
-    const uint32_t queue = weft_engine_info_now(c->context.en).queue;
-    return n_prompts * c->request.n <= queue ||
-           api_error_bad(e, "n", "%u prompts of 'n' = %u choices, the queue holds %u", n_prompts,
-                         c->request.n, queue);
-}
-
-/* Refusing must be cheap under overload: few prompts are tokenised for a full queue. But one that
- * can never fit must not be told to come back. */
-static bool check_queue(completion *c, api_error *e) {
-    const weft_engine *en = c->context.en;
-    const uint32_t queue = weft_engine_info_now(en).queue;
-    uint32_t running = 0, waiting = 0;
-    char message[128];
-    weft_engine_load(en, &running, &waiting);
-    if (waiting < queue) {
-        return true;
-    }
-    if (!openai_request_fits(&c->request, en, e)) {
-        const bool is_length = e->code != NULL && strcmp(e->code, "context_length_exceeded") == 0;
-        c->context.refused->too_long += is_length;
+/* The client's time runs from the request's arrival: what is left of it, in ms. */
+static bool take_deadline(const completion *c, uint32_t *ms, api_error *e) {
+    const uint64_t spent_ms = (clock_now_ns() - c->start_ns) / 1000000u;
+    if (*ms != 0 && spent_ms >= *ms) {
+        set_late(c, e);
         return false;
     }
-    c->context.refused->early++;
-    snprintf(message, sizeof message, "the queue is full: %u requests wait, it holds %u", waiting,
-             queue);
-    api_error_set(e, 429, "queue_full", message);
-    e->retry_after_s = retry_after_s(en);
-    return false;
+    *ms -= *ms != 0 ? (uint32_t)spent_ms : 0;
+    return true;
 }
 
-static bool submit_choice(completion *c, weft_engine *en, choice *ch, const weft_tokens *prompt,
-                          uint32_t number, api_error *e) {
+static bool submit_choice(completion *c, choice *ch, const weft_tokens *prompt, uint32_t number,
+                          api_error *e) {
     weft_error err;
-    weft_request_options o = c->request.options;
+    weft_request_options o = c->in.request.options;
     o.prompt = prompt->ids;
     o.n_prompt = prompt->count;
     o.choice = number;
     o.on_ready = on_ready;
     o.user = c;
     o.client = c->context.client;
-    const weft_status status = weft_request_submit(&ch->rq, en, &o, &err);
-    if (status == WEFT_OK) {
-        return true;
+    if (!take_deadline(c, &o.deadline_ms, e)) {
+        return false;
     }
-    api_error_from(e, status, &err);
-    e->retry_after_s = status == WEFT_AGAIN ? retry_after_s(en) : 0;
-    return false;
+    const weft_status status = weft_request_submit(&ch->rq, c->context.en, &o, &err);
+    if (status == WEFT_AGAIN) {
+        return api_error_full(e, c->context.en, err.message);
+    }
+    return status == WEFT_OK || api_error_from(e, status, &err);
 }
 
-static bool submit_prompt(completion *c, weft_engine *en, uint32_t p, api_error *e) {
-    weft_tokens prompt = {0};
-    bool is_fine = openai_request_prompt(&c->request, p, en, &prompt, e);
-    c->prompt_tokens += (uint32_t)prompt.count;
-    for (uint32_t j = 0; j < c->request.n && is_fine; j++) {
-        const uint32_t number = p * c->request.n + j;
-        is_fine = submit_choice(c, en, &c->choices[number], &prompt, number, e);
-    }
-    weft_tokens_deinit(&prompt);
-    return is_fine;
-}
-
-static bool submit_all(completion *c, weft_engine *en, api_error *e) {
-    const uint32_t n_prompts = openai_request_prompt_count(&c->request);
-    const uint32_t n = n_prompts * c->request.n;
+static bool submit_all(completion *c, api_error *e) {
+    weft_request_options *o = &c->in.request.options;
+    const uint32_t n_each = c->in.request.n, n = c->in.n_prompts * n_each;
     c->choices = mem_zalloc(MEM_API, n, sizeof *c->choices);
     if (c->choices == NULL) {
         return api_error_set(e, 500, NULL, "out of memory for a request");
@@ -431,40 +414,91 @@ static bool submit_all(completion *c, weft_engine *en, api_error *e) {
     c->n_choices = n;
     for (uint32_t i = 0; i < n; i++) {
         buf_init(&c->choices[i].text, MEM_API, ANSWER_BYTES_MAX);
-        c->choices[i].logprobs = c->request.options.has_logprobs ? json_array() : NULL;
+        c->choices[i].logprobs = o->has_logprobs ? json_array() : NULL;
     }
-    if (!c->request.options.has_seed) {                  /* all choices share one */
-        c->request.options.seed = os_random_u64() >> 11; /* what a JSON number carries exactly */
-        c->request.options.has_seed = true;
+    if (!o->has_seed) {                  /* all choices share one */
+        o->seed = os_random_u64() >> 11; /* what a JSON number carries exactly */
+        o->has_seed = true;
     }
-    for (uint32_t p = 0; p < n_prompts; p++) {
-        if (!submit_prompt(c, en, p, e)) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (!submit_choice(c, &c->choices[i], &c->in.prompts[i / n_each], i, e)) {
             return false;
         }
     }
     return true;
 }
 
-static bool check_model(const completion *c, api_error *e) {
-    char message[256];
-    if (c->request.model == NULL || strcmp(c->request.model, c->head.model) == 0) {
-        return true;
+/* The request has been read. */
+static void go_on(completion *c) {
+    api_error e = c->refusal;
+    c->context.refused->early += c->in.is_early;
+    c->context.refused->too_long += c->in.is_too_long;
+    c->prompt_tokens = intake_prompt_tokens(&c->in);
+    c->head.has_usage_field = c->in.request.has_usage;
+    const bool is_fine = c->is_fine && submit_all(c, &e);
+    intake_forget_prompts(&c->in);
+    if (!is_fine) {
+        refuse(c, &e);
+    } else if (c->in.request.is_stream && !c->explains_cache) {
+        begin_stream(c);
     }
-    snprintf(message, sizeof message, "the model '%.100s' does not exist here, '%.100s' does",
-             c->request.model, c->head.model);
-    api_error_set(e, 404, "model_not_found", message);
-    memcpy(e->param, "model", sizeof "model");
-    return false;
+}
+
+/* ---- large bodies: read by the clerk ---- */
+
+static void read_body(void *owner) {
+    completion *c = owner;
+    c->is_fine = intake_read(&c->in, c->head.is_chat ? OPENAI_CHAT : OPENAI_TEXT,
+                             buf_view(&c->body), c->head.model, c->context.en, &c->refusal);
+    buf_deinit(&c->body);
+}
+
+static void take_back(void *arg) {
+    completion *c = arg;
+    if (c->is_over) {
+        free_completion(c);
+        return;
+    }
+    c->is_preparing = false;
+    go_on(c);
+}
+
+static bool post_back(void *owner) {
+    completion *c = owner;
+    return http_server_post(c->server, take_back, c);
+}
+
+static void drop(void *owner) { free_completion(owner); }
+
+static void give_to_clerk(completion *c) {
+    clerk *k = c->context.clerk;
+    http_take_body(c->x, &c->body);
+    c->job = (clerk_job){
+        .owner = c, .bytes = c->body.len, .run = read_body, .done = post_back, .drop = drop};
+    c->is_preparing = clerk_try_give(k, &c->job);
+    if (!c->is_preparing) {
+        api_error e;
+        char message[160];
+        snprintf(message, sizeof message,
+                 "%zu bytes of large requests wait to be read and this one has %zu, at most %u may "
+                 "wait",
+                 clerk_load_now(k).bytes, c->job.bytes, COMPLETION_CLERK_BYTES_MAX);
+        buf_deinit(&c->body);
+        api_error_full(&e, c->context.en, message);
+        c->context.refused->early++;
+        refuse(c, &e);
+    }
 }
 
 void completion_start(http_exchange *x, openai_kind kind, const completion_context *context) {
-    api_error e;
     completion *c = mem_zalloc(MEM_API, 1, sizeof *c);
     if (c == NULL) {
+        api_error e;
         api_error_set(&e, 500, NULL, "out of memory for a request");
         api_error_respond(&e, x);
         return;
     }
+    const str body = http_body(x);
     c->x = x;
     c->server = http_exchange_server(x);
     c->context = *context;
@@ -472,16 +506,11 @@ void completion_start(http_exchange *x, openai_kind kind, const completion_conte
     c->explains_cache = str_eq_cstr(http_header(x, "X-Weft-Cache"), "explain");
     buf_init(&c->event, MEM_API, ANSWER_BYTES_MAX);
     completion_head_init(&c->head, kind == OPENAI_CHAT, context->model_id);
-    const bool is_fine = openai_request_read(&c->request, kind, http_body(x), &e) &&
-                         check_model(c, &e) && check_choices(c, &e) && check_queue(c, &e) &&
-                         submit_all(c, context->en, &e);
-    c->head.has_usage_field = c->request.has_usage;
     http_on_end(x, on_end, c);
-    if (!is_fine) {
-        release_requests(c);
-        c->n_done = c->n_choices; /* nothing left to pump */
-        respond_error(c, &e);
-    } else if (c->request.is_stream && !c->explains_cache) {
-        begin_stream(c);
+    if (body.len > INLINE_BYTES_MAX) {
+        give_to_clerk(c);
+    } else {
+        c->is_fine = intake_read(&c->in, kind, body, c->head.model, context->en, &c->refusal);
+        go_on(c);
     }
 }

@@ -1,6 +1,6 @@
 /* completion.h - one completion request from body to last byte.
  *
- *   body ─► openai_request ─► a weft_request for every prompt and choice
+ *   body ─► intake (here, or a large one with the clerk) ─► a weft_request for each choice
  *   engine's thread: on_ready ─► (once until looked at) http_server_put
  *   event thread:    pump ─► polls every choice ─► SSE chunks, or one document at the end
  *
@@ -13,11 +13,16 @@
 #ifndef WEFT_API_COMPLETION_H
 #define WEFT_API_COMPLETION_H
 
+#include "api/clerk.h"
 #include "api/metrics.h"
 #include "api/openai_request.h"
 
+/* Of the bodies that the clerk has: two of the largest. */
+#define COMPLETION_CLERK_BYTES_MAX (64u << 20)
+
 typedef struct completion_context {
     weft_engine *en;
+    clerk *clerk; /* reads large bodies */
     const char *model_id;
     uint64_t client;          /* whose fair share a request comes out of */
     journal *journal;         /* told of the end */

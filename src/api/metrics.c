@@ -282,9 +282,16 @@ static void write_refused(buf *out, const metrics_source *m, const buf *labels) 
                  reject_names, counts, REFUSED_COUNT, labels);
 }
 
+static void write_preparing(buf *out, const metrics_source *m) {
+    begin_family(out, "weft_requests_preparing", "gauge",
+                 "Large requests being read and tokenised now, or waiting for that.");
+    buf_printf(out, "weft_requests_preparing %u\n", m->preparing);
+}
+
 static void write_wakes(buf *out, const metrics_source *m) {
     begin_family(out, "weft_http_wakes_total", "counter",
-                 "Times the event thread was woken for new tokens; at most once a step.");
+                 "Times the event thread was woken for new tokens, at most once a step, or for a "
+                 "large request that was read.");
     buf_printf(out, "weft_http_wakes_total %llu\n", (unsigned long long)m->wakes);
 }
 
@@ -365,6 +372,7 @@ void metrics_write(buf *out, metrics_names names, const metrics_source *m) {
     }
     if (!is_vllm) {
         write_refused(out, m, &labels);
+        write_preparing(out, m);
         write_wakes(out, m);
         write_answers(out, m->journal);
     }

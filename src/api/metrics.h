@@ -34,7 +34,8 @@ typedef struct metrics_source {
     const journal *journal;
     const metrics_answers *answers;
     metrics_refused refused;
-    uint64_t wakes; /* of the event thread */
+    uint32_t preparing; /* requests that the clerk has */
+    uint64_t wakes;     /* of the event thread */
     uint64_t resident_bytes;
     double cpu_s, start_unix_s; /* of the process */
 } metrics_source;

@@ -426,6 +426,13 @@ void openai_request_deinit(openai_request *r) {
     *r = (openai_request){0};
 }
 
+void openai_request_forget_body(openai_request *r) {
+    json_t *stop = json_incref(json_object_get(r->body, "stop"));
+    json_decref(r->body);
+    r->body = stop;
+    r->model = NULL;
+}
+
 /* ---- prompts ---- */
 
 uint32_t openai_request_prompt_count(const openai_request *r) {

@@ -35,6 +35,10 @@ typedef struct openai_request {
 bool openai_request_read(openai_request *r, openai_kind kind, str body, api_error *e);
 void openai_request_deinit(openai_request *r);
 
+/* Keeps what submitting needs, the stop strings, and lets the rest of the body go: the model's name
+ * and the prompts can no longer be asked for. */
+void openai_request_forget_body(openai_request *r);
+
 /* Number of prompts: 1 for a chat. */
 uint32_t openai_request_prompt_count(const openai_request *r);
 

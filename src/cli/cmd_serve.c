@@ -233,9 +233,9 @@ static weft_status run(const char *path, const serve_options *o, weft_error *err
         }
     }
     leave_signals();
+    api_destroy(&s.api);      /* uses the engine until then */
     weft_engine_close(&s.en); /* wakes the server until then */
     http_server_destroy(&s.server);
-    api_destroy(&s.api);
     weft_runtime_destroy(&s.rt);
     return status;
 }

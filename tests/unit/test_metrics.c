@@ -67,6 +67,7 @@ static const char *written(metrics_names names, bool is_loaded) {
                               .journal = &answers,
                               .answers = &shapes,
                               .refused = {2, 9, 50, 60},
+                              .preparing = 4,
                               .wakes = 70,
                               .resident_bytes = 77};
     buf_clear(&out);
@@ -94,6 +95,7 @@ static void own_names_have_every_figure(void **state) {
         "\nweft_requests_rejected_total{cause=\"too_long\"} 39\n",
         "\nweft_requests_rejected_total{cause=\"body_too_large\"} 50\n",
         "\nweft_requests_rejected_total{cause=\"headers_too_large\"} 60\n",
+        "\nweft_requests_preparing 4\n",
         "\nweft_http_wakes_total 70\n",
         "\nweft_requests_finished_total{reason=\"deadline\"} 9\n",
         "\nweft_memory_planned_bytes{part=\"kv_pool\"} 4096\n",
