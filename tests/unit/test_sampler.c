@@ -144,11 +144,8 @@ static int32_t twin_pick(uint32_t n_vocab, const sampler_params *p, uint32_t pos
         }
     }
     qsort(e, n, sizeof *e, by_logit);
-    const bool has_order = (p->top_k > 0 && (uint32_t)p->top_k < n) || p->top_p < 1.0f;
     n = twin_filter(e, n, p, &is_on_edge);
-    if (!has_order) {
-        qsort(e, n, sizeof *e, by_token);
-    }
+    qsort(e, n, sizeof *e, by_token);
     const double u = twin_uniform(p, position);
     int32_t token = e[n - 1].token;
     double sum = 0;
