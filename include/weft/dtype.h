@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weft/export.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -69,11 +71,11 @@ typedef struct weft_dtype_info {
 } weft_dtype_info;
 
 /* Static storage. dtype must be below WEFT_DTYPE_COUNT. */
-const weft_dtype_info *weft_dtype_info_of(weft_dtype dtype);
+WEFT_API const weft_dtype_info *weft_dtype_info_of(weft_dtype dtype);
 
 /* WEFT_DTYPE_COUNT when unknown. Names compare without regard to case. */
-weft_dtype weft_dtype_from_gguf(uint32_t gguf_id);
-weft_dtype weft_dtype_from_name(const char *name);
+WEFT_API weft_dtype weft_dtype_from_gguf(uint32_t gguf_id);
+WEFT_API weft_dtype weft_dtype_from_name(const char *name);
 
 #ifdef __cplusplus
 }

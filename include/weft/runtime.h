@@ -9,16 +9,11 @@
 #include <stdint.h>
 
 #include "weft/dtype.h"
+#include "weft/export.h"
 #include "weft/status.h"
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(_WIN32)
-#define WEFT_API
-#else
-#define WEFT_API __attribute__((visibility("default")))
 #endif
 
 typedef struct weft_runtime weft_runtime;

@@ -6,6 +6,8 @@
 #ifndef WEFT_STATUS_H
 #define WEFT_STATUS_H
 
+#include "weft/export.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -38,7 +40,7 @@ typedef struct weft_error {
 } weft_error;
 
 /* The sentence of a status: "malformed data". Static storage; never NULL. */
-const char *weft_status_text(weft_status status);
+WEFT_API const char *weft_status_text(weft_status status);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* weft.h - all of libweft: runtime.h (process), engine.h (models and requests),
- * stats.h (what an engine has done), dtype.h, histogram.h, status.h.
+ * stats.h (what an engine has done), dtype.h, histogram.h, status.h, export.h.
  */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H

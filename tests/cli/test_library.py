@@ -1,6 +1,7 @@
 """libweft as another program sees it: installed headers, libraries and pkg-config."""
 import os
 import pathlib
+import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -35,3 +36,17 @@ def test_the_example_builds_against_an_installed_libweft(weft, smollm2, tmp_path
     again = subprocess.run([str(program), str(smollm2), "One, two, three,"], check=True,
                            capture_output=True, text=True)
     assert again.stdout == answer.stdout
+
+
+def test_every_function_of_the_public_headers_is_exported(weft):
+    """Every one that is declared, no more."""
+    declared = set()
+    for header in (ROOT / "include" / "weft").glob("*.h"):
+        text = re.sub(r"/\*.*?\*/|^#.*?(?<!\\)$|typedef .*?;", "", header.read_text(), flags=re.S | re.M)
+        declared |= set(re.findall(r"\b(weft_\w+)\(", text))
+    library = next(p for p in weft.parent.glob("libweft.*") if p.suffix in (".so", ".dylib"))
+    listing = subprocess.run(["nm", "-gU" if library.suffix == ".dylib" else "-gD", "--defined-only", str(library)],
+                             check=True, capture_output=True, text=True).stdout
+    exported = {line.split()[-1].lstrip("_") for line in listing.splitlines() if " T " in line}
+    assert len(declared) > 20
+    assert {name for name in exported if name.startswith("weft_")} == declared
