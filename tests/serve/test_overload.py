@@ -327,6 +327,7 @@ def test_one_that_does_not_read_holds_up_nobody(server, smollm2):
     assert wait_until(lambda: gauge(one, "weft_generated_tokens_total") > 20)
     answer = requests.post(f"{one.url}/v1/completions", json={**LONG, "max_tokens": 20}, timeout=60)
     assert answer.json()["usage"]["completion_tokens"] == 20
+    assert wait_until(lambda: running(one) <= 1, 3), "the answer that ended still counts"
     assert running(one) == 1, "it was given up, or has waited for its reader"
     deaf.close()
     assert wait_until(lambda: running(one) == 0, 3)
