@@ -12,8 +12,8 @@
  * words of outputs become when they are widened; results and scales are kept in it (lanes16).
  * Integers are below 2^24, so the floats are those of linear_opened_avx2.c.
  */
+#include "kernels/grids.h"
 #include "kernels/opened.h"
-#include "kernels/x86/grids_avx2.h"
 #include "kernels/x86/linear_one_avx2.h"
 #include "kernels/x86/open_avx2.h"
 
@@ -229,7 +229,7 @@ void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
             const __m256i signs1 = open_signs8(words_fields(fields, 7 * g + 7, 7));
             EACH_OF_4(q, {
                 __m256i p[2];
-                points_of_bytes(p, grid_iq2_xxs_avx2, slab->codes[b][0], g, q);
+                points_of_bytes(p, grid_iq2_xxs, slab->codes[b][0], g, q);
                 const __m256i sum = _mm256_add_epi16(times_signed(p[0], x0, signs0, q),
                                                      times_signed(p[1], x1, signs1, q));
                 sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(sum, ones));
@@ -299,7 +299,7 @@ void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
     for (size_t g = 0; g < 32; g++) {
         tile_store(index[g], words_bits(tile_load(slab->codes[g]), 0, 9, 0));
     }
-    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_xs_avx2, index,
+    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_xs, index,
                 signs_iq2_xs);
 }
 
@@ -317,7 +317,7 @@ void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
                                                          words_bits(high, 2 * g, 2, 8)));
         });
     }
-    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_s_avx2, index,
+    one_row_iq2(y, from, sizeof(*slab), n_blocks, x, slab->d, slab->scales, grid_iq2_s, index,
                 signs_iq2_s);
 }
 
@@ -344,7 +344,7 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         EACH_OF_4(g, {
             const __m256i eight = eight_of(block->codes + 8 * g);
             EACH_OF_4(q, {
-                const __m256i points = points_of_words(grid_iq1_avx2, index[4 * b + g], q);
+                const __m256i points = points_of_words(grid_iq1, index[4 * b + g], q);
                 const __m256i product = _mm256_maddubs_epi16(points, eight);
                 sums[q] = g == 0 ? product : _mm256_add_epi16(sums[q], product);
             });
@@ -395,10 +395,10 @@ void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const
                                                        _mm256_setzero_si256(), 0xaa);
             const __m256i start = _mm256_mullo_epi16(neg_sum, nine);
             EACH_OF_4(q, {
-                const __m256i p0 = _mm256_add_epi8(points_of_words(grid_iq1_avx2, index[2 * h], q),
+                const __m256i p0 = _mm256_add_epi8(points_of_words(grid_iq1, index[2 * h], q),
                                                    spread_bytes(plus0, q));
-                const __m256i p1 = _mm256_add_epi8(
-                    points_of_words(grid_iq1_avx2, index[2 * h + 1], q), spread_bytes(plus1, q));
+                const __m256i p1 = _mm256_add_epi8(points_of_words(grid_iq1, index[2 * h + 1], q),
+                                                   spread_bytes(plus1, q));
                 const __m256i sum0 = _mm256_add_epi16(start, _mm256_maddubs_epi16(p0, x0));
                 const __m256i sum = _mm256_add_epi16(sum0, _mm256_maddubs_epi16(p1, x1));
                 const __m256i product = _mm256_madd_epi16(sum, spread_words(whole, q));
@@ -460,8 +460,8 @@ TILE_INLINE void add_group_iq3_xxs(__m256i sums[2], const uint8_t (*index)[16],
     const columns8 columns[2] = {columns4_of(x + 8 * g), columns4_of(x + 8 * g + 4)};
     const __m256i signs = open_signs8(words_fields(fields, 7 * g, 7));
     EACH_OF_2(q, {
-        const __m256i p0 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g], q);
-        const __m256i p1 = small_points_of_bytes(grid_iq3_xxs_avx2, index[2 * g + 1], q);
+        const __m256i p0 = small_points_of_bytes(grid_iq3_xxs, index[2 * g], q);
+        const __m256i p1 = small_points_of_bytes(grid_iq3_xxs, index[2 * g + 1], q);
         const __m256i sum = times_signed_small(p0, p1, columns, signs, q);
         sums[q] = _mm256_add_epi32(sums[q], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
     });
@@ -511,8 +511,8 @@ void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
             const __m256i signs = words_of_bytes(slab->signs[4 * b + g]);
             uint16_t(*at)[16] = index + 8 * b + 2 * g;
             EACH_OF_2(q, {
-                const __m256i p0 = small_points_of_words(grid_iq3_s_avx2, at[0], q);
-                const __m256i p1 = small_points_of_words(grid_iq3_s_avx2, at[1], q);
+                const __m256i p0 = small_points_of_words(grid_iq3_s, at[0], q);
+                const __m256i p1 = small_points_of_words(grid_iq3_s, at[1], q);
                 const __m256i sum = times_signed_small(p0, p1, columns, signs, q);
                 sums[q] = g == 0 ? sum : _mm256_add_epi16(sums[q], sum);
             });

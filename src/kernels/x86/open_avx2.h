@@ -99,7 +99,7 @@ TILE_INLINE __m256i open_digit(__m256i *fraction, __m256i least) {
     return _mm256_sub_epi8(_mm256_sub_epi8(least, is_1), is_2);
 }
 
-/* Two points of a codebook (grids_avx2.h), beside each other. */
+/* Two points of a codebook (kernels/grids.h), beside each other. */
 TILE_INLINE __m128 open_two_points(const uint64_t *first, const uint64_t *second) {
     const __m128i low = _mm_loadl_epi64((const __m128i *)first);
     return _mm_loadh_pi(_mm_castsi128_ps(low), (const __m64 *)second);

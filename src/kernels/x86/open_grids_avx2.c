@@ -1,12 +1,12 @@
 /* open_grids_avx2.c - opens the formats whose codes are points of a codebook: IQ1, IQ2 and IQ3.
  *
  * Eight rows at a time, a row in each 32-bit lane. Points are loaded one by one from tables of
- * bytes (grids_avx2.h): a gather is 39 operations on some cores (Zen 3). Two shuffles make two
+ * bytes (kernels/grids.h): a gather is 39 operations on some cores (Zen 3). Two shuffles make two
  * groups of four columns of the eight columns that eight rows' points hold. Signs are a bit a
  * column and become masks. A single row is not opened (linear_one_grids_avx2.c). The plain C of
  * each format is in ref/opened_open_ref.c.
  */
-#include "kernels/x86/grids_avx2.h"
+#include "kernels/grids.h"
 #include "kernels/x86/open_avx2.h"
 
 /* Two indices from one register: with a shift each costs less than extracting both, which is what
@@ -102,7 +102,7 @@ void opened_iq2_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i signs = tile_load(slab->codes[b][1] + r);
             open_whole_block(c, b, r, odd_scale(_mm256_srli_epi32(signs, 28)));
             for (size_t g = 0; g < 4; g++) {
-                open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs_avx2, bits_of(codes, 8 * g, 8),
+                open_iq2(c, 8 * b + 2 * g, r, grid_iq2_xxs, bits_of(codes, 8 * g, 8),
                          open_signs8(bits_of(signs, 7 * g, 7)), middle);
             }
         }
@@ -128,7 +128,7 @@ void opened_iq2_xs_avx2(opened_chunk *c, const uint8_t *from) {
     for (size_t g = 0; g < 32; g++) {
         for (size_t r = 0; r < PACK_PANEL_ROWS; r += 8) {
             const __m256i codes = lanes_of_words(slab->codes[g] + r);
-            open_iq2(c, 2 * g, r, grid_iq2_xs_avx2, bits_of(codes, 0, 9),
+            open_iq2(c, 2 * g, r, grid_iq2_xs, bits_of(codes, 0, 9),
                      open_signs8(_mm256_srli_epi32(codes, 9)), middle);
         }
     }
@@ -143,8 +143,7 @@ void opened_iq2_s_avx2(opened_chunk *c, const uint8_t *from) {
             const __m256i high = bits_of(lanes_of_bytes(slab->high[g / 4] + r), 2 * (g % 4), 2);
             const __m256i index =
                 _mm256_or_si256(lanes_of_bytes(slab->low[g] + r), _mm256_slli_epi32(high, 8));
-            open_iq2(c, 2 * g, r, grid_iq2_s_avx2, index, lanes_of_bytes(slab->signs[g] + r),
-                     middle);
+            open_iq2(c, 2 * g, r, grid_iq2_s, index, lanes_of_bytes(slab->signs[g] + r), middle);
         }
     }
 }
@@ -160,8 +159,8 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
             for (size_t g = 0; g < 4; g++) {
                 const uint8_t(*low)[16] = slab->low + 8 * b + 2 * g;
                 const __m256i eight = open_signs8(bits_of(signs, 7 * g, 7));
-                const __m256i first = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[0] + r));
-                const __m256i second = four_columns(grid_iq3_xxs_avx2, lanes_of_bytes(low[1] + r));
+                const __m256i first = four_columns(grid_iq3_xxs, lanes_of_bytes(low[0] + r));
+                const __m256i second = four_columns(grid_iq3_xxs, lanes_of_bytes(low[1] + r));
                 uint8_t *to = c->codes[b][2 * g] + 4 * r;
                 tile_store(to, with_signs(first, eight, 0, middle));
                 tile_store(to + 64, with_signs(second, eight, 4, middle));
@@ -173,7 +172,7 @@ void opened_iq3_xxs_avx2(opened_chunk *c, const uint8_t *from) {
 /* Points of one group of IQ3_S: bit 8 of the index is bit g of `high`. */
 TILE_INLINE __m256i points_iq3_s(const uint8_t *low, __m256i high, size_t g) {
     const __m256i bit = _mm256_slli_epi32(bits_of(high, g, 1), 8);
-    return four_columns(grid_iq3_s_avx2, _mm256_or_si256(lanes_of_bytes(low), bit));
+    return four_columns(grid_iq3_s, _mm256_or_si256(lanes_of_bytes(low), bit));
 }
 
 void opened_iq3_s_avx2(opened_chunk *c, const uint8_t *from) {
@@ -206,7 +205,7 @@ TILE_INLINE void open_iq1(opened_chunk *c, size_t group, size_t from, __m256i in
     __m256i values[2];
     const __m256i delta = _mm256_add_epi8(_mm256_or_si256(minus, _mm256_set1_epi8(1)), middle);
     uint8_t *to = open_group(c, group) + 4 * from;
-    eight_columns(values, grid_iq1_avx2, index);
+    eight_columns(values, grid_iq1, index);
     tile_store(to, _mm256_add_epi8(values[0], delta));
     tile_store(to + 64, _mm256_add_epi8(values[1], delta));
 }

@@ -1,5 +1,5 @@
-/* grids_avx2.c - the codebooks as bytes, made of the packed lists when this is compiled. */
-#include "kernels/x86/grids_avx2.h"
+/* grids.c - the codebooks as bytes, made of the packed lists when this is compiled. */
+#include "kernels/grids.h"
 
 #include "tensor/quant_grids.inc"
 
@@ -21,16 +21,16 @@
 #define VALUE_IQ3_S(code) (1 + 2 * (code))                      /* 1, 3, .. 15 */
 
 #define X(point) EIGHT(VALUE_IQ2, point),
-const uint64_t grid_iq2_xxs_avx2[256] = {QUANT_GRID_IQ2_XXS_LIST(X)};
-const uint64_t grid_iq2_xs_avx2[512] = {QUANT_GRID_IQ2_XS_LIST(X)};
-const uint64_t grid_iq2_s_avx2[1024] = {QUANT_GRID_IQ2_S_LIST(X)};
+const uint64_t grid_iq2_xxs[256] = {QUANT_GRID_IQ2_XXS_LIST(X)};
+const uint64_t grid_iq2_xs[512] = {QUANT_GRID_IQ2_XS_LIST(X)};
+const uint64_t grid_iq2_s[1024] = {QUANT_GRID_IQ2_S_LIST(X)};
 #undef X
 #define X(point) EIGHT(VALUE_IQ1, point),
-const uint64_t grid_iq1_avx2[2048] = {QUANT_GRID_IQ1_LIST(X)};
+const uint64_t grid_iq1[2048] = {QUANT_GRID_IQ1_LIST(X)};
 #undef X
 #define X(point) FOUR(VALUE_IQ3_XXS, point),
-const uint32_t grid_iq3_xxs_avx2[256] = {QUANT_GRID_IQ3_XXS_LIST(X)};
+const uint32_t grid_iq3_xxs[256] = {QUANT_GRID_IQ3_XXS_LIST(X)};
 #undef X
 #define X(point) FOUR(VALUE_IQ3_S, point),
-const uint32_t grid_iq3_s_avx2[512] = {QUANT_GRID_IQ3_S_LIST(X)};
+const uint32_t grid_iq3_s[512] = {QUANT_GRID_IQ3_S_LIST(X)};
 #undef X
