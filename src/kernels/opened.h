@@ -17,7 +17,8 @@
  * are there as well:
  *
  *   d            what all of the chunk is times of
- *   whole        of a half, or of a block where halves have none; not if !kind.has_scales
+ *   whole        of a half, or of a block where halves have none; not if !kind.has_scales, and not
+ *                from NEON, whose products read none
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
@@ -46,7 +47,7 @@ typedef struct opened_chunk {
     int32_t whole[OPENED_HALVES][PACK_PANEL_ROWS];
     uint8_t codes[OPENED_BLOCKS][8][64];
     size_t n_blocks;
-    uint8_t middle; /* what is added to values; set before opening, the kind's or 0 */
+    uint8_t middle; /* what is added to values; set before opening, the kind's or 0; NEON's 0 */
 } opened_chunk;
 
 /* What 16 bits hold, of codes times activations of 8 bits. */
@@ -91,7 +92,8 @@ static inline uint8_t opened_middle(const opened_kind *kind) {
 /* Opens the n_blocks blocks that begin at slab. n_blocks and middle are set. */
 typedef void opened_open_fn(opened_chunk *c, const uint8_t *slab);
 
-#define X(NAME, name) opened_open_fn opened_##name##_ref, opened_##name##_avx2;
+#define X(NAME, name) \
+    opened_open_fn opened_##name##_ref, opened_##name##_avx2, opened_##name##_neon;
 PACK_OPENED_LIST(X)
 #undef X
 #define X(NAME, name) opened_open_fn opened_##name##_avx512;

@@ -201,6 +201,9 @@ void products_init_arm(kernels_cpu *k, uint32_t flags) {
     k->act_quantize[ACT_Q16] = act_quantize_q16_neon;
     k->act_quantize[ACT_BF16] = act_quantize_bf16_neon;
     k->act_residual[ACT_Q8] = act_residual_q8_neon;
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_neon;
+    PACK_OPENED_LIST(X)
+#undef X
     if ((flags & CPU_DOTPROD) == 0) {
         return;
     }
@@ -211,6 +214,9 @@ void products_init_arm(kernels_cpu *k, uint32_t flags) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_dotprod;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_dotprod;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_dotprod;
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_dotprod;
+    PACK_OPENED_LIST(X)
+#undef X
     if ((flags & CPU_I8MM) == 0) {
         return;
     }
@@ -221,5 +227,8 @@ void products_init_arm(kernels_cpu *k, uint32_t flags) {
     k->linear[WEFT_DTYPE_Q4_K] = linear_q4_k_i8mm;
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_i8mm;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_i8mm;
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_i8mm;
+    PACK_OPENED_LIST(X)
+#undef X
 }
 #endif

@@ -210,6 +210,9 @@ linear_fn linear_q4_0_dotprod, linear_q4_1_dotprod, linear_q5_0_dotprod, linear_
 linear_fn linear_q4_k_dotprod, linear_q5_k_dotprod, linear_q6_k_dotprod;
 linear_fn linear_q4_0_i8mm, linear_q4_1_i8mm, linear_q5_0_i8mm, linear_q5_1_i8mm;
 linear_fn linear_q4_k_i8mm, linear_q5_k_i8mm, linear_q6_k_i8mm;
+#define X(NAME, name) linear_fn linear_##name##_neon, linear_##name##_dotprod, linear_##name##_i8mm;
+PACK_OPENED_LIST(X)
+#undef X
 
 act_quantize_fn act_quantize_q8_neon, act_quantize_q16_neon, act_quantize_bf16_neon;
 act_residual_fn act_residual_q8_neon;
