@@ -56,25 +56,44 @@ static const opened_field opened_fields[WEFT_DTYPE_COUNT][FIELDS_MAX] = {
                           FIELD(block_iq1_m, low, 1)},
 };
 
+/* n units from bytes that are from_step apart to such that are to_step apart. A copy of as many
+ * bytes as a variable says would be a call for each unit. */
+static void move_units(uint8_t *to, size_t to_step, const uint8_t *from, size_t from_step, size_t n,
+                       size_t unit_bytes) {
+    switch (unit_bytes) {
+    case 1:
+        for (size_t i = 0; i < n; i++) {
+            to[i * to_step] = from[i * from_step];
+        }
+        return;
+    case 2:
+        for (size_t i = 0; i < n; i++) {
+            memcpy(to + i * to_step, from + i * from_step, 2);
+        }
+        return;
+    default:
+        for (size_t i = 0; i < n; i++) {
+            memcpy(to + i * to_step, from + i * from_step, 4);
+        }
+    }
+}
+
 static void put_block(weft_dtype dtype, uint8_t *slab, size_t row, const uint8_t *block) {
     for (size_t f = 0; f < FIELDS_MAX; f++) {
         const opened_field *field = &opened_fields[dtype][f];
-        for (size_t i = 0; i < field->n_units; i++) {
-            memcpy(slab + row * field->unit_bytes, block + field->at + i * field->unit_bytes,
-                   field->unit_bytes);
-            slab += PACK_PANEL_ROWS * field->unit_bytes;
-        }
+        const size_t unit = field->unit_bytes, step = PACK_PANEL_ROWS * unit;
+        move_units(slab + row * unit, step, block + field->at, unit, field->n_units, unit);
+        slab += field->n_units * step;
     }
 }
 
 void opened_take_block(weft_dtype dtype, void *block, const uint8_t *slab, size_t row) {
     for (size_t f = 0; f < FIELDS_MAX; f++) {
         const opened_field *field = &opened_fields[dtype][f];
+        const size_t unit = field->unit_bytes, step = PACK_PANEL_ROWS * unit;
         uint8_t *to = (uint8_t *)block + field->at;
-        for (size_t i = 0; i < field->n_units; i++) {
-            memcpy(to + i * field->unit_bytes, slab + row * field->unit_bytes, field->unit_bytes);
-            slab += PACK_PANEL_ROWS * field->unit_bytes;
-        }
+        move_units(to, unit, slab + row * unit, step, field->n_units, unit);
+        slab += field->n_units * step;
     }
 }
 
