@@ -18,7 +18,6 @@ static const struct {
     {WEFT_UNSUPPORTED, 400, "unsupported"},
     {WEFT_LIMIT, 400, "context_length_exceeded"},
     {WEFT_NOTFOUND, 404, "not_found"},
-    {WEFT_AGAIN, 429, "queue_full"},
     {WEFT_CANCELLED, 503, "cancelled"},
 };
 

@@ -26,7 +26,8 @@
 #include "base/os.h"
 
 #define ANSWER_BYTES_MAX (256u << 20)
-#define INLINE_BYTES_MAX (16u << 10) /* of a body: 1 to 2 ms of the event thread's time */
+#define INLINE_BYTES_MAX \
+    (16u << 10) /* of a body: 1 to 2 ms of the event thread's time, 4 at worst */
 
 typedef struct choice {
     weft_request *rq;

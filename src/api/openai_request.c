@@ -427,7 +427,7 @@ void openai_request_deinit(openai_request *r) {
 }
 
 void openai_request_forget_body(openai_request *r) {
-    json_t *stop = json_incref(json_object_get(r->body, "stop"));
+    json_t *stop = r->options.stop != NULL ? json_incref(json_object_get(r->body, "stop")) : NULL;
     json_decref(r->body);
     r->body = stop;
     r->model = NULL;

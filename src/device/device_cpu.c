@@ -455,15 +455,15 @@ uint32_t device_cpu_panels(const device_cpu *d, const device_weight *w) {
 
 void device_cpu_multiply(const device_cpu *d, const device_weight *panels, const char *x,
                          size_t x_bytes, uint32_t n_rows, float *y, size_t y_stride) {
-    const device_weight *w = panels;
-    linear_fn *product = d->kernels.linear[w->dtype];
-    linear_fn *precise = d->kernels.linear_precise[w->dtype];
-    if (input_of(d, w) < INPUT_PRECISE) {
-        product(y, y_stride, w->data, x, x_bytes, n_rows, w->rows, w->cols);
+    linear_fn *product = d->kernels.linear[panels->dtype];
+    linear_fn *precise = d->kernels.linear_precise[panels->dtype];
+    if (input_of(d, panels) < INPUT_PRECISE) {
+        product(y, y_stride, panels->data, x, x_bytes, n_rows, panels->rows, panels->cols);
     } else if (precise != NULL) {
-        precise(y, y_stride, w->data, x, x_bytes / 2, n_rows, w->rows, w->cols);
+        precise(y, y_stride, panels->data, x, x_bytes / 2, n_rows, panels->rows, panels->cols);
     } else {
-        multiply_halves(product, w->data, x, x_bytes, n_rows, y, y_stride, w->rows, w->cols);
+        multiply_halves(product, panels->data, x, x_bytes, n_rows, y, y_stride, panels->rows,
+                        panels->cols);
     }
 }
 

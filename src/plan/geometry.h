@@ -47,7 +47,8 @@ typedef struct geometry_group {
     uint32_t window; /* 0 = full attention */
     uint32_t n_layers;
     uint32_t n_kv_heads, k_dim, v_dim;
-    bool v_in_k; /* a value is the first v_dim of its key, and not stored again */
+    bool v_in_k; /* a value is the first v_dim of its key, and not stored again (latent attention;
+                  * no architecture that is here sets it) */
     geometry_rope rope;
 } geometry_group;
 

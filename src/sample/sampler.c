@@ -345,7 +345,7 @@ static uint32_t take_top_k(candidate *c, const vocab_row *r, uint32_t k) {
 
 /* ---- weights ---- */
 
-/* e^x for x from -88 to 0, to some units in the last place; 0 where it is below 2^-126. */
+/* e^x for x from -88 to 0, to some units in the last place; 0 below some 2^-126.5. */
 static inline float exp_neg(float x) {
     const float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23 rounds */
     const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;

@@ -60,7 +60,8 @@ size_t sampler_history_bytes(uint32_t n_tokens_max);
 void sampler_history_init(sampler_history *h, void *storage, uint32_t n_tokens_max);
 void sampler_history_add(sampler_history *h, int32_t token, bool is_answer);
 
-/* Scratch of one concurrent pick: sampler_scratch_bytes(n_vocab) bytes from the caller. */
+/* Scratch of one concurrent pick: sampler_scratch_bytes(n_vocab) bytes from the caller, aligned for
+ * a double. */
 size_t sampler_scratch_bytes(uint32_t n_vocab);
 
 typedef struct sampler_logprob {

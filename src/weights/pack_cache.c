@@ -190,9 +190,9 @@ typedef struct cached_file {
     int64_t used_s;
 } cached_file;
 
-/* Only names as they are given here: whatever else lies in the folder is somebody else's. */
 static size_t hex_len(const char *s) { return strspn(s, "0123456789abcdef"); }
 
+/* Only names as they are given here: whatever else lies in the folder is somebody else's. */
 static bool is_pack_name(const char *file) {
     return hex_len(file) == 16 && file[16] == '-' && hex_len(file + 17) == 16 &&
            strcmp(file + 33, ".pack") == 0;

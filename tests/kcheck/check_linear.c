@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kcheck.h"
+#include "kernels/opened.h"
 #include "kernels/products.h"
 #include "tensor/blocks.h"
 #include "tensor/quant.h"
@@ -390,6 +391,11 @@ static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
         c.cols = weights_cols(c.dtype, 1 + i % 3);
         check_one(kc, k, c);
     }
+    c.weights = WEIGHTS_RANDOM;
+    c.values = KC_GAUSS;
+    c.m = OPENED_ROWS + 1;
+    c.cols = weights_cols(c.dtype, 1);
+    check_one(kc, k, c);
     for (size_t i = 0; i < KC_LEN(bench_counts); i++) {
         bench(kc, k, c, bench_counts[i]);
     }

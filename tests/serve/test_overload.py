@@ -245,7 +245,9 @@ def test_prompts_that_wait_are_bounded_in_tokens(server, smollm2):
 def test_retry_after_follows_the_pace_of_the_queue(server, smollm2):
     """Nothing is known at first: 1 s. Then it is half of the queue at the rate that was seen."""
     queue, held = 12, []
-    one = server(smollm2, "--max-seqs", "1", "--queue", str(queue), "--ctx", "256")
+    one = server(smollm2, "--max-seqs", "1", "--queue", str(queue), "--ctx", "2048")
+    first = send(one, LONG)  # so long that no answer ends before the first question
+    assert wait_until(lambda: running(one) == 1)
     slow = {**LONG, "max_tokens": 150, "stream": True}
 
     def fill():
@@ -261,9 +263,11 @@ def test_retry_after_follows_the_pace_of_the_queue(server, smollm2):
                     return int(answer.headers["Retry-After"])
 
     assert retry_after() == 1
-    start = time.monotonic()
-    assert wait_until(lambda: waiting(one) <= queue - 4, 120)
-    half_s = (time.monotonic() - start) / (queue - waiting(one)) * queue / 2
+    first.close()
+    assert wait_until(lambda: waiting(one) < queue)
+    before, start = waiting(one), time.monotonic()
+    assert wait_until(lambda: waiting(one) <= before - 4, 120)
+    half_s = (time.monotonic() - start) / (before - waiting(one)) * queue / 2
     told = retry_after()
     assert told > 1 and min(half_s, 60) / 3 < told < half_s * 3 + 1
     for s in held:

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "api/clerk.h"
 #include "base/mem.h"
@@ -18,6 +19,7 @@ typedef struct job {
     uint32_t n_run, n_done, n_drop; /* guarded by fix.lock */
     uint32_t place;                 /* of its run among all; guarded by fix.lock */
     uint32_t n_refusals;            /* so often done finds no memory; guarded by fix.lock */
+    uint32_t n_refused;             /* so often it has found none; guarded by fix.lock */
     bool waits;                     /* in run, until it is let go; guarded by fix.lock */
     pthread_t thread;
 } job;
@@ -55,6 +57,8 @@ static bool done(void *owner) {
     pthread_mutex_lock(&fix.lock);
     const bool is_given = j->n_refusals == 0;
     j->n_refusals -= !is_given;
+    j->n_refused += !is_given;
+    pthread_cond_broadcast(&fix.changed);
     pthread_mutex_unlock(&fix.lock);
     if (is_given) {
         count(&j->n_done);
@@ -216,19 +220,28 @@ static void withdrawn_while_done_fails_it_is_dropped(void **state) {
     (void)state;
     fix.jobs[0].n_refusals = UINT32_MAX;
     assert_true(give(0, 1));
-    wait_for(&fix.jobs[0].n_run, 1);
+    wait_for(&fix.jobs[0].n_refused, 1);
     assert_false(clerk_withdraw(fix.clerk, &fix.jobs[0].job));
     wait_for(&fix.jobs[0].n_drop, 1);
     check_back(0, 1, 0, 1);
 }
 
+static void *let_go_later(void *arg) {
+    const struct timespec pause = {.tv_nsec = 20000000};
+    nanosleep(&pause, NULL);
+    let_go(arg);
+    return NULL;
+}
+
 static void destroying_waits_for_what_runs(void **state) {
+    pthread_t later;
     (void)state;
     hold(1);
     assert_false(clerk_withdraw(fix.clerk, &fix.jobs[0].job));
-    let_go(&fix.jobs[0]);
+    assert_int_equal(pthread_create(&later, NULL, let_go_later, &fix.jobs[0]), 0);
     clerk_destroy(&fix.clerk);
     check_back(0, 1, 0, 1);
+    pthread_join(later, NULL);
 }
 
 static void no_memory_is_an_error(void **state) {

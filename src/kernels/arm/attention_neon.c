@@ -8,7 +8,8 @@
  * A score is one chain of four accumulators of four lanes along the head; a block's sum of weights
  * is taken over all its lanes, where positions that a query does not see have weight 0. So a
  * query's bits depend on its own range alone. Values of unseen positions are not touched. The
- * reduction over blocks and parts is that of ref/attention_ref.c; merge and end have its bits.
+ * reduction over blocks and parts is that of ref/attention_ref.c, with exp and tanh of
+ * vecmath_neon.h, so that no C library has a say in the bits.
  *
  * Head sizes that are no multiple of 16 go to the reference. A tile takes 400 KB of stack, of which
  * small heads touch little.
@@ -110,6 +111,9 @@ static float dot(const float *a, const float *b, size_t n) {
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
 }
 
+/* e^x for x <= 0. */
+static float exp_neg(float x) { return vgetq_lane_f32(exp_neg_neon(vdupq_n_f32(x)), 0); }
+
 /* Scores of the block's seen positions, then weights; the part's m and l, acc rescaled. */
 static void query_weigh(query *q, const tile *t, uint32_t first) {
     const attention_args *a = t->a;
@@ -118,14 +122,16 @@ static void query_weigh(query *q, const tile *t, uint32_t first) {
         q->weights[i] = -INFINITY;
     }
     for (uint32_t p = q->from; p < q->to; p++) {
-        float s = dot(q->q, t->rows + (p - first) * a->k_dim, a->k_dim) * a->scale;
-        if (a->softcap != 0.0f) {
-            s = a->softcap * tanhf(s / a->softcap);
-        }
-        q->weights[p - first] = s;
-        m = s > m ? s : m;
+        q->weights[p - first] = dot(q->q, t->rows + (p - first) * a->k_dim, a->k_dim) * a->scale;
     }
-    const float decay = expf(q->part[0] - m);
+    if (a->softcap != 0.0f) {
+        float *seen = q->weights + (q->from - first);
+        softcap_f32_neon(seen, seen, a->softcap, q->to - q->from);
+    }
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        m = q->weights[i] > m ? q->weights[i] : m;
+    }
+    const float decay = exp_neg(q->part[0] - m);
     float32x4_t sum = vdupq_n_f32(0.0f);
     for (uint32_t i = 0; i < BLOCK; i += 4) {
         const float32x4_t w = exp_neg_neon(vsubq_f32(vld1q_f32(q->weights + i), vdupq_n_f32(m)));
@@ -249,7 +255,7 @@ static void record_merge(float *into, const float *part, size_t v_dim) {
         return;
     }
     const float m = part[0] > into[0] ? part[0] : into[0];
-    const float keep = expf(into[0] - m), add = expf(part[0] - m);
+    const float keep = exp_neg(into[0] - m), add = exp_neg(part[0] - m);
     const float added = part[1] * add;
     into[0] = m;
     into[1] = into[1] * keep + added;
@@ -266,8 +272,8 @@ static void query_finish(const attention_args *a, size_t index, const float *rec
     float scale = 1.0f / record[1];
     if (a->sinks != NULL) {
         const float sink = a->sinks[head], m = sink > record[0] ? sink : record[0];
-        const float keep = expf(record[0] - m), sum = record[1] * keep;
-        scale = keep / (sum + expf(sink - m));
+        const float keep = exp_neg(record[0] - m), sum = record[1] * keep;
+        scale = keep / (sum + exp_neg(sink - m));
     }
     for (size_t i = 0; i < a->v_dim; i += 4) {
         vst1q_f32(out + i, vmulq_n_f32(vld1q_f32(record + 2 + i), scale));

@@ -1,6 +1,6 @@
 /* open_neon.h - small steps that the NEON openers share (kernels/opened.h).
  *
- * Codes are the values themselves, the middle is 0: every NEON multiplication takes signed bytes.
+ * Codes are the values themselves, the middle is 0: what multiplies them takes signed bytes.
  */
 #ifndef WEFT_KERNELS_ARM_OPEN_NEON_H
 #define WEFT_KERNELS_ARM_OPEN_NEON_H

@@ -1,4 +1,4 @@
-/* tile_neon.h - the shape that the integer products of all NEON levels share.
+/* tile_neon.h - the shape of NEON integer products of formats that are not opened first.
  *
  *   for rows of x, TILE_CHUNK_ROWS at a time          their sums y stay in a 6 KB buffer
  *     for blocks of 32 columns of the panel
