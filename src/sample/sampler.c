@@ -455,9 +455,11 @@ static candidate bar_of(candidate *c, double *block_sum, const vocab_row *r,
         n = take_top_k(c, r, (uint32_t)p->top_k);
     }
     if (p->top_p < 1.0f) {
-        const double total = has_k ? sum_of(c, 0, n, r->max, p->temperature)
-                                   : sum_weights(block_sum, r, no_bar, p->temperature);
-        if (!has_k) { /* half of a share: sums are rounded */
+        double total;
+        if (has_k) {
+            total = sum_of(c, 0, n, r->max, p->temperature);
+        } else { /* half of a share: sums are rounded */
+            total = sum_weights(block_sum, r, no_bar, p->temperature);
             const double share = (1.0 - p->top_p) * total / r->n_vocab / 2;
             n = take_from(c, r, (float)(r->max + p->temperature * log(share)));
         }

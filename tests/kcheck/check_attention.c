@@ -227,12 +227,25 @@ static void compare_alone(kcheck *kc, attention_fn *attention, const context *c)
     }
 }
 
+/* The arguments give the first n_rows of c's output, bit for bit. Returns all of theirs. */
+static const float *expect_bits(kcheck *kc, attention_fn *attention, const context *c,
+                                attention_args a, uint32_t n_rows) {
+    const size_t row_len = (size_t)a.n_heads * a.v_dim;
+    float *got = kc_scratch(kc, a.n_rows * row_len * sizeof(float));
+    a.out = got;
+    a.out_stride = row_len;
+    attention(&a);
+    for (uint32_t r = 0; r < n_rows; r++) {
+        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
+                row_len * sizeof(float));
+    }
+    return got;
+}
+
 /* The same content in pages 0, 1, 2, ... */
 static void compare_in_order(kcheck *kc, attention_fn *attention, const context *c) {
     uint32_t *pages = kc_scratch(kc, c->n_pages * sizeof(uint32_t));
     uint8_t *pool = kc_scratch(kc, c->n_pages * c->page_bytes);
-    const size_t row_len = (size_t)c->args.n_heads * c->args.v_dim;
-    float *got = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
     for (uint32_t i = 0; i < c->n_pages; i++) {
         pages[i] = i;
         memcpy(pool + i * c->page_bytes, c->pool + c->args.pages[i] * c->page_bytes, c->page_bytes);
@@ -241,22 +254,14 @@ static void compare_in_order(kcheck *kc, attention_fn *attention, const context 
     a.pages = pages;
     a.v = pool + (a.v - a.k);
     a.k = pool;
-    a.out = got;
-    a.out_stride = row_len;
-    attention(&a);
-    for (uint32_t r = 0; r < a.n_rows; r++) {
-        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
-                row_len * sizeof(float));
-    }
+    (void)expect_bits(kc, attention, c, a, c->args.n_rows);
 }
 
 /* Values that are the first part of their keys, stored again beside them. */
 static void compare_apart(kcheck *kc, attention_fn *attention, const context *c) {
     const size_t k_row = c->args.k_row_bytes, v_row = row_bytes_of(c->dtype, c->args.v_dim);
-    const size_t row_len = (size_t)c->args.n_heads * c->args.v_dim;
     const size_t page_bytes = PAGE * (k_row + v_row), n_pages = c->n_pages + 2;
     uint8_t *pool = kc_scratch(kc, n_pages * page_bytes);
-    float *got = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
     for (size_t i = 0; i < n_pages; i++) {
         const uint8_t *from = c->pool + i * c->page_bytes;
         uint8_t *to = pool + i * page_bytes;
@@ -270,13 +275,7 @@ static void compare_apart(kcheck *kc, attention_fn *attention, const context *c)
     a.v = pool + PAGE * k_row;
     a.v_row_bytes = v_row;
     a.page_stride_bytes = page_bytes;
-    a.out = got;
-    a.out_stride = row_len;
-    attention(&a);
-    for (uint32_t r = 0; r < a.n_rows; r++) {
-        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
-                row_len * sizeof(float));
-    }
+    (void)expect_bits(kc, attention, c, a, c->args.n_rows);
 }
 
 /* An infinite value at the last position is there for the last row, in its column, and for nobody
@@ -288,20 +287,12 @@ static void compare_infinite(kcheck *kc, attention_fn *attention, const context 
     memcpy(kept, value, c->args.v_row_bytes);
     const float infinite = INFINITY;
     quant_quantize(c->dtype, value, &infinite, 1);
-    float *got = kc_scratch(kc, c->args.n_rows * row_len * sizeof(float));
-    attention_args a = c->args;
-    a.out = got;
-    a.out_stride = row_len;
-    attention(&a);
-    for (uint32_t r = 0; r < last; r++) {
-        kc_bits(kc, c->args.out + r * c->args.out_stride, got + r * row_len,
-                row_len * sizeof(float));
-    }
-    for (uint32_t h = 0; h < a.n_heads; h++) {
-        const size_t at = last * row_len + (size_t)h * a.v_dim;
+    const float *got = expect_bits(kc, attention, c, c->args, last);
+    for (uint32_t h = 0; h < c->args.n_heads; h++) {
+        const size_t at = last * row_len + (size_t)h * c->args.v_dim;
         kc_bits(kc, &infinite, got + at, sizeof(float));
-        kc_bits(kc, c->args.out + last * c->args.out_stride + (size_t)h * a.v_dim + 1, got + at + 1,
-                (a.v_dim - 1) * sizeof(float));
+        kc_bits(kc, c->args.out + last * c->args.out_stride + (size_t)h * c->args.v_dim + 1,
+                got + at + 1, (c->args.v_dim - 1) * sizeof(float));
     }
     memcpy(value, kept, c->args.v_row_bytes);
 }

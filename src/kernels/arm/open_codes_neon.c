@@ -33,7 +33,7 @@ void opened_iq4_nl_neon(opened_chunk *c, const uint8_t *from) {
     const slab_iq4_nl *slab = (const slab_iq4_nl *)(const void *)from;
     const int8x16_t values = vld1q_s8(list_iq4);
     for (size_t b = 0; b < c->n_blocks; b++, slab++) {
-        open_f16(c->scale[b], slab->d, 1.0f);
+        neon_open_halves(c->scale[b], slab->d);
         open_block32(c, b, slab->low, values);
     }
 }
@@ -42,7 +42,7 @@ void opened_iq4_xs_neon(opened_chunk *c, const uint8_t *from) {
     const slab_iq4_xs *slab = (const slab_iq4_xs *)(const void *)from;
     const int8x16_t values = vld1q_s8(list_iq4);
     const uint16x8x2_t highs = open_words(slab->scales_high);
-    open_f16(c->d, slab->d, 1.0f);
+    neon_open_halves(c->d, slab->d);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         const uint16x8x2_t low = open_widen(open_nibble(slab->scales_low, b));
         const uint16x8x2_t high = open_bits(highs, 2 * b, 2);
@@ -136,7 +136,7 @@ void opened_tq2_0_neon(opened_chunk *c, const uint8_t *from) {
 void opened_q2_k_neon(opened_chunk *c, const uint8_t *from) {
     const slab_q2_k *slab = (const slab_q2_k *)(const void *)from;
     open_f16_all(c, slab->d, 1.0f);
-    open_f16(c->half_min_scale, slab->dmin, 1.0f);
+    neon_open_halves(c->half_min_scale, slab->dmin);
     for (size_t h = 0; h < OPENED_HALVES; h++) {
         const uint8x16_t both = vld1q_u8(slab->scales[h]), min = vshrq_n_u8(both, 4);
         const uint16x8x2_t first = open_widen(vzip1q_u8(min, min));

@@ -173,7 +173,7 @@ NEON_INLINE void indices_iq3_s(uint16_t to[16], const uint8_t low[16], uint16x8x
 
 void opened_iq3_s_neon(opened_chunk *c, const uint8_t *from) {
     const slab_iq3_s *slab = (const slab_iq3_s *)(const void *)from;
-    open_f16(c->d, slab->d, 1.0f);
+    neon_open_halves(c->d, slab->d);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         const uint16x8x2_t high = open_widen(vld1q_u8(slab->high[b]));
         open_whole_block(c, b, open_odd(open_widen(open_nibble(slab->scales, b))));
