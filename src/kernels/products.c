@@ -72,6 +72,7 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_BF16] = act_quantize_bf16_ref;
     k->act_quantize[ACT_Q12] = act_quantize_q12_ref;
     k->act_quantize[ACT_SPLIT] = act_quantize_split_ref;
+    k->act_quantize[ACT_Q9] = act_quantize_q9_ref;
     k->act_residual[ACT_Q8] = act_residual_q8_ref;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
@@ -95,12 +96,14 @@ static void init_avx2(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_Q5_K] = linear_q5_k_avx2;
     k->linear[WEFT_DTYPE_Q6_K] = linear_q6_k_avx2;
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx2;
+    k->act_form[WEFT_DTYPE_F8_E4M3] = ACT_Q9;
 #define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx2;
     PACK_OPENED_LIST(X)
 #undef X
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx2;
     k->act_quantize[ACT_Q16] = act_quantize_q16_avx2;
     k->act_quantize[ACT_BF16] = act_quantize_bf16_avx2;
+    k->act_quantize[ACT_Q9] = act_quantize_q9_avx2;
     k->act_residual[ACT_Q8] = act_residual_q8_avx2;
     k->linear_rows = 6;
 }
@@ -109,7 +112,6 @@ static void init_avx512(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F32] = linear_f32_avx512;
     k->linear[WEFT_DTYPE_F16] = linear_f16_avx512;
     k->linear[WEFT_DTYPE_BF16] = linear_bf16_avx512;
-    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512;
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
     k->act_quantize[ACT_Q12] = act_quantize_q12_avx512;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
@@ -124,6 +126,7 @@ static void init_avx512vnni(kernels_cpu *k) {
     PACK_OPENED_LIST(X)
 #undef X
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
+    k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512vnni;
 }
 
 static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form,
@@ -143,6 +146,7 @@ static void init_amx(kernels_cpu *k) {
 
 static void init_amxbf16(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_amx;
+    k->act_form[WEFT_DTYPE_F8_E4M3] = ACT_BF16;
     k->linear_bf16_pairs = linear_bf16_pairs_amx;
 #define X(NAME, name) set_amx(k, WEFT_DTYPE_##NAME, linear_##name##_amx, ACT_SPLIT, KERNEL_PAIR);
     PRODUCTS_SPLIT_LIST(X)

@@ -9,6 +9,8 @@
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
  *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32,
  *                 x of 16 bits, or of 8 where the table's act_form says so
+ *   F8_E4M3       y = fma(float(dot) / 8, d / 64 * xs, y)         dot = sum of 512 * w * x, with
+ *                 ACT_Q9; with ACT_BF16 below. A NaN among the 128 codes that share d is a NaN in d
  *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
  *   Q4_1          y = fma(float(dot), d * xs, y), y = fma(m, xsum, y)        dot = sum of q * x
  *   Q5_1          as Q4_1 with q - 16 for q and fma(16, d, m) for m
@@ -97,12 +99,13 @@ panel_row_fn panel_row_q4_k_ref, panel_row_q5_k_ref, panel_row_q6_k_ref, panel_r
 linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, linear_q4_1_ref;
 linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
 linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
-linear_fn linear_bf16_chain_ref; /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
-linear_fn linear_q8_0_bytes_ref; /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
+linear_fn linear_bf16_chain_ref;    /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
+linear_fn linear_q8_0_bytes_ref;    /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
+linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels that multiply words */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;
-act_quantize_fn act_quantize_split_ref;
+act_quantize_fn act_quantize_split_ref, act_quantize_q9_ref;
 act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
@@ -117,9 +120,10 @@ PACK_OPENED_LIST(X)
 /* x86/: AVX2 + FMA + F16C. */
 linear_fn linear_f32_avx2, linear_f16_avx2, linear_bf16_avx2, linear_q4_0_avx2, linear_q4_1_avx2;
 linear_fn linear_q5_0_avx2, linear_q5_1_avx2, linear_q8_0_avx2, linear_q4_k_avx2;
-linear_fn linear_q5_k_avx2, linear_q6_k_avx2;
+linear_fn linear_q5_k_avx2, linear_q6_k_avx2, linear_f8_e4m3_avx2;
 
-act_quantize_fn act_quantize_q8_avx2, act_quantize_q16_avx2, act_quantize_bf16_avx2;
+act_quantize_fn act_quantize_q8_avx2, act_quantize_q9_avx2, act_quantize_q16_avx2;
+act_quantize_fn act_quantize_bf16_avx2;
 act_residual_fn act_residual_q8_avx2;
 
 /* x86/: AVX-512 F, BW, DQ, VL. */
@@ -186,8 +190,7 @@ PRODUCTS_LONG_LIST(X)
 #undef X
 
 /* x86/: pairs of bf16. */
-linear_fn linear_f8_e4m3_avx2, linear_f8_e4m3_avx512, linear_f8_e4m3_amx;
-linear_fn linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
+linear_fn linear_f8_e4m3_amx, linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
 
 /* x86/: AMX with bf16, and AVX-512 with bf16 for activations; with 8-bit integers too. */
 #define X(NAME, name) linear_fn linear_##name##_amx;
@@ -197,6 +200,7 @@ PRODUCTS_TWELVE_LIST(X)
 act_quantize_fn act_quantize_split_amx;
 
 /* x86/: AVX-512 with VNNI. */
+linear_fn linear_f8_e4m3_avx512vnni;
 #define X(NAME, name) linear_fn linear_##name##_avx512vnni;
 PRODUCTS_BYTES_LIST(X)
 PACK_OPENED_LIST(X)

@@ -1,12 +1,13 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
- * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 16, or per
- * 256 values to 8); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16 whose
- * sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights, which are exact in
- * bf16, multiply rows of bf16. One row is one contiguous record of act_row_bytes; rows lie
- * act_row_bytes apart.
+ * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 9, or 16, or
+ * per 256 values to 8); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16
+ * whose sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights, which are
+ * exact in bf16, multiply rows of bf16 there. One row is one contiguous record of act_row_bytes;
+ * rows lie act_row_bytes apart.
  *
- *   scale = max|x| / 127 (ACT_Q16 32767, ACT_Q12 2039),  code = round_to_even(x * (127 / max|x|))
+ *   scale = max|x| / 127 (ACT_Q9 255, ACT_Q16 32767, ACT_Q12 2039),
+ *   code = round_to_even(x * (127 / max|x|))
  *
  * A block whose largest magnitude is below ACT_TINY becomes exact zeros with scale 0. A block
  * with an infinity or a NaN gets zero codes and a NaN scale, so that every product of the row is
@@ -38,6 +39,7 @@ typedef enum act_form {
     ACT_BF16,   /* the row in bf16 */
     ACT_Q12,    /* act_block_q12 for every 256 values */
     ACT_SPLIT,  /* act_block_split for every 32 values */
+    ACT_Q9,     /* act_block_q16 for every 32 values, whose codes have 9 bits */
     ACT_FORM_COUNT
 } act_form;
 
@@ -147,8 +149,8 @@ act_form act_form_of(weft_dtype weight_dtype);
 size_t act_row_bytes(act_form form, uint64_t k);
 
 /* Room for the quantised inputs of one operation over n_rows rows of k values: the forms that a
- * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12, ACT_BF16, ACT_SPLIT), and the
- * second half of rows that are given in two. */
+ * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12, ACT_BF16, ACT_SPLIT or ACT_Q9),
+ * and the second half of rows that are given in two. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
 
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -29,20 +29,36 @@ uint64_t ceiling_now_ns(uint32_t n_threads) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t loop_ns(const ceiling_loop *loop, uint64_t n_turns) {
-    const uint64_t begin = ceiling_now_ns(1);
-    loop->run(n_turns);
-    return ceiling_now_ns(1) - begin;
+typedef struct multiplying {
+    const ceiling_loop *loop;
+    uint64_t n_turns;
+} multiplying;
+
+static void multiply_task(void *arg, uint32_t task, uint32_t thread) {
+    const multiplying *m = arg;
+    m->loop->run(m->n_turns);
 }
 
-static double loop_ops_s(const ceiling_loop *loop) {
-    uint64_t n_turns = 1024;
-    while (loop_ns(loop, n_turns) < SAMPLE_NS) {
-        n_turns *= 2;
+static uint64_t multiply_ns(multiplying *m, pool *threads) {
+    const uint32_t n = threads != NULL ? pool_threads(threads) : 1;
+    const uint64_t begin = ceiling_now_ns(n);
+    if (n > 1) {
+        pool_run(threads, multiply_task, m, n);
+    } else {
+        multiply_task(m, 0, 0);
+    }
+    return ceiling_now_ns(n) - begin;
+}
+
+/* Of one thread alone (NULL), or of each when all run. */
+static double loop_ops_s(const ceiling_loop *loop, pool *threads) {
+    multiplying m = {loop, 1024};
+    while (multiply_ns(&m, threads) < SAMPLE_NS) {
+        m.n_turns *= 2;
     }
     double best = 0.0;
     for (int i = 0; i < SAMPLES; i++) {
-        const double ops_s = loop->ops * (double)n_turns / (double)loop_ns(loop, n_turns) * 1e9;
+        const double ops_s = loop->ops * (double)m.n_turns / (double)multiply_ns(&m, threads) * 1e9;
         best = ops_s > best ? ops_s : best;
     }
     return best;
@@ -101,26 +117,36 @@ void ceilings_measure(ceilings *c, uint32_t cpu_flags, pool *threads) {
         if ((loops[i].flag & cpu_flags) == 0) {
             continue;
         }
-        c->ops_s[i] = loop_ops_s(&loops[i]);
-        printf("ceiling: %-24s %9.2f Gop/s a thread\n", loops[i].instructions, c->ops_s[i] * 1e-9);
+        c->ops_s[i] = loop_ops_s(&loops[i], NULL);
+        printf("ceiling: %-24s %9.2f Gop/s a thread", loops[i].instructions, c->ops_s[i] * 1e-9);
+        if (c->n_threads > 1) {
+            printf(", %.2f where %u run", loop_ops_s(&loops[i], threads) * 1e-9, c->n_threads);
+        }
+        printf("\n");
     }
     c->read_bytes_s = ceiling_read(threads);
     printf("ceiling: %-24s %9.2f GB/s by %u thread%s\n", "reading memory", c->read_bytes_s * 1e-9,
            c->n_threads, c->n_threads > 1 ? "s together" : "");
 }
 
-double ceilings_of(const ceilings *c, uint32_t level_flags, ceiling_kind kind) {
+double ceilings_of(const ceilings *c, uint32_t level_flags, ceiling_kind kind, uint32_t widened) {
     if (kind == CEILING_READ) {
         return c->read_bytes_s;
     }
     size_t count;
     const ceiling_loop *loops = ceiling_loops(&count);
     for (size_t i = count; i > 0; i--) {
-        if (loops[i - 1].kind == kind && (loops[i - 1].flag & level_flags) != 0) {
+        const ceiling_loop *loop = &loops[i - 1];
+        if (loop->kind == kind && (loop->flag & level_flags) != 0 &&
+            (loop->widened == 0 || loop->widened == widened)) {
             return c->ops_s[i - 1] * c->n_threads;
         }
     }
-    return kind == CEILING_BF16 ? ceilings_of(c, level_flags, CEILING_FLOAT) : 0.0;
+    switch (kind) {
+    case CEILING_WORDS: return ceilings_of(c, level_flags, CEILING_BYTES, widened);
+    case CEILING_BF16: return ceilings_of(c, level_flags, CEILING_FLOAT, widened);
+    default: return 0.0;
+    }
 }
 
 #if !defined(__x86_64__) && !defined(__aarch64__)

@@ -36,10 +36,10 @@ static void smmla(uint64_t n_turns) { RUN(n_turns, SMMLA); }
 
 /* Operations of a turn: two for each product. */
 static const ceiling_loop loops[] = {
-    {CPU_NEON, CEILING_INTEGER, "smull + sadalp", SUMS * 2.0 * 8, mull_adal},
-    {CPU_NEON, CEILING_FLOAT, "fmla", SUMS * 2.0 * 4, fmla},
-    {CPU_DOTPROD, CEILING_INTEGER, "sdot", SUMS * 2.0 * 16, sdot},
-    {CPU_I8MM, CEILING_INTEGER, "smmla", SUMS * 2.0 * 32, smmla},
+    {CPU_NEON, CEILING_BYTES, 0, "smull + sadalp", SUMS * 2.0 * 8, mull_adal},
+    {CPU_NEON, CEILING_FLOAT, 0, "fmla", SUMS * 2.0 * 4, fmla},
+    {CPU_DOTPROD, CEILING_BYTES, 0, "sdot", SUMS * 2.0 * 16, sdot},
+    {CPU_I8MM, CEILING_BYTES, 0, "smmla", SUMS * 2.0 * 32, smmla},
 };
 
 const ceiling_loop *ceiling_loops(size_t *count) {

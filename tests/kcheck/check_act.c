@@ -41,9 +41,9 @@ static void look_at_q8(kcheck *kc, const act_block_q8 *b, const float *x) {
     }
 }
 
-static void look_at_q16(kcheck *kc, const act_block_q16 *b, const float *x) {
+static void look_at_words(kcheck *kc, const act_block_q16 *b, const float *x, int max_code) {
     for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
-        look_at_code(kc, x[l], b->codes[l], b->scale, 32767, l);
+        look_at_code(kc, x[l], b->codes[l], b->scale, max_code, l);
     }
 }
 
@@ -129,6 +129,7 @@ static void look_at_special(kcheck *kc, special what, act_form form, const void 
         [ACT_Q16] = offsetof(act_block_q16, scale),
         [ACT_Q8_256] = offsetof(act_block_q8_256, scale),
         [ACT_Q12] = offsetof(act_block_q12, scale),
+        [ACT_Q9] = offsetof(act_block_q16, scale),
     };
     const size_t bytes = act_block_bytes(form), codes_bytes = scale_at[form];
     static const uint8_t zeros[sizeof(act_block_q12)] = {0};
@@ -169,8 +170,9 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     for (size_t b = 0; b < n_plain && kind != KC_DENORMAL; b++) {
         if (form == ACT_Q8) {
             look_at_q8(kc, (const act_block_q8 *)got + b, x + b * ACT_BLOCK_LEN);
-        } else if (form == ACT_Q16) {
-            look_at_q16(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN);
+        } else if (form == ACT_Q16 || form == ACT_Q9) {
+            look_at_words(kc, (const act_block_q16 *)got + b, x + b * ACT_BLOCK_LEN,
+                          form == ACT_Q9 ? 255 : 32767);
         } else if (form == ACT_Q8_256) {
             look_at_q8_256(kc, (const act_block_q8_256 *)got + b, x + b * ACT_LONG_LEN);
         } else if (form == ACT_Q12) {

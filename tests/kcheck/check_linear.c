@@ -29,7 +29,7 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
             const act_block_q12 *block = (const act_block_q12 *)act + i / ACT_LONG_LEN;
             const int8_t *code = &block->codes[b % 8][l / 16 * 32 + l % 16];
             out[i] = (16.0 * code[0] + code[16]) * (double)block->scale;
-        } else if (form == ACT_Q16) {
+        } else if (form == ACT_Q16 || form == ACT_Q9) {
             const act_block_q16 *block = (const act_block_q16 *)act + b;
             out[i] = (double)block->codes[l] * (double)block->scale;
         } else if (form == ACT_BF16) {
@@ -167,6 +167,9 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
     if (form == ACT_Q8) {
         return linear_q8_0_bytes_ref;
     }
+    if (form == ACT_Q9) {
+        return linear_f8_e4m3_fixed_ref;
+    }
     switch (c->dtype) {
 #define X(NAME, name) \
     case WEFT_DTYPE_##NAME: return linear_##name##_twelve_ref;
@@ -244,8 +247,9 @@ static void check_nan(kcheck *kc, const kernels_cpu *k, size_t m) {
     if (!kc_func(kc, &k->linear[WEFT_DTYPE_F8_E4M3], "linear_F8_E4M3_m%zu_nan", m)) {
         return;
     }
+    const act_form form = k->act_form[WEFT_DTYPE_F8_E4M3];
     const size_t row_bytes = dtype_row_bytes(WEFT_DTYPE_F8_E4M3, cols);
-    const size_t x_stride = act_row_bytes(ACT_BF16, cols);
+    const size_t x_stride = act_row_bytes(form, cols);
     uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
     uint8_t *panel = kc_in(kc, pack_panel_bytes(WEFT_DTYPE_F8_E4M3, cols), PACK_ALIGN_BYTES);
     uint8_t *x = kc_in(kc, m * x_stride, 4);
@@ -254,7 +258,7 @@ static void check_nan(kcheck *kc, const kernels_cpu *k, size_t m) {
     block_f8_e4m3 *block = (block_f8_e4m3 *)(rows + output * row_bytes) + at / 128;
     block->codes[at % 128] = m % 2 == 0 ? 0x7f : 0xff;
     kc_ref(kc)->pack_panel[WEFT_DTYPE_F8_E4M3](panel, rows, row_bytes, 16, cols);
-    fill_x(kc, kc_ref(kc), ACT_BF16, x, x_stride, m, cols, KC_ZERO);
+    fill_x(kc, kc_ref(kc), form, x, x_stride, m, cols, KC_ZERO);
     KC_CALL(kc, k->linear[WEFT_DTYPE_F8_E4M3](y, 16, panel, x, x_stride, m, 16, cols));
     for (size_t i = 0; i < m * 16; i++) {
         if (isnan(y[i]) != (i % 16 == output)) {
@@ -329,10 +333,32 @@ static void bench_step(linear_bench *b) {
 }
 
 static ceiling_kind ceiling_of_form(act_form form) {
-    if (form == ACT_F32) {
-        return CEILING_FLOAT;
+    switch (form) {
+    case ACT_F32: return CEILING_FLOAT;
+    case ACT_BF16:
+    case ACT_SPLIT: return CEILING_BF16;
+    case ACT_Q9:
+    case ACT_Q16: return CEILING_WORDS;
+    default: return CEILING_BYTES;
     }
-    return form == ACT_BF16 || form == ACT_SPLIT ? CEILING_BF16 : CEILING_INTEGER;
+}
+
+/* How often sums of 32 columns of bytes must leave 16 bits. */
+static uint32_t widenings(weft_dtype dtype) {
+    opened_kind kind = {.width = OPENED_NARROW, .has_halves = dtype == WEFT_DTYPE_Q6_K};
+    switch (dtype) {
+#define X(NAME, name) \
+    case WEFT_DTYPE_##NAME: kind = opened_kind_##name; break;
+        PACK_OPENED_LIST(X)
+#undef X
+    default: break;
+    }
+    switch (kind.width) {
+    case OPENED_SIX: return kind.has_halves ? 4 : 3;
+    case OPENED_FOUR: return 4;
+    case OPENED_WIDE: return 8;
+    default: return kind.has_halves ? 2 : 1;
+    }
 }
 
 static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
@@ -351,7 +377,7 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     b.x_stride = act_row_bytes(form, BENCH_COLS);
     uint8_t *x = kc_in(kc, m * b.records * b.x_stride + ACT_GROUP_SLACK, 64);
     uint8_t *rows = kc_scratch(kc, 16 * row_bytes);
-    weights_make(kc, dtype, WEIGHTS_RANDOM, rows, 16, BENCH_COLS);
+    weights_make(kc, dtype, WEIGHTS_GAUSS, rows, 16, BENCH_COLS);
     for (size_t p = 0; p < b.n_panels; p++) {
         kc_ref(kc)->pack_panel[dtype](b.weights + p * b.panel_bytes, rows, row_bytes, 16,
                                       BENCH_COLS);
@@ -362,6 +388,8 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     const double ops = 2.0 * 16.0 * BENCH_PANELS * BENCH_COLS * (double)m;
     if (m == 1) {
         kc_bench_limit(kc, CEILING_READ, (double)(BENCH_PANELS * b.panel_bytes));
+    } else if (ceiling_of_form(form) == CEILING_BYTES) {
+        kc_bench_limit_bytes(kc, widenings(dtype), ops);
     } else {
         kc_bench_limit(kc, ceiling_of_form(form), ops);
     }

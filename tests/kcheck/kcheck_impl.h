@@ -86,6 +86,7 @@ struct kcheck {
     int bench_samples;           /* -1: calibrating */
     double samples[KC_SAMPLES];  /* calls a second of all threads */
     ceiling_kind limit;          /* that the case's rate is a fraction of */
+    uint32_t limit_widened;      /* CEILING_BYTES: how often sums are widened */
     double limit_work;           /* of a call, in the limit's units */
     kc_time times[KC_TIMES_MAX]; /* of plain C, for the speed-up */
     size_t n_times;

@@ -57,6 +57,17 @@ static void put_split(kcheck *kc, weights_kind kind, uint8_t scales[4][2]) {
     }
 }
 
+/* The largest magnitude of F8_E4M3 that is not above the value's; a value in 128 * 128 reaches 448. */
+static uint8_t code_of_normal(kcheck *kc) {
+    float value;
+    kc_fill(kc, &value, 1, KC_GAUSS);
+    uint8_t code = 0x7e;
+    while (code > 0 && quant_f8_e4m3_to_f32(code) > 115.0f * fabsf(value)) {
+        code--;
+    }
+    return code | (value < 0.0f ? 0x80 : 0);
+}
+
 static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *block) {
     float f;
     switch (dtype) {
@@ -101,6 +112,9 @@ static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t 
     case WEFT_DTYPE_F8_E4M3:
         f = scale_of(kc, kind);
         memcpy(((block_f8_e4m3 *)block)->scale, &f, sizeof(f));
+        for (size_t i = 0; i < 128 && kind == WEIGHTS_GAUSS; i++) {
+            ((block_f8_e4m3 *)block)->codes[i] = code_of_normal(kc);
+        }
         for (size_t i = 0; i < 128; i++) {
             uint8_t *code = &((block_f8_e4m3 *)block)->codes[i];
             *code = (*code & 0x7f) == 0x7f ? *code ^ 1 : *code; /* NaN becomes the largest */

@@ -16,6 +16,7 @@ static void rows_hold_all_blocks(void **state) {
         assert_true(act_row_bytes(ACT_F32, k) >= k * sizeof(float));
         assert_true(act_row_bytes(ACT_Q8, k) >= k / 32 * sizeof(act_block_q8));
         assert_true(act_row_bytes(ACT_Q16, k) >= k / 32 * sizeof(act_block_q16));
+        assert_true(act_row_bytes(ACT_Q9, k) >= k / 32 * sizeof(act_block_q16));
         assert_true(act_row_bytes(ACT_BF16, k) >= k * sizeof(uint16_t));
         assert_true(act_row_bytes(ACT_SPLIT, k) >= k / 32 * sizeof(act_block_split));
         assert_true(act_row_bytes(ACT_Q8_256, k) >= (k + 255) / 256 * sizeof(act_block_q8_256));
@@ -38,6 +39,7 @@ static void workspaces_hold_forms_side_by_side_and_halves(void **state) {
     (void)state;
     for (uint64_t k = 32; k <= 16384; k += 32) {
         const uint64_t floats = act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k);
+        assert_true(act_row_bytes(ACT_SPLIT, k) >= act_row_bytes(ACT_Q9, k));
         const uint64_t both = act_workspace_bytes(3, k) - 3 * (floats + act_row_bytes(ACT_Q12, k));
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));

@@ -134,13 +134,18 @@ void act_residual_q8_256_ref(float *r, const float *x, const void *act, size_t k
     }
 }
 
-void act_quantize_q16_ref(void *act, const float *x, size_t k) {
-    act_block_q16 *block = act;
+static void quantize_words(act_block_q16 *block, const float *x, size_t k, float max_code) {
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
         float inverse;
-        block->scale = block_scale(&inverse, x + i, ACT_BLOCK_LEN, 32767.0f);
+        block->scale = block_scale(&inverse, x + i, ACT_BLOCK_LEN, max_code);
         for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
             block->codes[l] = (int16_t)code_of(x[i + l], inverse);
         }
     }
 }
+
+void act_quantize_q16_ref(void *act, const float *x, size_t k) {
+    quantize_words(act, x, k, 32767.0f);
+}
+
+void act_quantize_q9_ref(void *act, const float *x, size_t k) { quantize_words(act, x, k, 255.0f); }

@@ -104,16 +104,23 @@ void act_quantize_q8_avx2(void *act, const float *x, size_t k) {
     }
 }
 
-void act_quantize_q16_avx2(void *act, const float *x, size_t k) {
-    act_block_q16 *block = act;
+static void quantize_words(act_block_q16 *block, const float *x, size_t k, float max_code) {
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
         __m256i codes[2];
         float inverse;
-        block->scale = block_scale(&inverse, x + i, 32767.0f);
+        block->scale = block_scale(&inverse, x + i, max_code);
         codes32(codes, x + i, inverse);
         _mm256_storeu_si256((__m256i *)block->codes, codes[0]);
         _mm256_storeu_si256((__m256i *)(block->codes + 16), codes[1]);
     }
+}
+
+void act_quantize_q16_avx2(void *act, const float *x, size_t k) {
+    quantize_words(act, x, k, 32767.0f);
+}
+
+void act_quantize_q9_avx2(void *act, const float *x, size_t k) {
+    quantize_words(act, x, k, 255.0f);
 }
 
 void act_residual_q8_avx2(float *r, const float *x, const void *act, size_t k) {
