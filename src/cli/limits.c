@@ -1,7 +1,7 @@
 /* limits.c - short measurements of what binds inference: reading memory and multiplying numbers.
  *
- * Reading: every thread sums its own part of a buffer far larger than the caches; the best of a few
- * rounds counts. Multiplying: the product kernels themselves on data that stays in the caches of a
+ * Reading: every thread reads a word of each cache line of its own part of a buffer far larger than
+ * the caches; the best of some rounds counts. Multiplying: the product kernels themselves on data that stays in the caches of a
  * core, as many panels as they take at once and a chunk of rows, so that the figure is what this
  * build's best instruction mix reaches and not a number from a data sheet.
  */
@@ -18,7 +18,10 @@
 
 #define READ_BYTES_MIN (128u << 20) /* or four times the last-level cache, */
 #define READ_BYTES_MAX (512u << 20) /* up to this */
-#define READ_ROUNDS 4u
+#define READ_ROUNDS_MIN 4u
+#define READ_NS 100000000u
+#define LINE_WORDS 8u
+#define LOOP_ROUNDS 4u
 #define PEAK_K 256u
 #define PEAK_ROWS ACT_CHUNK_ROWS
 #define PEAK_NS 30000000u
@@ -35,19 +38,18 @@ static void read_task(void *arg, uint32_t task, uint32_t thread) {
     read_job *job = arg;
     (void)thread;
     const uint64_t *p = job->words + task * job->n_words_each;
-    uint64_t s[8] = {0};
-    for (size_t i = 0; i + 8 <= job->n_words_each; i += 8) {
-        for (size_t j = 0; j < 8; j++) {
-            s[j] += p[i + j];
-        }
+    uint64_t sum = 0;
+    for (size_t i = 0; i < job->n_words_each; i += LINE_WORDS) {
+        sum += p[i];
     }
-    job->sums[task] = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+    job->sums[task] = sum;
 }
 
 static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
+    const uint64_t begin = clock_now_ns();
     double best = 0;
-    job->n_words_each = job->n_words / n_tasks / 8 * 8;
-    for (uint32_t round = 0; round < READ_ROUNDS; round++) {
+    job->n_words_each = job->n_words / n_tasks / LINE_WORDS * LINE_WORDS;
+    for (uint32_t round = 0; round < READ_ROUNDS_MIN || clock_now_ns() - begin < READ_NS; round++) {
         const uint64_t start = clock_now_ns();
         pool_run(p, read_task, job, n_tasks);
         const double bytes = (double)job->n_words_each * sizeof(uint64_t) * n_tasks;
@@ -161,7 +163,7 @@ static void empty_task(void *arg, uint32_t task, uint32_t thread) {
 
 static double measure_loop(pool *p) {
     double best = 0;
-    for (uint32_t round = 0; round < READ_ROUNDS; round++) {
+    for (uint32_t round = 0; round < LOOP_ROUNDS; round++) {
         const uint64_t start = clock_now_ns();
         for (uint32_t i = 0; i < LOOPS; i++) {
             pool_run(p, empty_task, NULL, LOOP_TASKS_PER_THREAD * pool_threads(p));

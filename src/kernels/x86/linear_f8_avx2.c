@@ -79,12 +79,14 @@ TILE_INLINE void to_rests(__m256i rests[2], const __m256i words[2], __m256i code
     rests[1] = _mm256_and_si256(rests[1], _mm256_unpackhi_epi8(is_small, is_small));
 }
 
-/* Whether a code is below 1/8. */
+/* Whether a code is below 1/8 and not 0: only then 96 and its magnitude are more than 96 in a signed
+ * byte. */
 TILE_INLINE bool has_small(__m256i codes0, __m256i codes1) {
-    const __m256i eighth = _mm256_set1_epi8(32);
-    const __m256i less0 = _mm256_sub_epi8(magnitudes(codes0), eighth);
-    const __m256i less1 = _mm256_sub_epi8(magnitudes(codes1), eighth);
-    return _mm256_movemask_epi8(_mm256_or_si256(less0, less1)) != 0;
+    const __m256i zero = _mm256_set1_epi8(96);
+    const __m256i sum0 = _mm256_add_epi8(magnitudes(codes0), zero);
+    const __m256i sum1 = _mm256_add_epi8(magnitudes(codes1), zero);
+    const __m256i largest = _mm256_max_epi8(sum0, sum1);
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi8(largest, zero)) != 0;
 }
 
 /* Per 64th. */

@@ -93,6 +93,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
 static void open_q6_k(tile_chunk *c, const uint8_t *slabs) {
     const slab_q6_k *slab = (const slab_q6_k *)slabs;
     c->panel = (const uint8_t *)slab->blocks;
+    tile_fetch(slab, offsetof(slab_q6_k, blocks));
     _mm256_store_ps(c->scale[0], tile_load_f16(slab->d));
     _mm256_store_ps(c->scale[0] + 8, tile_load_f16(slab->d + 8));
     for (size_t i = 0; i < 16; i++) {

@@ -25,7 +25,8 @@
 
 #define TILE_ROWS 6
 #define TILE_COLS 256u
-#define TILE_AHEAD 8192u /* bytes */
+#define TILE_AHEAD 2048u        /* bytes before a tile that reads weights as they come */
+#define TILE_AHEAD_SHARED 8192u /* before tiles that share a chunk, for chunks to come */
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* gcc reassociates integer additions and then runs out of registers; a value that passes through
@@ -96,12 +97,21 @@ TILE_INLINE __m256i tile_broadcast32(const void *p) {
     return _mm256_set1_epi32(v);
 }
 
-/* Asks for what the stream of weights will come to, for the second-level cache: the processor's
- * own prefetchers stop at every 4 KB. */
-TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
+/* Asks for lines that the stream of weights will come to, for the second-level cache: the
+ * processor's own prefetchers stop at every 4 KB. */
+TILE_INLINE void tile_fetch_at(const char *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)at + TILE_AHEAD + i, _MM_HINT_T1);
+        _mm_prefetch(at + i, _MM_HINT_T1);
     }
+}
+
+/* What comes TILE_AHEAD after `bytes` from `at` on, which are read now. */
+TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
+    tile_fetch_at((const char *)at + TILE_AHEAD, bytes);
+}
+
+TILE_INLINE void tile_fetch_shared(const void *at, size_t bytes) {
+    tile_fetch_at((const char *)at + TILE_AHEAD_SHARED, bytes);
 }
 
 TILE_INLINE __m256i tile_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

@@ -14,6 +14,7 @@
 #define WEFT_KERNELS_X86_TILE_INT_AVX2_H
 
 #include "kernels/x86/tile_avx2.h"
+#include "layout/slab.h"
 
 typedef enum tile_codes {
     TILE_CODES_4,       /* nibbles at panel */
@@ -83,22 +84,20 @@ TILE_INLINE void tile_scales(__m256 *scale, __m256 *min, tile_kind kind, const t
     }
 }
 
-/* y[0..8) += dot * (scale * xs) [+ min * xsum], for one row and half of the outputs. */
-TILE_INLINE void tile_add_block(tile_kind kind, float *y, __m256i sums, __m256 scale, __m256 min,
-                                const act_block_q8 *x) {
+/* v + dot * (scale * xs) [+ min * xsum], for one row and half of the outputs. */
+TILE_INLINE __m256 tile_add_block(tile_kind kind, __m256 v, __m256i sums, __m256 scale, __m256 min,
+                                  const act_block_q8 *x) {
     const __m256 dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
     const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(x->scale));
-    __m256 v = _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y));
-    if (kind.has_min) {
-        v = _mm256_fmadd_ps(min, _mm256_set1_ps(x->sum), v);
-    }
-    _mm256_store_ps(y, v);
+    v = _mm256_fmadd_ps(dot, factor, v);
+    return kind.has_min ? _mm256_fmadd_ps(min, _mm256_set1_ps(x->sum), v) : v;
 }
 
 TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *c, const uint8_t *x,
                           size_t x_stride) {
     const uint8_t *at = kind.codes == TILE_CODES_EXPANDED ? &c->codes[0][0][0] : c->panel;
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
+    __m256 v0 = _mm256_load_ps(y), v1 = _mm256_load_ps(y + 8); /* of one row */
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         if (rows < TILE_ROWS && kind.codes != TILE_CODES_EXPANDED) {
@@ -121,17 +120,32 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 5);
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 6);
         tile_add_group(rows, kind, a0, a1, at, x, x_stride, 7);
-        TILE_FORGET();
+        if (rows > 1) {
+            TILE_FORGET();
+        }
         __m256 scale0, min0, scale1, min1;
         tile_scales(&scale0, &min0, kind, c, b, 0);
         tile_scales(&scale1, &min1, kind, c, b, 1);
         TILE_EACH_ROW(rows, {
             const act_block_q8 *block = (const act_block_q8 *)(x + r * x_stride);
-            tile_add_block(kind, y + 16 * r, a0[r], scale0, min0, block);
-            tile_add_block(kind, y + 16 * r + 8, a1[r], scale1, min1, block);
+            float *to = y + 16 * r;
+            if (rows > 1) {
+                v0 = _mm256_load_ps(to);
+                v1 = _mm256_load_ps(to + 8);
+            }
+            v0 = tile_add_block(kind, v0, a0[r], scale0, min0, block);
+            v1 = tile_add_block(kind, v1, a1[r], scale1, min1, block);
+            if (rows > 1) {
+                _mm256_store_ps(to, v0);
+                _mm256_store_ps(to + 8, v1);
+            }
         });
         x += sizeof(act_block_q8);
         at += kind.codes == TILE_CODES_EXPANDED ? sizeof(c->codes[0]) : kind.block_stride;
+    }
+    if (rows == 1) {
+        _mm256_store_ps(y, v0);
+        _mm256_store_ps(y + 8, v1);
     }
 }
 
@@ -210,6 +224,7 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
 /* d * sc and -(dmin * mn) of a slab of 256 columns, from f16 d[16], dmin[16] and the 6-bit fields
  * scales[12][16] (slab.h). */
 TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_middle) {
+    tile_fetch(slab, offsetof(slab_q4_k, low));
     const __m128i low4 = _mm_set1_epi8(15);
     const __m128i low6 = _mm_set1_epi8(63);
     const __m128i high2 = _mm_set1_epi8(48);
