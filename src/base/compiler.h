@@ -6,6 +6,7 @@
 #define WEFT_NODISCARD __attribute__((warn_unused_result))
 #define WEFT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define WEFT_NORETURN __attribute__((noreturn))
+#define WEFT_NOINLINE __attribute__((noinline))
 #define WEFT_ALIGNED(n) __attribute__((aligned(n)))
 #define WEFT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define WEFT_UNLIKELY(x) __builtin_expect(!!(x), 0)

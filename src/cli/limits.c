@@ -1,9 +1,10 @@
 /* limits.c - short measurements of what binds inference: reading memory and multiplying numbers.
  *
  * Reading: every thread reads a word of each cache line of its own part of a buffer far larger than
- * the caches; the best of some rounds counts. Multiplying: the product kernels themselves on data that stays in the caches of a
- * core, as many panels as they take at once and a chunk of rows, so that the figure is what this
- * build's best instruction mix reaches and not a number from a data sheet.
+ * the caches; the best of some rounds counts. Multiplying: the product kernels themselves on data
+ * that stays in the caches of a core, as many panels as they take at once and a chunk of rows, so
+ * that the figure is what this build's best instruction mix reaches and not a number from a data
+ * sheet.
  */
 #include "cli/limits.h"
 

@@ -4,13 +4,15 @@
  *
  * What a product computes, so that every instruction set gives the same bits. Per output, one
  * chain y, starting at +0, over blocks (or columns) in ascending k; fma rounds once, * rounds
- * once, sums of integers are exact; float(dot) of Q8_0 rounds once, the others are exact:
+ * once, sums of integers are exact; float(dot) of Q8_0 and F8_E4M3 rounds once, the others are
+ * exact:
  *
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
  *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32,
  *                 x of 16 bits, or of 8 where the table's act_form says so
- *   F8_E4M3       y = fma(float(dot) / 8, d / 64 * xs, y)         dot = sum of 512 * w * x, with
- *                 ACT_Q9; with ACT_BF16 below. A NaN among the 128 codes that share d is a NaN in d
+ *   F8_E4M3       y = fma(float(dot) / 8, d / 64 * xs, y)     with ACT_Q9 (with ACT_BF16: below),
+ *                 dot = sum of 512 * w * x, at most 32 * 512 * 448 * 255 < 2^31. A NaN among the
+ *                 128 codes that share d makes d NaN
  *   Q4_0, Q5_0    y = fma(float(dot), d * xs, y)                  dot = sum of (q - 8 or 16) * x
  *   Q4_1          y = fma(float(dot), d * xs, y), y = fma(m, xsum, y)        dot = sum of q * x
  *   Q5_1          as Q4_1 with q - 16 for q and fma(16, d, m) for m
@@ -73,7 +75,8 @@
 
 #include "kernels/kernels.h"
 
-/* Columns that products of bf16 pairs sum up before they scale. */
+/* Columns that share a scale of F8_E4M3, and that products of bf16 pairs sum up before they
+ * scale. */
 #define PAIRS_BLOCK_LEN 128u
 
 /* Fills pack_panel, unpack_panel, panel_row, linear and act_quantize. */
@@ -101,7 +104,7 @@ linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, li
 linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
 linear_fn linear_bf16_chain_ref;    /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
 linear_fn linear_q8_0_bytes_ref;    /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
-linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels that multiply words */
+linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels without tiles of bf16 */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;

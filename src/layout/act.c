@@ -11,9 +11,9 @@
  * weights read ACT_SPLIT, which loses nothing.
  *
  * F8_E4M3 weights are no integers of 8 bits. They are bf16 numbers, and so activations are bf16
- * too where that is as fast as anything: 8 bits for each value alone. Where words are multiplied
- * twice as fast as floats the table says ACT_Q9, because 512 times a code has 18 bits, and 32
- * products with more than 9 would leave 32.
+ * too, 8 bits for each value alone, where tiles of those are multiplied, and where words are no
+ * faster than floats (NEON). With AVX2 and AVX-512 they are twice as fast, and the table says
+ * ACT_Q9: 512 times a code has 18 bits, and 32 products with more than 9 would leave 32.
  */
 #include "layout/act.h"
 

@@ -2,9 +2,9 @@
  *
  * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 9, or 16, or
  * per 256 values to 8); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16
- * whose sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights, which are
- * exact in bf16, multiply rows of bf16 there. One row is one contiguous record of act_row_bytes;
- * rows lie act_row_bytes apart.
+ * whose sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights multiply
+ * rows of bf16, in which they are exact, or of 9 bits where the table of kernels says ACT_Q9. One
+ * row is one contiguous record of act_row_bytes; rows lie act_row_bytes apart.
  *
  *   scale = max|x| / 127 (ACT_Q9 255, ACT_Q16 32767, ACT_Q12 2039),
  *   code = round_to_even(x * (127 / max|x|))

@@ -25,6 +25,7 @@
 #ifndef WEFT_LAYOUT_SLAB_H
 #define WEFT_LAYOUT_SLAB_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct slab_q4_0 {
@@ -98,6 +99,13 @@ typedef struct slab_f8_e4m3 {
     float scale[16];
     uint8_t codes[32][64];
 } slab_f8_e4m3;
+
+/* Where in codes[col / 4] the code of a row and column stands, and whose row's a place is. */
+static inline size_t slab_f8_e4m3_place(size_t row, size_t col) {
+    return row / 4 * 16 + col % 4 / 2 * 8 + row % 4 * 2 + col % 2;
+}
+
+static inline size_t slab_f8_e4m3_row(size_t place) { return place / 16 * 4 + place % 8 / 2; }
 
 typedef struct slab_q2_k {
     uint16_t d[16];

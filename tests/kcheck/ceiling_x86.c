@@ -1,7 +1,7 @@
 /* ceiling_x86.c - register-only loops of what each level of x86 multiplies and adds with.
  *
  * A turn is one multiplication and addition for each of SUMS sums, which do not wait for each
- * other; where they are widened, 8 of each of 6 sums of 16 bits, and as many of 32. The
+ * other; where they are widened, 8 for each of 6 sums of 16 bits, which go to 6 of 32. The
  * instructions are written out, so that what runs does not depend on the compiler. Registers: 0 to
  * 11 sums, 12 a product, 14 and 15 operands; all begin as zeros, since denormals would be slow.
  */

@@ -123,7 +123,7 @@ void *kc_scratch(kcheck *kc, size_t bytes);
 /* Before KC_BENCH: which limit bounds the call, and how much of it an execution needs. Otherwise it
  * is the bytes read from memory for the unit "B", and none for others. */
 void kc_bench_limit(kcheck *kc, ceiling_kind limit, double work);
-/* CEILING_BYTES, sums of 32 columns of which are widened so often where they have 16 bits. */
+/* The same with CEILING_BYTES; widened: how often sums of 32 columns must leave 16 bits. */
 void kc_bench_limit_bytes(kcheck *kc, uint32_t widened, double ops);
 
 bool kc_run_begin(kcheck *kc);

@@ -57,7 +57,7 @@ static void put_split(kcheck *kc, weights_kind kind, uint8_t scales[4][2]) {
     }
 }
 
-/* The largest magnitude of F8_E4M3 that is not above the value's; a value in 128 * 128 reaches 448. */
+/* F8_E4M3, rounded towards 0: of normal values the largest of 128 * 128 would be 448. */
 static uint8_t code_of_normal(kcheck *kc) {
     float value;
     kc_fill(kc, &value, 1, KC_GAUSS);
@@ -68,7 +68,7 @@ static uint8_t code_of_normal(kcheck *kc) {
     return code | (value < 0.0f ? 0x80 : 0);
 }
 
-static void set_scales(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *block) {
+static void set_fields(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *block) {
     float f;
     switch (dtype) {
     case WEFT_DTYPE_F32:
@@ -149,6 +149,6 @@ void weights_make(kcheck *kc, weft_dtype dtype, weights_kind kind, uint8_t *rows
         }
     }
     for (size_t i = 0; i < bytes; i += block_bytes) {
-        set_scales(kc, dtype, kind, rows + i);
+        set_fields(kc, dtype, kind, rows + i);
     }
 }

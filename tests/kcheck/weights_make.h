@@ -10,7 +10,7 @@ typedef enum weights_kind {
     WEIGHTS_HIGHEST, /* every code and scale field the largest, scales 1000 */
     WEIGHTS_LOWEST,  /* every code 0 (-128 for Q8_0), scale fields the most negative, scales 1000 */
     WEIGHTS_DENORMAL, /* random codes, scales 2^-24 */
-    WEIGHTS_GAUSS, /* of F8_E4M3, codes of normal values that reach 448; of others as WEIGHTS_RANDOM */
+    WEIGHTS_GAUSS,    /* F8_E4M3: codes as of normal values, few of them small; others: as RANDOM */
     WEIGHTS_KIND_COUNT
 } weights_kind;
 

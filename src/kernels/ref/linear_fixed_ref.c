@@ -1,15 +1,18 @@
-/* linear_fixed_ref.c - the reference of F8_E4M3 weights with 9-bit activations (products.h): 512
- * times a code is a whole number, and so is a sum of 32 products.
+/* linear_fixed_ref.c - the reference of F8_E4M3 weights with 9-bit activations (products.h), which
+ * AVX2 and AVX-512 multiply as words.
+ *
+ * 512 times a code is a whole number of 18 bits, so that 32 products with 9 bits are summed exactly
+ * in 32, whatever the order and however codes are cut. A NaN among the codes that share a scale
+ * counts as 0 in sums and makes the scale NaN, and with it the output.
  */
 #include <math.h>
-#include <string.h>
 
 #include "kernels/products.h"
 #include "layout/slab.h"
 #include "tensor/quant.h"
 
 static uint8_t code_at(const slab_f8_e4m3 *slab, size_t row, size_t i) {
-    return slab->codes[i / 4][row / 4 * 16 + i % 4 / 2 * 8 + row % 4 * 2 + i % 2];
+    return slab->codes[i / 4][slab_f8_e4m3_place(row, i)];
 }
 
 static bool is_nan(uint8_t code) { return (code & 0x7fu) == 0x7fu; }

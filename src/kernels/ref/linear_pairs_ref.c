@@ -29,8 +29,7 @@ static void load_f8_e4m3(pair_block *w, const void *panel, size_t b, size_t row,
     (void)k;
     w->scale = slab->scale[row];
     for (size_t i = 0; i < PAIRS_BLOCK_LEN; i++) {
-        const size_t place = row / 4 * 16 + i % 4 / 2 * 8 + row % 4 * 2 + i % 2;
-        const uint8_t code = slab->codes[i / 4][place];
+        const uint8_t code = slab->codes[i / 4][slab_f8_e4m3_place(row, i)];
         const bool is_nan = (code & 0x7fu) == 0x7fu;
         w->scale = is_nan ? NAN : w->scale;
         w->w[i] = is_nan ? 0.0f : quant_f8_e4m3_to_f32(code);

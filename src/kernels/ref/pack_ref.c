@@ -242,17 +242,12 @@ static void take_q8_0(void *block, const void *slab, size_t row) {
     }
 }
 
-/* Four columns of a row: two places of two columns, 8 bytes apart. */
-static uint8_t *f8_place(const slab_f8_e4m3 *slab, size_t row, size_t group, size_t pair) {
-    return (uint8_t *)slab->codes[group] + row / 4 * 16 + 8 * pair + row % 4 * 2;
-}
-
 static void put_f8_e4m3(void *slab, size_t row, const void *block) {
     slab_f8_e4m3 *to = slab;
     const block_f8_e4m3 *from = block;
     memcpy(&to->scale[row], from->scale, 4);
-    for (size_t pair = 0; pair < 64; pair++) {
-        memcpy(f8_place(to, row, pair / 2, pair % 2), &from->codes[2 * pair], 2);
+    for (size_t col = 0; col < 128; col += 2) {
+        memcpy(&to->codes[col / 4][slab_f8_e4m3_place(row, col)], &from->codes[col], 2);
     }
 }
 
@@ -260,8 +255,8 @@ static void take_f8_e4m3(void *block, const void *slab, size_t row) {
     const slab_f8_e4m3 *from = slab;
     block_f8_e4m3 *to = block;
     memcpy(to->scale, &from->scale[row], 4);
-    for (size_t pair = 0; pair < 64; pair++) {
-        memcpy(&to->codes[2 * pair], f8_place(from, row, pair / 2, pair % 2), 2);
+    for (size_t col = 0; col < 128; col += 2) {
+        memcpy(&to->codes[col], &from->codes[col / 4][slab_f8_e4m3_place(row, col)], 2);
     }
 }
 

@@ -25,15 +25,16 @@
 
 #define BLOCKS (PAIRS_BLOCK_LEN / ACT_BLOCK_LEN)
 #define PAIRS (ACT_BLOCK_LEN / 2) /* of a block of x */
-#define AHEAD_BYTES 4096
+#define AHEAD_BYTES 4096          /* a row alone is slower to open than to read: less loses 2 % */
 
 /* 128 columns, opened. A pair of columns is 16 outputs, each with both. */
 typedef struct fixed_block {
     WEFT_ALIGNED(64) int16_t words[BLOCKS][PAIRS][32]; /* 64ths */
     int16_t rests[BLOCKS][PAIRS][32];                  /* 512ths, where marked */
-    uint32_t marks[BLOCKS]; /* bit p: pair p of outputs 0..7; bit 16 + p: of 8..15 */
     float scale[PACK_PANEL_ROWS];
+    uint32_t marks[BLOCKS]; /* bit p: pair p of outputs 0..7; bit 16 + p: of 8..15 */
 } fixed_block;
+_Static_assert(offsetof(fixed_block, scale) % 64 == 0, "scales are loaded as a whole");
 
 TILE_INLINE __m256i table(__m128i entries) { return _mm256_broadcastsi128_si256(entries); }
 
@@ -79,8 +80,8 @@ TILE_INLINE void to_rests(__m256i rests[2], const __m256i words[2], __m256i code
     rests[1] = _mm256_and_si256(rests[1], _mm256_unpackhi_epi8(is_small, is_small));
 }
 
-/* Whether a code is below 1/8 and not 0: only then 96 and its magnitude are more than 96 in a signed
- * byte. */
+/* Whether a code is below 1/8 and not 0: only then 96 and its magnitude are more than 96 in a
+ * signed byte. */
 TILE_INLINE bool has_small(__m256i codes0, __m256i codes1) {
     const __m256i zero = _mm256_set1_epi8(96);
     const __m256i sum0 = _mm256_add_epi8(magnitudes(codes0), zero);
@@ -99,15 +100,14 @@ static void mark_nan(float *outputs, __m256i largest) {
     const __m256i is_nan = _mm256_cmpeq_epi8(largest, _mm256_set1_epi8(0x7f));
     for (uint32_t nan = (uint32_t)_mm256_movemask_epi8(is_nan); nan != 0; nan &= nan - 1) {
         const size_t i = (size_t)__builtin_ctz(nan);
-        outputs[i / 16 * 4 + i % 8 / 2] = NAN;
+        outputs[slab_f8_e4m3_row(i)] = NAN;
     }
 }
 
 /* Rests of pairs 2g and 2g + 1 of outputs 8h..8h + 7, whose words are there. */
-static __attribute__((noinline)) void mark_rests(fixed_block *block, size_t g, size_t h,
-                                                 __m256i codes) {
-    const __m256i words[2] = {tile_load(block->words[0][2 * g] + 16 * h),
-                              tile_load(block->words[0][2 * g + 1] + 16 * h)};
+static WEFT_NOINLINE void mark_rests(fixed_block *block, size_t g, size_t h, __m256i codes) {
+    int16_t(*from)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
+    const __m256i words[2] = {tile_load(from[0] + 16 * h), tile_load(from[1] + 16 * h)};
     __m256i rests[2];
     to_rests(rests, words, codes);
     for (size_t i = 0; i < 2; i++) {
@@ -123,7 +123,7 @@ static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
     __m256i largest0 = _mm256_setzero_si256(), largest1 = largest0;
     memset(block->marks, 0, sizeof block->marks);
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
-        int16_t(*to)[32] = block->words[0] + 2 * g;
+        int16_t(*to)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
         const __m256i codes0 = tile_load(slab->codes[g]), codes1 = tile_load(slab->codes[g] + 32);
         __m256i words[2];
         _mm_prefetch((const char *)slab->codes[g] + AHEAD_BYTES, _MM_HINT_T0);
@@ -135,7 +135,7 @@ static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
         tile_store(to[1] + 16, words[1]);
         largest0 = _mm256_max_epu8(largest0, magnitudes(codes0));
         largest1 = _mm256_max_epu8(largest1, magnitudes(codes1));
-        if (__builtin_expect(has_small(codes0, codes1), 0)) {
+        if (WEFT_UNLIKELY(has_small(codes0, codes1))) {
             mark_rests(block, g, 0, codes0);
             mark_rests(block, g, 1, codes1);
         }
@@ -212,7 +212,7 @@ TILE_INLINE void tile(int rows, float *y, const fixed_block *block, const uint8_
         add_pair(rows, 0, a0, a1, words[14], x + 56, x_stride);
         add_pair(rows, 0, a0, a1, words[15], x + 60, x_stride);
         TILE_FORGET();
-        if (__builtin_expect(block->marks[b] == 0, 1)) {
+        if (WEFT_LIKELY(block->marks[b] == 0)) {
             add_dots(rows, y, a0, 1.0f, block->scale, x, x_stride);
             add_dots(rows, y + 8, a1, 1.0f, block->scale + 8, x, x_stride);
         } else {
@@ -250,8 +250,7 @@ TILE_INLINE __m256i dot_four(const __m256i pairs[2], const int16_t *x) {
 }
 
 /* sum += what rests of four columns add. */
-static __attribute__((noinline)) void add_rests_of(__m256i *sum, const uint8_t *codes,
-                                                   const int16_t *x) {
+static WEFT_NOINLINE void add_rests_of(__m256i *sum, const uint8_t *codes, const int16_t *x) {
     __m256i words[2], rests[2];
     to_words(words, tile_load(codes));
     to_rests(rests, words, tile_load(codes));
@@ -276,7 +275,7 @@ TILE_INLINE __m256i one_block(float *y, const uint8_t *codes, __m256 scale, cons
         to_words(words, v1);
         whole = _mm256_add_epi32(whole, dot_four(words, xs + 4));
         largest = _mm256_max_epu8(largest, _mm256_max_epu8(magnitudes(v0), magnitudes(v1)));
-        if (__builtin_expect(has_small(v0, v1), 0)) {
+        if (WEFT_UNLIKELY(has_small(v0, v1))) {
             add_rests_of(&rest, codes, xs);
             add_rests_of(&rest, codes + 64, xs + 4);
         }

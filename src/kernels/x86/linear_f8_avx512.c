@@ -2,7 +2,8 @@
  * vpdpwssd.
  *
  * As in linear_f8_avx2.c, which says why: codes in 64ths are words, two columns of 16 outputs in a
- * register, and pairs of columns where that cuts something off are marked and multiplied again.
+ * register, and pairs of columns where that leaves something are marked and multiplied again. Words
+ * are rounded down, so that something is left of -0, too.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
@@ -12,25 +13,24 @@
  * A single row multiplies what it opens. Many rows are bound by 19 instructions for 512
  * multiply-adds, a row alone by some 22 for 64 codes.
  */
-#include <math.h>
 #include <string.h>
 
 #include "base/compiler.h"
 #include "kernels/products.h"
-#include "kernels/x86/rows_avx512.h"
+#include "kernels/x86/f8_avx512.h"
 #include "layout/slab.h"
 
 #define BLOCKS (PAIRS_BLOCK_LEN / ACT_BLOCK_LEN)
 #define PAIRS (ACT_BLOCK_LEN / 2) /* of a block of x */
-#define AHEAD_BYTES 8192          /* prefetchers of the processor stop at 4 KB */
 
 /* 128 columns, opened. A pair of columns is 16 outputs, each with both. */
 typedef struct fixed_block {
     WEFT_ALIGNED(64) int16_t words[BLOCKS][PAIRS][32]; /* 64ths */
     int16_t rests[BLOCKS][PAIRS][32];                  /* 512ths, where marked */
-    uint32_t marks[BLOCKS];                            /* bit p: pair p */
     float scale[PACK_PANEL_ROWS];
+    uint32_t marks[BLOCKS]; /* bit p: pair p */
 } fixed_block;
+_Static_assert(offsetof(fixed_block, scale) % 64 == 0, "scales are loaded as a whole");
 
 VNNI_INLINE __m512i table(__m128i entries) { return _mm512_broadcast_i32x4(entries); }
 
@@ -73,7 +73,7 @@ VNNI_INLINE void to_rests(__m512i rests[2], const __m512i words[2], __m512i code
     rests[1] = _mm512_and_si512(rests[1], _mm512_unpackhi_epi8(is_small, is_small));
 }
 
-/* Whether a code is below 1/8. */
+/* Whether a code is below 1/8, or 0. */
 VNNI_INLINE bool has_small(__m512i codes) {
     return _mm512_cmplt_epi8_mask(magnitudes(codes), _mm512_set1_epi8(32)) != 0;
 }
@@ -81,15 +81,6 @@ VNNI_INLINE bool has_small(__m512i codes) {
 /* Per 64th. */
 VNNI_INLINE __m512 scales(const slab_f8_e4m3 *slab) {
     return _mm512_mul_ps(_mm512_loadu_ps(slab->scale), _mm512_set1_ps(0x1p-6f));
-}
-
-/* Of 16 outputs, those become NaN whose magnitudes, at most `largest`, reach a NaN's. */
-VNNI_INLINE void mark_nan(float *outputs, __m512i largest) {
-    uint64_t nan = _mm512_cmpeq_epi8_mask(largest, _mm512_set1_epi8(0x7f));
-    for (; nan != 0; nan &= nan - 1) {
-        const size_t i = (size_t)__builtin_ctzll(nan);
-        outputs[i / 16 * 4 + i % 8 / 2] = NAN;
-    }
 }
 
 /* Rests of pairs 2g and 2g + 1, if words are their 64ths. */
@@ -111,17 +102,18 @@ static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
         const __m512i codes = _mm512_loadu_si512(slab->codes[g]);
         __m512i words[2];
-        _mm_prefetch((const char *)slab->codes[g] + AHEAD_BYTES, _MM_HINT_T1);
+        _mm_prefetch((const char *)slab->codes[g] + F8_AHEAD_BYTES, _MM_HINT_T1);
         to_words(words, codes);
-        _mm512_store_si512(block->words[0][2 * g], words[0]);
-        _mm512_store_si512(block->words[0][2 * g + 1], words[1]);
+        int16_t(*to)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
+        _mm512_store_si512(to[0], words[0]);
+        _mm512_store_si512(to[1], words[1]);
         largest = _mm512_max_epu8(largest, magnitudes(codes));
         if (has_small(codes)) {
             mark_rests(block, g, words, codes);
         }
     }
     _mm512_store_ps(block->scale, scales(slab));
-    mark_nan(block->scale, largest);
+    f8_mark_nan(block->scale, largest);
 }
 
 VNNI_INLINE void add_pair(int rows, __m512i sums[VNNI_ROWS_MAX], const int16_t *words,
@@ -200,7 +192,7 @@ static void tiles(float *y, const fixed_block *block, const uint8_t *x, size_t s
 static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) {
     __m512i largest = _mm512_setzero_si512();
     __m512 v = _mm512_load_ps(y);
-    _mm_prefetch((const char *)slab + AHEAD_BYTES, _MM_HINT_T1);
+    _mm_prefetch((const char *)slab + F8_AHEAD_BYTES, _MM_HINT_T1);
     const __m512 d = scales(slab);
     for (size_t b = 0; b < BLOCKS; b++, x++) {
         __m512i whole = _mm512_setzero_si512(), rest = whole;
@@ -210,7 +202,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
             const __m512i x0 = vnni_broadcast32(x->codes + 4 * g);
             const __m512i x1 = vnni_broadcast32(x->codes + 4 * g + 2);
             __m512i words[2], rests[2];
-            _mm_prefetch((const char *)at + AHEAD_BYTES, _MM_HINT_T1);
+            _mm_prefetch((const char *)at + F8_AHEAD_BYTES, _MM_HINT_T1);
             to_words(words, codes);
             whole = _mm512_dpwssd_epi32(whole, words[0], x0);
             whole = _mm512_dpwssd_epi32(whole, words[1], x1);
@@ -226,7 +218,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
         v = _mm512_fmadd_ps(dot, _mm512_mul_ps(d, _mm512_set1_ps(x->scale)), v);
     }
     _mm512_store_ps(y, v);
-    mark_nan(y, largest);
+    f8_mark_nan(y, largest);
 }
 
 void linear_f8_e4m3_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x,

@@ -434,11 +434,10 @@ VNNI_INLINE void sum_row(weft_dtype dtype, float sums[2][PACK_PANEL_ROWS], const
 }
 
 /* Functions of their own, so that nothing is computed before or after the control word changes. */
-#define X(NAME, name)                                                                          \
-    static __attribute__((noinline)) void sum_row_##name(float sums[2][PACK_PANEL_ROWS],       \
-                                                         const uint8_t *panel,                 \
-                                                         const act_block_split *x, size_t k) { \
-        sum_row(WEFT_DTYPE_##NAME, sums, panel, x, k);                                         \
+#define X(NAME, name)                                                                              \
+    static WEFT_NOINLINE void sum_row_##name(float sums[2][PACK_PANEL_ROWS], const uint8_t *panel, \
+                                             const act_block_split *x, size_t k) {                 \
+        sum_row(WEFT_DTYPE_##NAME, sums, panel, x, k);                                             \
     }
 PRODUCTS_SPLIT_LIST(X)
 #undef X

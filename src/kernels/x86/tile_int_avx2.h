@@ -221,6 +221,8 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
         linear_run_avx2(&format, y, y_stride, panel, x, x_stride_bytes, m, n, k);             \
     }
 
+_Static_assert(offsetof(slab_q4_k, low) == offsetof(slab_q5_k, blocks), "the same front");
+
 /* d * sc and -(dmin * mn) of a slab of 256 columns, from f16 d[16], dmin[16] and the 6-bit fields
  * scales[12][16] (slab.h). */
 TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_middle) {
