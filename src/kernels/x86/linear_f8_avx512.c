@@ -2,8 +2,7 @@
  * vpdpwssd.
  *
  * As in linear_f8_avx2.c, which says why: codes in 64ths are words, two columns of 16 outputs in a
- * register, and pairs of columns where that leaves something are marked and multiplied again. Words
- * are rounded down, so that something is left of -0, too.
+ * register, and pairs of columns where that leaves something are marked and multiplied again.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
@@ -11,7 +10,7 @@
  *       for tiles of 12 rows (then 8, 4, 2, 1)       one register of sums a row, one of y
  *
  * A single row multiplies what it opens. Many rows are bound by 19 instructions for 512
- * multiply-adds, a row alone by some 22 for 64 codes.
+ * multiply-adds, a row alone by some 24 for 64 codes.
  */
 #include <string.h>
 
@@ -43,12 +42,14 @@ VNNI_INLINE __m512i with_signs(__m512i bytes, __m512i codes) {
 }
 
 /* Four columns of 16 outputs in 64ths, in two pairs: +-(8 + m) * 2^(e - 4), rounded down, for
- * exponent e and mantissa m; where e is 0, 0 or -1 by the sign. */
+ * exponent e and mantissa m; 0 where e is. */
 VNNI_INLINE void to_words(__m512i words[2], __m512i codes) {
     const __m512i mantissas =
         table(_mm_setr_epi8(64, 72, 80, 88, 96, 104, 112, 120, 64, 72, 80, 88, 96, 104, 112, 120));
     const __m512i zero = _mm512_setzero_si512();
-    const __m512i mantissa = with_signs(_mm512_shuffle_epi8(mantissas, magnitudes(codes)), codes);
+    const __mmask64 has_e = _mm512_test_epi8_mask(codes, _mm512_set1_epi8(0x78));
+    const __m512i mantissa =
+        with_signs(_mm512_maskz_shuffle_epi8(has_e, mantissas, magnitudes(codes)), codes);
     const __m512i down = _mm512_andnot_si512(_mm512_srli_epi16(codes, 3), _mm512_set1_epi8(15));
     words[0] =
         _mm512_srav_epi16(_mm512_unpacklo_epi8(zero, mantissa), _mm512_unpacklo_epi8(down, zero));
@@ -73,9 +74,10 @@ VNNI_INLINE void to_rests(__m512i rests[2], const __m512i words[2], __m512i code
     rests[1] = _mm512_and_si512(rests[1], _mm512_unpackhi_epi8(is_small, is_small));
 }
 
-/* Whether a code is below 1/8, or 0. */
+/* Whether a code is below 1/8 and not 0: 255 is 1 less than 0. */
 VNNI_INLINE bool has_small(__m512i codes) {
-    return _mm512_cmplt_epi8_mask(magnitudes(codes), _mm512_set1_epi8(32)) != 0;
+    const __m512i less1 = _mm512_sub_epi8(magnitudes(codes), _mm512_set1_epi8(1));
+    return _mm512_cmplt_epu8_mask(less1, _mm512_set1_epi8(31)) != 0;
 }
 
 /* Per 64th. */
