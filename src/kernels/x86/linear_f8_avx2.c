@@ -1,11 +1,7 @@
 /* linear_f8_avx2.c - products of F8_E4M3 weights with 9-bit activations, in whole numbers.
  *
- * 512 times a code has 18 bits. All but the smallest weights of a row need 15 of them: the code in
- * 64ths, which vpmaddwd multiplies two columns at a time as it does Q8_0's. What is left of 512
- * times the code, 7 at most, is not 0 only below 1/8: one in a thousand of normal weights that were
- * scaled to reach 448. Pairs of columns that have such in 8 outputs are marked, and only they are
- * multiplied again. Sums of 32 columns fit 32 bits (products.h), so that the result is exact
- * however codes are cut.
+ * Codes are words (f8_block.h), which vpmaddwd multiplies; pairs of columns are marked for 8
+ * outputs.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
@@ -20,21 +16,11 @@
 #include <string.h>
 
 #include "kernels/products.h"
+#include "kernels/x86/f8_block.h"
 #include "kernels/x86/tile_avx2.h"
 #include "layout/slab.h"
 
-#define BLOCKS (PAIRS_BLOCK_LEN / ACT_BLOCK_LEN)
-#define PAIRS (ACT_BLOCK_LEN / 2) /* of a block of x */
-#define AHEAD_BYTES 4096          /* a row alone is slower to open than to read: less loses 2 % */
-
-/* 128 columns, opened. A pair of columns is 16 outputs, each with both. */
-typedef struct fixed_block {
-    WEFT_ALIGNED(64) int16_t words[BLOCKS][PAIRS][32]; /* 64ths */
-    int16_t rests[BLOCKS][PAIRS][32];                  /* 512ths, where marked */
-    float scale[PACK_PANEL_ROWS];
-    uint32_t marks[BLOCKS]; /* bit p: pair p of outputs 0..7; bit 16 + p: of 8..15 */
-} fixed_block;
-_Static_assert(offsetof(fixed_block, scale) % 64 == 0, "scales are loaded as a whole");
+#define AHEAD_BYTES 4096 /* a row alone is slower to open than to read: less loses 2 % */
 
 TILE_INLINE __m256i table(__m128i entries) { return _mm256_broadcastsi128_si256(entries); }
 
@@ -105,13 +91,13 @@ static void mark_nan(float *outputs, __m256i largest) {
 }
 
 /* Rests of pairs 2g and 2g + 1 of outputs 8h..8h + 7, whose words are there. */
-static WEFT_NOINLINE void mark_rests(fixed_block *block, size_t g, size_t h, __m256i codes) {
-    int16_t(*from)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
+static WEFT_NOINLINE void mark_rests(f8_block *block, size_t g, size_t h, __m256i codes) {
+    int16_t(*from)[32] = block->words[g * 2 / F8_PAIRS] + g * 2 % F8_PAIRS;
     const __m256i words[2] = {tile_load(from[0] + 16 * h), tile_load(from[1] + 16 * h)};
     __m256i rests[2];
     to_rests(rests, words, codes);
     for (size_t i = 0; i < 2; i++) {
-        const size_t b = g * 2 / PAIRS, p = g * 2 % PAIRS + i;
+        const size_t b = g * 2 / F8_PAIRS, p = g * 2 % F8_PAIRS + i;
         if (!_mm256_testz_si256(rests[i], rests[i])) {
             tile_store(block->rests[b][p] + 16 * h, rests[i]);
             block->marks[b] |= 1u << (16 * h + p);
@@ -119,11 +105,11 @@ static WEFT_NOINLINE void mark_rests(fixed_block *block, size_t g, size_t h, __m
     }
 }
 
-static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
+static void open_block(f8_block *block, const slab_f8_e4m3 *slab) {
     __m256i largest0 = _mm256_setzero_si256(), largest1 = largest0;
     memset(block->marks, 0, sizeof block->marks);
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
-        int16_t(*to)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
+        int16_t(*to)[32] = block->words[g * 2 / F8_PAIRS] + g * 2 % F8_PAIRS;
         const __m256i codes0 = tile_load(slab->codes[g]), codes1 = tile_load(slab->codes[g] + 32);
         __m256i words[2];
         _mm_prefetch((const char *)slab->codes[g] + AHEAD_BYTES, _MM_HINT_T0);
@@ -148,19 +134,7 @@ static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
 
 TILE_INLINE void add_pair(int rows, int is_first, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                           const int16_t *words, const uint8_t *x, size_t x_stride) {
-    const __m256i w0 = tile_load(words), w1 = tile_load(words + 16);
-    TILE_EACH_ROW(rows, {
-        const __m256i xs = tile_broadcast32(x + r * x_stride);
-        if (is_first) {
-            a0[r] = _mm256_madd_epi16(w0, xs);
-            a1[r] = _mm256_madd_epi16(w1, xs);
-        } else {
-            a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(w0, xs));
-            TILE_PIN(a0[r]);
-            a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(w1, xs));
-            TILE_PIN(a1[r]);
-        }
-    });
+    tile_add_words(rows, is_first, a0, a1, tile_load(words), tile_load(words + 16), x, x_stride);
 }
 
 /* a = 8 * a + rests times x, for the marked pairs of 8 outputs. */
@@ -190,9 +164,9 @@ TILE_INLINE void add_dots(int rows, float *y, const __m256i a[TILE_ROWS], float 
 }
 
 /* y [rows][16] += x [rows][128] . block */
-TILE_INLINE void tile(int rows, float *y, const fixed_block *block, const uint8_t *x,
+TILE_INLINE void tile(int rows, float *y, const f8_block *block, const uint8_t *x,
                       size_t x_stride) {
-    for (size_t b = 0; b < BLOCKS; b++, x += sizeof(act_block_q16)) {
+    for (size_t b = 0; b < F8_BLOCKS; b++, x += sizeof(act_block_q16)) {
         const int16_t(*words)[32] = block->words[b];
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         add_pair(rows, 1, a0, a1, words[0], x, x_stride);
@@ -226,17 +200,10 @@ TILE_INLINE void tile(int rows, float *y, const fixed_block *block, const uint8_
     }
 }
 
-static void tiles(float *y, const fixed_block *block, const uint8_t *x, size_t x_stride, size_t m) {
+static void tiles(float *y, const f8_block *block, const uint8_t *x, size_t x_stride, size_t m) {
     while (m > 0) {
         const size_t rows = m < TILE_ROWS ? m : TILE_ROWS;
-        switch (rows) {
-        case 1: tile(1, y, block, x, x_stride); break;
-        case 2: tile(2, y, block, x, x_stride); break;
-        case 3: tile(3, y, block, x, x_stride); break;
-        case 4: tile(4, y, block, x, x_stride); break;
-        case 5: tile(5, y, block, x, x_stride); break;
-        default: tile(TILE_ROWS, y, block, x, x_stride); break;
-        }
+        TILE_OF(rows, tile, y, block, x, x_stride)
         y += rows * PACK_PANEL_ROWS;
         x += rows * x_stride;
         m -= rows;
@@ -289,7 +256,7 @@ TILE_INLINE __m256i one_block(float *y, const uint8_t *codes, __m256 scale, cons
 /* y [16] += x [128] . slab */
 static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) {
     __m256i largest0 = _mm256_setzero_si256(), largest1 = largest0;
-    for (size_t b = 0; b < BLOCKS; b++, x++) {
+    for (size_t b = 0; b < F8_BLOCKS; b++, x++) {
         const uint8_t *codes = slab->codes[8 * b];
         largest0 = _mm256_max_epu8(largest0, one_block(y, codes, scale8(slab->scale), x, 1));
         largest1 =
@@ -302,7 +269,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
 void linear_f8_e4m3_avx2(float *y, size_t y_stride, const void *panel, const void *x,
                          size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    fixed_block block;
+    f8_block block;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const slab_f8_e4m3 *slab = panel;
@@ -315,7 +282,7 @@ void linear_f8_e4m3_avx2(float *y, size_t y_stride, const void *panel, const voi
                 open_block(&block, slab);
                 tiles(sums, &block, at, x_stride_bytes, rows);
             }
-            at += BLOCKS * sizeof(act_block_q16);
+            at += F8_BLOCKS * sizeof(act_block_q16);
         }
         for (size_t r = 0; r < rows; r++) {
             memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));

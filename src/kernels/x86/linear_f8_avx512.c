@@ -1,8 +1,7 @@
 /* linear_f8_avx512.c - products of F8_E4M3 weights with 9-bit activations, in whole numbers, by
  * vpdpwssd.
  *
- * As in linear_f8_avx2.c, which says why: codes in 64ths are words, two columns of 16 outputs in a
- * register, and pairs of columns where that leaves something are marked and multiplied again.
+ * Codes are words (f8_block.h), two columns of 16 outputs in a register.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
@@ -17,19 +16,8 @@
 #include "base/compiler.h"
 #include "kernels/products.h"
 #include "kernels/x86/f8_avx512.h"
+#include "kernels/x86/f8_block.h"
 #include "layout/slab.h"
-
-#define BLOCKS (PAIRS_BLOCK_LEN / ACT_BLOCK_LEN)
-#define PAIRS (ACT_BLOCK_LEN / 2) /* of a block of x */
-
-/* 128 columns, opened. A pair of columns is 16 outputs, each with both. */
-typedef struct fixed_block {
-    WEFT_ALIGNED(64) int16_t words[BLOCKS][PAIRS][32]; /* 64ths */
-    int16_t rests[BLOCKS][PAIRS][32];                  /* 512ths, where marked */
-    float scale[PACK_PANEL_ROWS];
-    uint32_t marks[BLOCKS]; /* bit p: pair p */
-} fixed_block;
-_Static_assert(offsetof(fixed_block, scale) % 64 == 0, "scales are loaded as a whole");
 
 VNNI_INLINE __m512i table(__m128i entries) { return _mm512_broadcast_i32x4(entries); }
 
@@ -86,11 +74,11 @@ VNNI_INLINE __m512 scales(const slab_f8_e4m3 *slab) {
 }
 
 /* Rests of pairs 2g and 2g + 1, if words are their 64ths. */
-static void mark_rests(fixed_block *block, size_t g, const __m512i words[2], __m512i codes) {
+static void mark_rests(f8_block *block, size_t g, const __m512i words[2], __m512i codes) {
     __m512i rests[2];
     to_rests(rests, words, codes);
     for (size_t i = 0; i < 2; i++) {
-        const size_t b = g * 2 / PAIRS, p = g * 2 % PAIRS + i;
+        const size_t b = g * 2 / F8_PAIRS, p = g * 2 % F8_PAIRS + i;
         if (_mm512_test_epi8_mask(rests[i], rests[i]) != 0) {
             _mm512_store_si512(block->rests[b][p], rests[i]);
             block->marks[b] |= 1u << p;
@@ -98,7 +86,7 @@ static void mark_rests(fixed_block *block, size_t g, const __m512i words[2], __m
     }
 }
 
-static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
+static void open_block(f8_block *block, const slab_f8_e4m3 *slab) {
     __m512i largest = _mm512_setzero_si512();
     memset(block->marks, 0, sizeof block->marks);
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
@@ -106,7 +94,7 @@ static void open_block(fixed_block *block, const slab_f8_e4m3 *slab) {
         __m512i words[2];
         _mm_prefetch((const char *)slab->codes[g] + F8_AHEAD_BYTES, _MM_HINT_T1);
         to_words(words, codes);
-        int16_t(*to)[32] = block->words[g * 2 / PAIRS] + g * 2 % PAIRS;
+        int16_t(*to)[32] = block->words[g * 2 / F8_PAIRS] + g * 2 % F8_PAIRS;
         _mm512_store_si512(to[0], words[0]);
         _mm512_store_si512(to[1], words[1]);
         largest = _mm512_max_epu8(largest, magnitudes(codes));
@@ -148,16 +136,16 @@ VNNI_INLINE void add_dots(int rows, __m512 v[VNNI_ROWS_MAX], const __m512i sums[
 }
 
 /* y [rows][16] += x [rows][128] . block */
-VNNI_INLINE void tile(int rows, float *y, const fixed_block *block, const uint8_t *from,
+VNNI_INLINE void tile(int rows, float *y, const f8_block *block, const uint8_t *from,
                       size_t stride) {
     vnni_rows x = vnni_rows_of(from, stride);
     const __m512 d = _mm512_load_ps(block->scale);
     __m512 v[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
-    for (size_t b = 0; b < BLOCKS; b++) {
+    for (size_t b = 0; b < F8_BLOCKS; b++) {
         __m512i sums[VNNI_ROWS_MAX];
         VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_si512(); });
-        for (size_t p = 0; p < PAIRS; p += 4) {
+        for (size_t p = 0; p < F8_PAIRS; p += 4) {
             add_pair(rows, sums, block->words[b][p], &x, p);
             add_pair(rows, sums, block->words[b][p + 1], &x, p + 1);
             add_pair(rows, sums, block->words[b][p + 2], &x, p + 2);
@@ -174,20 +162,8 @@ VNNI_INLINE void tile(int rows, float *y, const fixed_block *block, const uint8_
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
-/* Tiles of the largest size, then what is left in smaller ones. */
-static void tiles(float *y, const fixed_block *block, const uint8_t *x, size_t stride, size_t m) {
-#define TILES_OF(rows)                       \
-    for (; m >= (rows); m -= (rows)) {       \
-        tile((rows), y, block, x, stride);   \
-        y += (size_t)(rows)*PACK_PANEL_ROWS; \
-        x += (size_t)(rows)*stride;          \
-    }
-    TILES_OF(12)
-    TILES_OF(8)
-    TILES_OF(4)
-    TILES_OF(2)
-    TILES_OF(1)
-#undef TILES_OF
+static void tiles(float *y, const f8_block *block, const uint8_t *x, size_t stride, size_t m) {
+    VNNI_EACH_TILE(12u, m, y, x, stride, tile(rows, y, block, x, stride));
 }
 
 /* y [16] += x [128] . slab */
@@ -196,7 +172,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
     __m512 v = _mm512_load_ps(y);
     _mm_prefetch((const char *)slab + F8_AHEAD_BYTES, _MM_HINT_T1);
     const __m512 d = scales(slab);
-    for (size_t b = 0; b < BLOCKS; b++, x++) {
+    for (size_t b = 0; b < F8_BLOCKS; b++, x++) {
         __m512i whole = _mm512_setzero_si512(), rest = whole;
         for (size_t g = 0; g < ACT_BLOCK_LEN / 4; g++) {
             const uint8_t *at = slab->codes[8 * b + g];
@@ -226,7 +202,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
 void linear_f8_e4m3_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x,
                                size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    fixed_block block;
+    f8_block block;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const slab_f8_e4m3 *slab = panel;
@@ -240,7 +216,7 @@ void linear_f8_e4m3_avx512vnni(float *y, size_t y_stride, const void *panel, con
                 open_block(&block, slab);
                 tiles(sums, &block, at, x_stride_bytes, rows);
             }
-            at += BLOCKS * sizeof(act_block_q16);
+            at += F8_BLOCKS * sizeof(act_block_q16);
         }
         vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }

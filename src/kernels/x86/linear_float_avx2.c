@@ -83,14 +83,7 @@ TILE_INLINE void tile(int rows, weft_dtype dtype, float *y, const tile_chunk *c,
 
 TILE_INLINE void tile_rows(size_t rows, weft_dtype dtype, float *y, const tile_chunk *c,
                            const uint8_t *x, size_t x_stride) {
-    switch (rows) {
-    case 1: tile(1, dtype, y, c, x, x_stride); return;
-    case 2: tile(2, dtype, y, c, x, x_stride); return;
-    case 3: tile(3, dtype, y, c, x, x_stride); return;
-    case 4: tile(4, dtype, y, c, x, x_stride); return;
-    case 5: tile(5, dtype, y, c, x, x_stride); return;
-    default: tile(6, dtype, y, c, x, x_stride); return;
-    }
+    TILE_OF(rows, tile, dtype, y, c, x, x_stride)
 }
 
 static void open_float(tile_chunk *c, const uint8_t *slabs) { c->panel = slabs; }

@@ -67,21 +67,9 @@ VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, const uint8_t *colum
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
-/* Tiles of the largest size, then what is left in smaller ones. */
 VNNI_INLINE void tiles(weft_dtype dtype, float *y, const uint8_t *columns, const uint8_t *x,
                        size_t x_stride, size_t m, size_t n) {
-#define TILES_OF(rows)                                   \
-    for (; m >= (rows); m -= (rows)) {                   \
-        tile((rows), dtype, y, columns, x, x_stride, n); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;             \
-        x += (size_t)(rows)*x_stride;                    \
-    }
-    TILES_OF(12)
-    TILES_OF(8)
-    TILES_OF(4)
-    TILES_OF(2)
-    TILES_OF(1)
-#undef TILES_OF
+    VNNI_EACH_TILE(12u, m, y, x, x_stride, tile(rows, dtype, y, columns, x, x_stride, n));
 }
 
 VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,

@@ -59,21 +59,9 @@ VNNI_INLINE void tile(int rows, int is_expanded, float *y, const uint8_t *column
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
-/* Tiles of the largest size, then what is left in smaller ones. */
 VNNI_INLINE void tiles(int is_expanded, float *y, const uint8_t *columns, const uint8_t *x,
                        size_t x_stride, size_t m, size_t n) {
-#define TILES_OF(rows)                                         \
-    for (; m >= (rows); m -= (rows)) {                         \
-        tile((rows), is_expanded, y, columns, x, x_stride, n); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;                   \
-        x += (size_t)(rows)*x_stride;                          \
-    }
-    TILES_OF(16)
-    TILES_OF(8)
-    TILES_OF(4)
-    TILES_OF(2)
-    TILES_OF(1)
-#undef TILES_OF
+    VNNI_EACH_TILE(16u, m, y, x, x_stride, tile(rows, is_expanded, y, columns, x, x_stride, n));
 }
 
 void linear_bf16_pairs_avx512bf16(float *y, size_t y_stride, const void *panel, const void *x,

@@ -124,14 +124,7 @@ static void expand_q6_k(tile_chunk *c) {
 
 TILE_INLINE void tile_rows(size_t rows, int is_expanded, float *y, const tile_chunk *c,
                            const uint8_t *x, size_t x_stride) {
-    switch (rows) {
-    case 1: tile(1, is_expanded, y, c, x, x_stride); return;
-    case 2: tile(2, is_expanded, y, c, x, x_stride); return;
-    case 3: tile(3, is_expanded, y, c, x, x_stride); return;
-    case 4: tile(4, is_expanded, y, c, x, x_stride); return;
-    case 5: tile(5, is_expanded, y, c, x, x_stride); return;
-    default: tile(6, is_expanded, y, c, x, x_stride); return;
-    }
+    TILE_OF(rows, tile, is_expanded, y, c, x, x_stride)
 }
 
 static void tile_q6_k(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,

@@ -17,20 +17,8 @@ TILE_INLINE __m256i weights_q8_0(const int8_t *pairs) {
 
 TILE_INLINE void add_pair(int rows, __m256i a0[TILE_ROWS], __m256i a1[TILE_ROWS],
                           const slab_q8_0 *slab, const uint8_t *x, size_t x_stride, int pair) {
-    const __m256i w0 = weights_q8_0(slab->codes[pair]);
-    const __m256i w1 = weights_q8_0(slab->codes[pair] + 16);
-    TILE_EACH_ROW(rows, {
-        const __m256i xs = tile_broadcast32(x + r * x_stride + 4 * pair);
-        if (pair == 0) {
-            a0[r] = _mm256_madd_epi16(w0, xs);
-            a1[r] = _mm256_madd_epi16(w1, xs);
-        } else {
-            a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(w0, xs));
-            TILE_PIN(a0[r]);
-            a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(w1, xs));
-            TILE_PIN(a1[r]);
-        }
-    });
+    tile_add_words(rows, pair == 0, a0, a1, weights_q8_0(slab->codes[pair]),
+                   weights_q8_0(slab->codes[pair] + 16), x + 4 * pair, x_stride);
 }
 
 TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x, size_t x_stride) {
@@ -73,14 +61,7 @@ static void open_q8_0(tile_chunk *c, const uint8_t *slabs) { c->panel = slabs; }
 
 static void tile_q8_0(size_t rows, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
-    switch (rows) {
-    case 1: tile(1, y, c, x, x_stride); return;
-    case 2: tile(2, y, c, x, x_stride); return;
-    case 3: tile(3, y, c, x, x_stride); return;
-    case 4: tile(4, y, c, x, x_stride); return;
-    case 5: tile(5, y, c, x, x_stride); return;
-    default: tile(6, y, c, x, x_stride); return;
-    }
+    TILE_OF(rows, tile, y, c, x, x_stride)
 }
 
 void linear_q8_0_avx2(float *y, size_t y_stride, const void *panel, const void *x,

@@ -118,23 +118,12 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
-/* Tiles of the largest size, then what is left in smaller ones. */
 VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *x,
                        size_t x_stride, size_t m) {
-#define TILES_OF(rows)                         \
-    for (; m >= (rows); m -= (rows)) {         \
-        tile((rows), kind, y, c, x, x_stride); \
-        y += (size_t)(rows)*PACK_PANEL_ROWS;   \
-        x += (size_t)(rows)*x_stride;          \
-    }
     if (kind.scales != VNNI_SCALES_16) {
-        TILES_OF(12)
+        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride))
     }
-    TILES_OF(8)
-    TILES_OF(4)
-    TILES_OF(2)
-    TILES_OF(1)
-#undef TILES_OF
+    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride));
 }
 
 VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout/pack.h"
+
 #define VNNI_INLINE static inline __attribute__((always_inline))
 
 /* The statement for r = 0 .. rows - 1; r is a constant in each copy. */
@@ -37,6 +39,25 @@
         VNNI_ROW(rows, 15, __VA_ARGS__) \
     } while (0)
 #define VNNI_ROWS_MAX 16
+
+/* The call for tiles of `number` rows while as many of m are left; or of `largest` (16, 12 or 8)
+ * and what is left in smaller ones. It finds `rows`, a constant in each copy, and y and x where
+ * they are the tile's: m, y and x move on. */
+#define VNNI_TILES_OF(number, m, y, x, stride, ...) \
+    for (; (m) >= (number); (m) -= (number)) {      \
+        const int rows = (number);                  \
+        __VA_ARGS__;                                \
+        (y) += (size_t)(number)*PACK_PANEL_ROWS;    \
+        (x) += (size_t)(number) * (stride);         \
+    }
+#define VNNI_EACH_TILE(largest, m, y, x, stride, ...)        \
+    do {                                                     \
+        VNNI_TILES_OF(largest, m, y, x, stride, __VA_ARGS__) \
+        VNNI_TILES_OF(8, m, y, x, stride, __VA_ARGS__)       \
+        VNNI_TILES_OF(4, m, y, x, stride, __VA_ARGS__)       \
+        VNNI_TILES_OF(2, m, y, x, stride, __VA_ARGS__)       \
+        VNNI_TILES_OF(1, m, y, x, stride, __VA_ARGS__)       \
+    } while (0)
 
 /* Row r's activations: four base pointers and multiples of the stride reach sixteen. */
 typedef struct vnni_rows {

@@ -62,6 +62,17 @@
         TILE_ROW(rows, 5, __VA_ARGS__) \
     } while (0)
 
+/* tile(rows, ...) for 1 .. TILE_ROWS rows, which are a constant in each of six copies. */
+#define TILE_OF(rows, tile, ...)                  \
+    switch (rows) {                               \
+    case 1: tile(1, __VA_ARGS__); break;          \
+    case 2: tile(2, __VA_ARGS__); break;          \
+    case 3: tile(3, __VA_ARGS__); break;          \
+    case 4: tile(4, __VA_ARGS__); break;          \
+    case 5: tile(5, __VA_ARGS__); break;          \
+    default: tile(TILE_ROWS, __VA_ARGS__); break; \
+    }
+
 /* Up to 256 columns of a panel, opened. Integer formats fill scale and min by block of 32;
  * Q6_K also the pairs of its 16 integer scales. */
 typedef struct tile_chunk {
@@ -105,7 +116,7 @@ TILE_INLINE void tile_fetch_at(const char *at, size_t bytes) {
     }
 }
 
-/* What comes TILE_AHEAD after `bytes` from `at` on, which are read now. */
+/* Lines TILE_AHEAD after those at `at`, which are read now. */
 TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
     tile_fetch_at((const char *)at + TILE_AHEAD, bytes);
 }
@@ -136,6 +147,24 @@ TILE_INLINE void tile_add_products(int rows, int is_first, __m256i a0[TILE_ROWS]
             a0[r] = _mm256_add_epi16(a0[r], _mm256_maddubs_epi16(w0, xs));
             TILE_PIN(a0[r]);
             a1[r] = _mm256_add_epi16(a1[r], _mm256_maddubs_epi16(w1, xs));
+            TILE_PIN(a1[r]);
+        }
+    });
+}
+
+/* The same of a pair of columns of 16 bits, in sums of 32. */
+TILE_INLINE void tile_add_words(int rows, int is_first, __m256i a0[TILE_ROWS],
+                                __m256i a1[TILE_ROWS], __m256i w0, __m256i w1, const uint8_t *x,
+                                size_t x_stride) {
+    TILE_EACH_ROW(rows, {
+        const __m256i xs = tile_broadcast32(x + r * x_stride);
+        if (is_first) {
+            a0[r] = _mm256_madd_epi16(w0, xs);
+            a1[r] = _mm256_madd_epi16(w1, xs);
+        } else {
+            a0[r] = _mm256_add_epi32(a0[r], _mm256_madd_epi16(w0, xs));
+            TILE_PIN(a0[r]);
+            a1[r] = _mm256_add_epi32(a1[r], _mm256_madd_epi16(w1, xs));
             TILE_PIN(a1[r]);
         }
     });

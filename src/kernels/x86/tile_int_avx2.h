@@ -151,16 +151,8 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
 
 /* One copy of the code for each number of rows. */
 TILE_INLINE void tile_int_rows(size_t rows, tile_kind kind, float *y, const tile_chunk *c,
-                               const uint8_t *x, size_t x_stride) {
-    switch (rows) {
-    case 1: tile_int(1, kind, y, c, x, x_stride); return;
-    case 2: tile_int(2, kind, y, c, x, x_stride); return;
-    case 3: tile_int(3, kind, y, c, x, x_stride); return;
-    case 4: tile_int(4, kind, y, c, x, x_stride); return;
-    case 5: tile_int(5, kind, y, c, x, x_stride); return;
-    default: tile_int(6, kind, y, c, x, x_stride); return;
-    }
-}
+                               const uint8_t *x,
+                               size_t x_stride){TILE_OF(rows, tile_int, kind, y, c, x, x_stride)}
 
 /* The kind that a chunk has once tile_expand has spread it. */
 TILE_INLINE tile_kind tile_kind_expanded(tile_kind kind) {
