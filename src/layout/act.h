@@ -43,13 +43,16 @@ typedef enum act_form {
     ACT_FORM_COUNT
 } act_form;
 
-/* neg_sums[h][i] is minus the sum of the codes 16h + l with l % 4 / 2 == i: what a product that
- * multiplies groups of 4 codes by unsigned weights starts from to subtract the weights' middle. */
+/* What a product that multiplies groups of 4 codes by unsigned weights starts from to subtract the
+ * weights' middle. Where its sums have 16 bits: neg_sums[h][i] is minus the sum of the codes 16h + l
+ * with l % 4 / 2 == i. Where they have 32: neg_totals[0] is minus the sum of the first 16 codes,
+ * neg_totals[1] of all. */
 typedef struct act_block_q8 {
     int8_t codes[32];
     float scale;
     float sum; /* scale * sum of codes */
     int16_t neg_sums[2][2];
+    int32_t neg_totals[2];
 } act_block_q8;
 
 typedef struct act_block_q16 {
@@ -100,7 +103,7 @@ typedef struct act_block_q12 {
 } act_block_q12;
 
 _Static_assert(sizeof(act_block_q12) == 640, "12-bit activation block");
-_Static_assert(sizeof(act_block_q8) == 48, "8-bit activation block");
+_Static_assert(sizeof(act_block_q8) == 56, "8-bit activation block");
 _Static_assert(sizeof(act_block_q16) == 68, "16-bit activation block");
 
 #define ACT_GROUP_ROWS 16u

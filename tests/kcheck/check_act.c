@@ -35,6 +35,9 @@ static void look_at_q8(kcheck *kc, const act_block_q8 *b, const float *x) {
         if (b->neg_sums[h / 2][h % 2] != -sums[h / 2][h % 2]) {
             kc_fail(kc, "neg_sums[%zu] is not the sum", h);
         }
+        if (h % 2 == 1 && b->neg_totals[h / 2] != -sum) {
+            kc_fail(kc, "neg_totals[%zu] is not the sum", h / 2);
+        }
     }
     if (b->sum != b->scale * (float)sum) {
         kc_fail(kc, "sum %g is not scale %g times %d", (double)b->sum, (double)b->scale, sum);

@@ -81,6 +81,7 @@ void act_quantize_q8_neon(void *act, const float *x, size_t k) {
             block->neg_sums[h][0] = (int16_t)-sum0;
             block->neg_sums[h][1] = (int16_t)-sum1;
             sum += sum0 + sum1;
+            block->neg_totals[h] = -sum;
         }
         block->sum = block->scale * (float)sum;
     }

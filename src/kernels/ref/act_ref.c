@@ -71,6 +71,8 @@ void act_quantize_q8_ref(void *act, const float *x, size_t k) {
             block->neg_sums[h][0] = (int16_t)-sums[h][0];
             block->neg_sums[h][1] = (int16_t)-sums[h][1];
         }
+        block->neg_totals[0] = -(sums[0][0] + sums[0][1]);
+        block->neg_totals[1] = -sum;
     }
 }
 

@@ -96,8 +96,10 @@ void act_quantize_q8_avx2(void *act, const float *x, size_t k) {
             _mm256_permute4x64_epi64(_mm256_packs_epi16(codes[0], codes[1]), 0xd8);
         const uint32_t sums[2] = {neg_sums(codes[0]), neg_sums(codes[1])};
         memcpy(block->neg_sums, sums, sizeof(sums));
-        const int neg_sum = block->neg_sums[0][0] + block->neg_sums[0][1] + block->neg_sums[1][0] +
-                            block->neg_sums[1][1];
+        const int first = block->neg_sums[0][0] + block->neg_sums[0][1];
+        const int neg_sum = first + block->neg_sums[1][0] + block->neg_sums[1][1];
+        block->neg_totals[0] = first;
+        block->neg_totals[1] = neg_sum;
         _mm256_storeu_si256((__m256i *)block->codes, bytes);
         block->scale = scale;
         block->sum = scale * (float)-neg_sum;

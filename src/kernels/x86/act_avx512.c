@@ -46,7 +46,7 @@ VNNI_INLINE __m128i codes16(const float *x, float inverse, __mmask16 has_codes) 
     return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
 }
 
-/* Fills neg_sums of the block and returns the sum of all codes. */
+/* Fills neg_sums and neg_totals of the block and returns the sum of all codes. */
 VNNI_INLINE int sum_codes(act_block_q8 *block, __m256i codes) {
     /* Words are pairs of columns; even words belong to sum 0, odd ones to sum 1. */
     __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
@@ -56,7 +56,10 @@ VNNI_INLINE int sum_codes(act_block_q8 *block, __m256i codes) {
     const __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     const int halves[2] = {_mm256_extract_epi32(neg, 0), _mm256_extract_epi32(neg, 4)};
     memcpy(block->neg_sums, halves, sizeof(halves));
-    return _mm256_extract_epi32(sums, 0) + _mm256_extract_epi32(sums, 4);
+    const int first = _mm256_extract_epi32(sums, 0), sum = first + _mm256_extract_epi32(sums, 4);
+    block->neg_totals[0] = -first;
+    block->neg_totals[1] = -sum;
+    return sum;
 }
 
 void act_quantize_q8_avx512(void *act, const float *x, size_t k) {

@@ -14,8 +14,6 @@
 #include "layout/pack.h"
 #include "layout/slab.h"
 
-#define F8_AHEAD_BYTES 8192 /* prefetchers of the processor stop at 4 KB */
-
 /* Of a number for each row, those become NaN whose magnitudes, at most `largest`, reach a NaN's. */
 VNNI_INLINE void f8_mark_nan(float numbers[PACK_PANEL_ROWS], __m512i largest) {
     uint64_t nan = _mm512_cmpeq_epi8_mask(largest, _mm512_set1_epi8(0x7f));

@@ -89,10 +89,11 @@ static void mark_rests(f8_block *block, size_t g, const __m512i words[2], __m512
 static void open_block(f8_block *block, const slab_f8_e4m3 *slab) {
     __m512i largest = _mm512_setzero_si512();
     memset(block->marks, 0, sizeof block->marks);
+    vnni_fetch_line((const uint8_t *)slab);
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
         const __m512i codes = _mm512_loadu_si512(slab->codes[g]);
         __m512i words[2];
-        _mm_prefetch((const char *)slab->codes[g] + F8_AHEAD_BYTES, _MM_HINT_T1);
+        vnni_fetch_line(slab->codes[g]);
         to_words(words, codes);
         int16_t(*to)[32] = block->words[g * 2 / F8_PAIRS] + g * 2 % F8_PAIRS;
         _mm512_store_si512(to[0], words[0]);
@@ -170,7 +171,7 @@ static void tiles(float *y, const f8_block *block, const uint8_t *x, size_t stri
 static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) {
     __m512i largest = _mm512_setzero_si512();
     __m512 v = _mm512_load_ps(y);
-    _mm_prefetch((const char *)slab + F8_AHEAD_BYTES, _MM_HINT_T1);
+    vnni_fetch_line((const uint8_t *)slab);
     const __m512 d = scales(slab);
     for (size_t b = 0; b < F8_BLOCKS; b++, x++) {
         __m512i whole = _mm512_setzero_si512(), rest = whole;
@@ -180,7 +181,7 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
             const __m512i x0 = vnni_broadcast32(x->codes + 4 * g);
             const __m512i x1 = vnni_broadcast32(x->codes + 4 * g + 2);
             __m512i words[2], rests[2];
-            _mm_prefetch((const char *)at + F8_AHEAD_BYTES, _MM_HINT_T1);
+            vnni_fetch_line(at);
             to_words(words, codes);
             whole = _mm512_dpwssd_epi32(whole, words[0], x0);
             whole = _mm512_dpwssd_epi32(whole, words[1], x1);

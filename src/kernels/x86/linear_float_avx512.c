@@ -20,8 +20,6 @@
 
 #define FLOAT_COLS 256u     /* of a panel, for all rows: up to 16 KB in the first-level cache */
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
-#define FETCH_ROWS_MAX 12   /* in a tile: as few as are bound by memory, not by multiplying */
-#define AHEAD_BYTES 8192    /* prefetchers of the processor stop at 4 KB */
 
 VNNI_INLINE size_t column_bytes(weft_dtype dtype) {
     return PACK_PANEL_ROWS * (dtype == WEFT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
@@ -46,30 +44,36 @@ VNNI_INLINE void expand(weft_dtype dtype, float *to, const uint8_t *columns, siz
     }
 }
 
-/* y [rows][16] += x [rows][n] . columns [n][16] */
-VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, const uint8_t *columns,
-                      const uint8_t *from, size_t x_stride, size_t n) {
+/* Columns in the form that a tile multiplies, and where they, or those that they were expanded
+ * from, lie in the panel. */
+typedef struct float_columns {
+    const uint8_t *data, *packed;
+    size_t packed_bytes; /* of one */
+} float_columns;
+
+/* y [rows][16] += x [rows][n] . c [n][16] */
+VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, float_columns c, const uint8_t *from,
+                      size_t x_stride, size_t n) {
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t i = 0; i < n; i++) {
-        if (rows <= FETCH_ROWS_MAX) {
-            _mm_prefetch((const char *)columns + AHEAD_BYTES, _MM_HINT_T1);
-        }
-        const __m512 w = weights(dtype, columns);
+        vnni_fetch_line(c.packed);
+        const __m512 w = weights(dtype, c.data);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(*(const float *)vnni_row(&x, r));
             sums[r] = _mm512_fmadd_ps(xs, w, sums[r]);
         });
-        columns += column_bytes(dtype);
+        c.data += column_bytes(dtype);
+        c.packed += c.packed_bytes;
         vnni_rows_step(&x, sizeof(float));
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
-VNNI_INLINE void tiles(weft_dtype dtype, float *y, const uint8_t *columns, const uint8_t *x,
+VNNI_INLINE void tiles(weft_dtype dtype, float *y, float_columns c, const uint8_t *x,
                        size_t x_stride, size_t m, size_t n) {
-    VNNI_EACH_TILE(12u, m, y, x, x_stride, tile(rows, dtype, y, columns, x, x_stride, n));
+    VNNI_EACH_TILE(12u, m, y, x, x_stride, tile(rows, dtype, y, c, x, x_stride, n));
 }
 
 VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,
@@ -81,18 +85,18 @@ VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += FLOAT_COLS) {
             const size_t cols = k - col < FLOAT_COLS ? k - col : FLOAT_COLS;
-            const uint8_t *columns = panel + col * column_bytes(dtype);
+            const uint8_t *packed = panel + col * column_bytes(dtype);
             const uint8_t *at = x + from * x_stride + col * sizeof(float);
+            float_columns c = {packed, packed, column_bytes(dtype)};
             if (dtype != WEFT_DTYPE_F32 && rows >= EXPAND_ROWS_MIN) {
-                expand(dtype, expanded, columns, cols);
-                tiles(WEFT_DTYPE_F32, sums, (const uint8_t *)expanded, at, x_stride, rows, cols);
+                expand(dtype, expanded, packed, cols);
+                c.data = (const uint8_t *)expanded;
+                tiles(WEFT_DTYPE_F32, sums, c, at, x_stride, rows, cols);
             } else {
-                tiles(dtype, sums, columns, at, x_stride, rows, cols);
+                tiles(dtype, sums, c, at, x_stride, rows, cols);
             }
         }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
-        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
 }
 

@@ -16,18 +16,6 @@
 #include "kernels/products.h"
 #include "kernels/x86/rows_avx512.h"
 
-VNNI_INLINE const act_block_q8 *block_at(const vnni_rows *x, int r) {
-    return (const act_block_q8 *)vnni_row(x, r);
-}
-
-/* sums - middle * (sum of activations of half h). */
-VNNI_INLINE __m512i add_start(opened_kind kind, __m512i sums, const act_block_q8 *x, int h) {
-    const __m512i middle = _mm512_set1_epi16(opened_middle(&kind));
-    return kind.log2_middle != 0
-               ? _mm512_dpwssd_epi32(sums, middle, vnni_broadcast32(x->neg_sums[h]))
-               : sums;
-}
-
 VNNI_INLINE void add_group(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *codes,
                            const vnni_rows *x, int group) {
     const __m512i w = _mm512_load_si512(codes + 64 * group);
@@ -37,66 +25,86 @@ VNNI_INLINE void add_group(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t 
 }
 
 /* Half h of a block: four groups. */
-VNNI_INLINE void add_half(int rows, opened_kind kind, __m512i sums[VNNI_ROWS_MAX],
-                          const uint8_t *codes, const vnni_rows *x, int h) {
-    VNNI_EACH_ROW(rows, { sums[r] = add_start(kind, sums[r], block_at(x, r), h); });
+VNNI_INLINE void add_half(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *codes,
+                          const vnni_rows *x, int h) {
     add_group(rows, sums, codes, x, 4 * h);
     add_group(rows, sums, codes, x, 4 * h + 1);
     add_group(rows, sums, codes, x, 4 * h + 2);
     add_group(rows, sums, codes, x, 4 * h + 3);
 }
 
-/* Sums of block b, by halves' scales where they have them. */
 VNNI_INLINE void dot_block(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX],
-                           const opened_chunk *c, size_t b, const vnni_rows *x) {
-    const uint8_t *codes = c->codes[b][0];
+                           const uint8_t *codes, const vnni_rows *x) {
     __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_si512(); });
-    add_half(rows, kind, sums, codes, x, 0);
-    if (kind.has_halves) {
-        const __m512 first = _mm512_load_ps(c->half_scale[2 * b]);
-        VNNI_EACH_ROW(rows, {
-            dots[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), first);
-            sums[r] = _mm512_setzero_si512();
-        });
-    }
-    add_half(rows, kind, sums, codes, x, 1);
-    const __m512 second = _mm512_load_ps(c->half_scale[2 * b + 1]);
     VNNI_EACH_ROW(rows, {
-        const __m512 dot = _mm512_cvtepi32_ps(sums[r]);
-        dots[r] = kind.has_halves ? _mm512_fmadd_ps(dot, second, dots[r]) : dot;
+        sums[r] = kind.log2_middle != 0 ? vnni_start(kind.log2_middle, vnni_block(x, r))
+                                        : _mm512_setzero_si512();
     });
+    add_half(rows, sums, codes, x, 0);
+    add_half(rows, sums, codes, x, 1);
+    VNNI_EACH_ROW(rows, { dots[r] = _mm512_cvtepi32_ps(sums[r]); });
 }
 
-/* Minimums of halves times minus the sums of the activations. */
-VNNI_INLINE __m512 dot_mins(const opened_chunk *c, size_t b, const act_block_q8 *x) {
-    const __m512i first = _mm512_load_si512(c->half_min[2 * b]);
-    const __m512i second = _mm512_load_si512(c->half_min[2 * b + 1]);
+/* The same where halves have scales. */
+VNNI_INLINE void dot_halves(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX],
+                            const uint8_t *codes, const vnni_rows *x,
+                            const float half_scale[2][16]) {
+    for (int h = 0; h < 2; h++) {
+        __m512i sums[VNNI_ROWS_MAX];
+        VNNI_EACH_ROW(rows, {
+            sums[r] = kind.log2_middle != 0 ? vnni_start_half(kind.log2_middle, vnni_block(x, r), h)
+                                            : _mm512_setzero_si512();
+        });
+        add_half(rows, sums, codes, x, h);
+        const __m512 scale = _mm512_load_ps(half_scale[h]);
+        VNNI_EACH_ROW(rows, {
+            const __m512 dot = _mm512_cvtepi32_ps(sums[r]);
+            dots[r] = h == 0 ? _mm512_mul_ps(dot, scale) : _mm512_fmadd_ps(dot, scale, dots[r]);
+        });
+    }
+}
+
+/* Minimums of halves times minus the sums of the activations: (first - second) * that of the first
+ * half + second * that of both. They lie twice in each 32 bits, whose upper half is a total's sign
+ * here. */
+VNNI_INLINE __m512 dot_mins(__m512i min0, __m512i min1, const act_block_q8 *x) {
     __m512i sums = _mm512_setzero_si512();
-    sums = _mm512_dpwssd_epi32(sums, first, vnni_broadcast32(x->neg_sums[0]));
-    sums = _mm512_dpwssd_epi32(sums, second, vnni_broadcast32(x->neg_sums[1]));
+    sums = _mm512_dpwssd_epi32(sums, _mm512_sub_epi16(min0, min1),
+                               vnni_broadcast32(&x->neg_totals[0]));
+    sums = _mm512_dpwssd_epi32(sums, min1, vnni_broadcast32(&x->neg_totals[1]));
     return _mm512_cvtepi32_ps(sums);
+}
+
+VNNI_INLINE __m512i half_min(const opened_chunk *c, size_t half) {
+    return _mm512_and_si512(_mm512_load_si512(c->half_min[half]), _mm512_set1_epi32(0xffff));
 }
 
 /* y [rows][16] += x [rows] . chunk */
 VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *c,
-                      const uint8_t *from, size_t x_stride) {
+                      const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
-        dot_block(rows, kind, dots, c, b, &x);
+        const uint8_t *codes = c->codes[b][0];
+        vnni_ahead_step(ahead);
+        if (kind.has_halves) {
+            dot_halves(rows, kind, dots, codes, &x, c->half_scale + 2 * b);
+        } else {
+            dot_block(rows, kind, dots, codes, &x);
+        }
         const __m512 scale = _mm512_load_ps(c->scale[b]);
         VNNI_EACH_ROW(rows, {
-            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(block_at(&x, r)->scale));
+            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(vnni_block(&x, r)->scale));
             v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
         });
         if (kind.has_min) {
             const __m512 min_scale = _mm512_load_ps(c->half_min_scale);
+            const __m512i min0 = half_min(c, 2 * b), min1 = half_min(c, 2 * b + 1);
             VNNI_EACH_ROW(rows, {
-                const act_block_q8 *block = block_at(&x, r);
+                const act_block_q8 *block = vnni_block(&x, r);
                 const __m512 factor = _mm512_mul_ps(min_scale, _mm512_set1_ps(block->scale));
-                v[r] = _mm512_fmadd_ps(dot_mins(c, b, block), factor, v[r]);
+                v[r] = _mm512_fmadd_ps(dot_mins(min0, min1, block), factor, v[r]);
             });
         }
         vnni_rows_step(&x, sizeof(act_block_q8));
@@ -104,27 +112,12 @@ VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
-/* The largest tile that m rows fill; returns its rows. */
-VNNI_INLINE size_t some_rows(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
-                             size_t x_stride, size_t m) {
-    if (m >= 12 && !kind.has_halves) {
-        tile(12, kind, y, c, x, x_stride);
-        return 12;
+VNNI_INLINE void tiles(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
+                       size_t x_stride, size_t m, vnni_ahead *ahead) {
+    if (!kind.has_halves) {
+        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead))
     }
-    if (m >= 8) {
-        tile(8, kind, y, c, x, x_stride);
-        return 8;
-    }
-    if (m >= 4) {
-        tile(4, kind, y, c, x, x_stride);
-        return 4;
-    }
-    if (m >= 2) {
-        tile(2, kind, y, c, x, x_stride);
-        return 2;
-    }
-    tile(1, kind, y, c, x, x_stride);
-    return 1;
+    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
 }
 
 VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y, size_t y_stride,
@@ -137,32 +130,34 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
         const uint8_t *slab = panel;
         const uint8_t *x_chunk = x + from * x_stride;
+        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
-            for (size_t r = 0; r < rows;) {
-                r += some_rows(kind, sums + r * PACK_PANEL_ROWS, &c, x_chunk + r * x_stride,
-                               x_stride, rows - r);
-            }
+            const size_t n_tiles = rows < 12 ? 1 : rows / 12;
+            vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, n_tiles * c.n_blocks);
+            tiles(kind, sums, &c, x_chunk, x_stride, rows, &ahead);
             slab += kind.chunk_bytes;
             x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
         }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(y + (from + r) * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof(float));
-        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
 }
 
-#define LINEAR(name, open)                                                                       \
+/* One row is faster where it is multiplied as it is opened (linear_one_avx2.c,
+ * linear_one_grids_avx2.c), but for TQ1_0. */
+#define X(NAME, name)                                                                            \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        linear_opened(opened_kind_##name, open, y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+        if (m == 1 && WEFT_DTYPE_##NAME != WEFT_DTYPE_TQ1_0) {                                   \
+            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k);                \
+        } else {                                                                                 \
+            linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,       \
+                          x_stride_bytes, m, n, k);                                              \
+        }                                                                                        \
     }
-#define X(NAME, name) LINEAR(name, opened_##name##_avx2)
 PACK_BITS_LIST(X)
-X(NVFP4, nvfp4)
-#undef X
-#define X(NAME, name) LINEAR(name, opened_##name##_avx512)
 PACK_GRIDS_LIST(X)
+X(NVFP4, nvfp4)
 #undef X

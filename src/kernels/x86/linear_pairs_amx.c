@@ -55,11 +55,11 @@ VNNI_INLINE __m512i to_pairs(__m512i pairs[2], __m512i codes) {
 
 VNNI_INLINE void open_f8_e4m3(pairs_block *block, const slab_f8_e4m3 *slab) {
     __m512i largest = _mm512_setzero_si512();
-    _mm_prefetch((const char *)slab + F8_AHEAD_BYTES, _MM_HINT_T1);
+    vnni_fetch_line((const uint8_t *)slab);
     for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
         uint16_t(*to)[32] = block->pairs[g / 8] + 2 * (g % 8);
         __m512i pairs[2];
-        _mm_prefetch((const char *)slab->codes[g] + F8_AHEAD_BYTES, _MM_HINT_T1);
+        vnni_fetch_line(slab->codes[g]);
         largest = _mm512_max_epu8(largest, to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
         _mm512_store_si512(to[0], pairs[0]);
         _mm512_store_si512(to[1], pairs[1]);
@@ -76,7 +76,7 @@ VNNI_INLINE void open_bf16(pairs_block *block, const uint8_t *at, size_t n_cols)
     uint16_t(*to)[32] = block->pairs[0];
     for (size_t col = 0; col < 32 * block->n_steps; col += 2, at += 64, to++) {
         const __mmask32 there = col + 1 < n_cols ? 0xffffffffu : col < n_cols ? 0xffffu : 0u;
-        _mm_prefetch((const char *)at + F8_AHEAD_BYTES, _MM_HINT_T1);
+        vnni_fetch_line(at);
         const __m512i v = _mm512_maskz_loadu_epi16(there, at);
         _mm512_store_si512(to, _mm512_permutexvar_epi16(order, v));
     }

@@ -18,7 +18,6 @@
 
 #define COLS 256u
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
-#define AHEAD_BYTES 8192    /* prefetchers of the processor stop at 4 KB */
 
 /* Two columns from `at` on, of which the second may be missing. */
 VNNI_INLINE __m512i pairs_of(const uint8_t *at, int has_second) {
@@ -33,19 +32,19 @@ VNNI_INLINE __m512 add_pair(__m512 sum, __m512i w, __m512i x) {
     return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
 }
 
-/* y [rows][16] += x [rows][n] . columns [n][16]; expanded: they are pairs already. */
+/* y [rows][16] += x [rows][n] . columns [n][16]; expanded: they are pairs already, of those in the
+ * panel at `packed`. */
 VNNI_INLINE void tile(int rows, int is_expanded, float *y, const uint8_t *columns,
-                      const uint8_t *from, size_t x_stride, size_t n) {
+                      const uint8_t *packed, const uint8_t *from, size_t x_stride, size_t n) {
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t i = 0; i + 2 <= n; i += 2) {
-        if (!is_expanded) {
-            _mm_prefetch((const char *)columns + AHEAD_BYTES, _MM_HINT_T1);
-        }
+        vnni_fetch_line(packed);
         const __m512i w = is_expanded ? _mm512_load_si512(columns) : pairs_of(columns, 1);
         VNNI_EACH_ROW(rows, { sums[r] = add_pair(sums[r], w, vnni_broadcast32(vnni_row(&x, r))); });
         columns += 64;
+        packed += 64;
         vnni_rows_step(&x, 4);
     }
     if (n % 2 != 0) { /* the record may hold anything behind its last value */
@@ -59,9 +58,10 @@ VNNI_INLINE void tile(int rows, int is_expanded, float *y, const uint8_t *column
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, sums[r]); });
 }
 
-VNNI_INLINE void tiles(int is_expanded, float *y, const uint8_t *columns, const uint8_t *x,
-                       size_t x_stride, size_t m, size_t n) {
-    VNNI_EACH_TILE(16u, m, y, x, x_stride, tile(rows, is_expanded, y, columns, x, x_stride, n));
+VNNI_INLINE void tiles(int is_expanded, float *y, const uint8_t *columns, const uint8_t *packed,
+                       const uint8_t *x, size_t x_stride, size_t m, size_t n) {
+    VNNI_EACH_TILE(16u, m, y, x, x_stride,
+                   tile(rows, is_expanded, y, columns, packed, x, x_stride, n));
 }
 
 void linear_bf16_pairs_avx512bf16(float *y, size_t y_stride, const void *panel, const void *x,
@@ -77,13 +77,13 @@ void linear_bf16_pairs_avx512bf16(float *y, size_t y_stride, const void *panel, 
             const uint8_t *columns = (const uint8_t *)panel + col * PACK_PANEL_ROWS * 2;
             const uint8_t *at = (const uint8_t *)x + from * x_stride_bytes + 2 * col;
             if (rows < EXPAND_ROWS_MIN) {
-                tiles(0, sums, columns, at, x_stride_bytes, rows, cols);
+                tiles(0, sums, columns, columns, at, x_stride_bytes, rows, cols);
                 continue;
             }
-            for (size_t i = 0; i < cols; i += 2, columns += 64) {
-                _mm512_store_si512(expanded[i / 2], pairs_of(columns, i + 1 < cols));
+            for (size_t i = 0; i < cols; i += 2) {
+                _mm512_store_si512(expanded[i / 2], pairs_of(columns + 32 * i, i + 1 < cols));
             }
-            tiles(1, sums, expanded[0], at, x_stride_bytes, rows, cols);
+            tiles(1, sums, expanded[0], columns, at, x_stride_bytes, rows, cols);
         }
         vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }

@@ -21,16 +21,6 @@
 
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
 
-VNNI_INLINE const act_block_q8 *block_at(const vnni_rows *x, int r) {
-    return (const act_block_q8 *)vnni_row(x, r);
-}
-
-/* -middle * (sum of activations of half h). */
-VNNI_INLINE __m512i add_start(vnni_kind kind, __m512i sums, const act_block_q8 *x, int h) {
-    const __m512i middle = _mm512_set1_epi16((short)(1 << kind.log2_middle));
-    return _mm512_dpwssd_epi32(sums, middle, vnni_broadcast32(x->neg_sums[h]));
-}
-
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
@@ -42,16 +32,20 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
     });
 }
 
+/* Of slabs that begin with the scales of all their blocks. */
+VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
+    for (size_t i = 0; i < kind.chunk_bytes - VNNI_BLOCKS * kind.block_stride; i += 64) {
+        vnni_fetch_line(slab + i);
+    }
+}
+
 /* The integer part of a block, with one scale. */
 VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x) {
     __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, {
-        sums[r] = _mm512_setzero_si512();
-        if (kind.log2_middle != 0) {
-            sums[r] = add_start(kind, sums[r], block_at(x, r), 0);
-            sums[r] = add_start(kind, sums[r], block_at(x, r), 1);
-        }
+        sums[r] = kind.log2_middle != 0 ? vnni_start(kind.log2_middle, vnni_block(x, r))
+                                        : _mm512_setzero_si512();
     });
     add_group(rows, kind, sums, at, x, 0);
     add_group(rows, kind, sums, at, x, 1);
@@ -69,7 +63,7 @@ VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX],
 VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
                             const vnni_rows *x, const float half_scale[2][16]) {
     __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { sums[r] = add_start(kind, _mm512_setzero_si512(), block_at(x, r), 0); });
+    VNNI_EACH_ROW(rows, { sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 0); });
     add_group(rows, kind, sums, at, x, 0);
     add_group(rows, kind, sums, at, x, 1);
     add_group(rows, kind, sums, at, x, 2);
@@ -77,7 +71,7 @@ VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX]
     const __m512 first = _mm512_load_ps(half_scale[0]);
     VNNI_EACH_ROW(rows, {
         dots[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), first);
-        sums[r] = add_start(kind, _mm512_setzero_si512(), block_at(x, r), 1);
+        sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 1);
     });
     add_group(rows, kind, sums, at, x, 4);
     add_group(rows, kind, sums, at, x, 5);
@@ -90,13 +84,16 @@ VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX]
 
 /* y [rows][16] += x [rows] . chunk */
 VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *from,
-                      size_t x_stride) {
+                      size_t x_stride, vnni_ahead *ahead) {
     const int is_expanded = kind.codes == VNNI_CODES_EXPANDED;
     const uint8_t *at = is_expanded ? &c->codes[0][0][0] : c->panel;
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
+        if (is_expanded) {
+            vnni_ahead_step(ahead);
+        }
         if (kind.scales == VNNI_SCALES_16) {
             dot_halves(rows, kind, dots, at, &x, c->half_scale + 2 * b);
         } else {
@@ -104,13 +101,14 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
         }
         const __m512 scale = _mm512_load_ps(c->scale[b]);
         VNNI_EACH_ROW(rows, {
-            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(block_at(&x, r)->scale));
+            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(vnni_block(&x, r)->scale));
             v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
         });
         if (vnni_has_min(kind)) {
             const __m512 min = _mm512_load_ps(c->min[b]);
-            VNNI_EACH_ROW(
-                rows, { v[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(block_at(&x, r)->sum), v[r]); });
+            VNNI_EACH_ROW(rows, {
+                v[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(vnni_block(&x, r)->sum), v[r]);
+            });
         }
         vnni_rows_step(&x, sizeof(act_block_q8));
         at += is_expanded ? sizeof(c->codes[0]) : kind.block_stride;
@@ -119,11 +117,11 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
 }
 
 VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *x,
-                       size_t x_stride, size_t m) {
+                       size_t x_stride, size_t m, vnni_ahead *ahead) {
     if (kind.scales != VNNI_SCALES_16) {
-        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride))
+        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead))
     }
-    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride));
+    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
 }
 
 VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,
@@ -142,9 +140,11 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
             vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
             if (rows >= EXPAND_ROWS_MIN) {
                 vnni_expand(kind, &c);
-                tiles(expanded, sums, &c, x_chunk, x_stride, rows);
+                vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows / 12 * c.n_blocks);
+                tiles(expanded, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
-                tiles(kind, sums, &c, x_chunk, x_stride, rows);
+                fetch_header(kind, slabs);
+                tiles(kind, sums, &c, x_chunk, x_stride, rows, NULL);
             }
             slabs += kind.chunk_bytes;
             x_chunk += VNNI_BLOCKS * sizeof(act_block_q8);

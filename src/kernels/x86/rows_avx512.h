@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout/act.h"
 #include "layout/pack.h"
 
 #define VNNI_INLINE static inline __attribute__((always_inline))
@@ -84,6 +85,50 @@ VNNI_INLINE __m512i vnni_broadcast32(const void *p) {
     int32_t v;
     __builtin_memcpy(&v, p, sizeof(v));
     return _mm512_set1_epi32(v);
+}
+
+/* A row's block of ACT_Q8. */
+VNNI_INLINE const act_block_q8 *vnni_block(const vnni_rows *x, int r) {
+    return (const act_block_q8 *)vnni_row(x, r);
+}
+
+/* What sums of codes times activations begin with, so that codes count from their middle: over a
+ * whole block, or over one half. By a shift, which is not in the multipliers' way. */
+VNNI_INLINE __m512i vnni_start(int log2_middle, const act_block_q8 *x) {
+    return _mm512_slli_epi32(vnni_broadcast32(&x->neg_totals[1]), (unsigned)log2_middle);
+}
+
+VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int half) {
+    __m512i neg_sum = vnni_broadcast32(&x->neg_totals[0]);
+    if (half == 1) {
+        neg_sum = _mm512_sub_epi32(vnni_broadcast32(&x->neg_totals[1]), neg_sum);
+    }
+    return _mm512_slli_epi32(neg_sum, (unsigned)log2_middle);
+}
+
+/* Weights are one stream, which is asked for VNNI_AHEAD_BYTES before it is read, because the
+ * processor's own prefetchers stop at every 4 KB. A line at a time, between products: a burst of
+ * them stalls. */
+#define VNNI_AHEAD_BYTES 7168
+
+VNNI_INLINE void vnni_fetch_line(const uint8_t *at) {
+    _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES, _MM_HINT_T1);
+}
+
+/* What is left to ask for while the bytes before it are multiplied, so many at each step. */
+typedef struct vnni_ahead {
+    const uint8_t *at;
+    size_t step_bytes;
+} vnni_ahead;
+
+VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t n_steps) {
+    return (vnni_ahead){at, (bytes + 64 * n_steps - 1) / (64 * n_steps) * 64};
+}
+
+VNNI_INLINE void vnni_ahead_step(vnni_ahead *a) {
+    for (const uint8_t *end = a->at + a->step_bytes; a->at < end; a->at += 64) {
+        vnni_fetch_line(a->at);
+    }
 }
 
 /* Outputs of a panel are one line of each row of y, and rows are far apart: the lines are asked for

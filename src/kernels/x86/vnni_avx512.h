@@ -26,8 +26,6 @@
 #include "layout/pack.h"
 #include "layout/slab.h"
 
-#define VNNI_AHEAD_BYTES 8192 /* prefetchers of the processor stop at 4 KB */
-
 /* Up to 256 columns of a panel. */
 typedef struct vnni_chunk {
     WEFT_ALIGNED(64) float scale[VNNI_BLOCKS][PACK_PANEL_ROWS];
@@ -43,7 +41,7 @@ VNNI_INLINE int vnni_has_min(vnni_kind kind) {
 }
 
 /* Asks for what a stream of blocks of block_bytes holds ahead bytes after at: the lines that fall
- * to this group of a block. One line at a time between the loads: a burst of them stalls. */
+ * to this group of a block. */
 VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group,
                                   size_t ahead) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
