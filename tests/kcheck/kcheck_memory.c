@@ -39,6 +39,11 @@ static kc_buffer *make_buffer(kcheck *kc, kc_role role, size_t bytes, size_t ali
     } else {
         b->data = b->room + round_up(GUARD_BYTES, 2 * align) - align;
     }
+#ifdef MADV_HUGEPAGE
+    if (kc->is_bench) {
+        madvise(b->room, b->room_bytes, MADV_HUGEPAGE); /* as weights lie in */
+    }
+#endif
     memset(b->room, poisons[0], b->room_bytes);
     b->n_rows = 1;
     b->row_bytes = b->stride_bytes = bytes;

@@ -7,7 +7,8 @@
  * middle, and sums start at -middle * (sum of activations). Registers of a tile of 12 rows: 12
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
  *
- * Many rows are bound by the 11 to 17 instructions a block and row; one row by opening.
+ * Many rows are bound by the 10 to 16 instructions that multiply, a block and row. A single row does
+ * not open chunks: AVX2 multiplies it as it is opened, but for TQ1_0.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -36,10 +37,7 @@ VNNI_INLINE void add_half(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *
 VNNI_INLINE void dot_block(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX],
                            const uint8_t *codes, const vnni_rows *x) {
     __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, {
-        sums[r] = kind.log2_middle != 0 ? vnni_start(kind.log2_middle, vnni_block(x, r))
-                                        : _mm512_setzero_si512();
-    });
+    VNNI_EACH_ROW(rows, { sums[r] = vnni_start(kind.log2_middle, vnni_block(x, r)); });
     add_half(rows, sums, codes, x, 0);
     add_half(rows, sums, codes, x, 1);
     VNNI_EACH_ROW(rows, { dots[r] = _mm512_cvtepi32_ps(sums[r]); });
@@ -51,10 +49,7 @@ VNNI_INLINE void dot_halves(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MA
                             const float half_scale[2][16]) {
     for (int h = 0; h < 2; h++) {
         __m512i sums[VNNI_ROWS_MAX];
-        VNNI_EACH_ROW(rows, {
-            sums[r] = kind.log2_middle != 0 ? vnni_start_half(kind.log2_middle, vnni_block(x, r), h)
-                                            : _mm512_setzero_si512();
-        });
+        VNNI_EACH_ROW(rows, { sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), h); });
         add_half(rows, sums, codes, x, h);
         const __m512 scale = _mm512_load_ps(half_scale[h]);
         VNNI_EACH_ROW(rows, {
@@ -135,8 +130,7 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
-            const size_t n_tiles = rows < 12 ? 1 : rows / 12;
-            vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, n_tiles * c.n_blocks);
+            vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, rows, c.n_blocks);
             tiles(kind, sums, &c, x_chunk, x_stride, rows, &ahead);
             slab += kind.chunk_bytes;
             x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
@@ -145,8 +139,6 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-/* One row is faster where it is multiplied as it is opened (linear_one_avx2.c,
- * linear_one_grids_avx2.c), but for TQ1_0. */
 #define X(NAME, name)                                                                            \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \

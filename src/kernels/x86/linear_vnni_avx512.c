@@ -8,9 +8,9 @@
  *         for blocks of 32 columns                   8 groups, each times every row
  *
  * Registers of a tile of 12 x 16 outputs: 12 sums, 12 y, 1 of weights, 2 of scales, 2 spare. The 4
- * activations of a group are broadcast by the load. A block of a row is 8 multiplies and 3
- * or 4 instructions that scale it, plus 2 where the codes have a middle: that mix is the bound of
- * many rows; one row is bound by reading the panel. Q6_K scales halves of a block: tiles of 8.
+ * activations of a group are broadcast by the load. A block of a row is 8 products, a conversion
+ * and 2 or 3 multiplications that scale it: many rows are bound by what of these multiplies, one
+ * row by reading the panel. Q6_K scales halves of a block: tiles of 8.
  *
  * A tile only decides which rows are computed together; bits do not depend on it (products.h).
  */
@@ -32,9 +32,11 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
     });
 }
 
-/* Of slabs that begin with the scales of all their blocks. */
+/* Where a slab begins with the scales of all blocks, these and what else is before the first codes:
+ * groups ask for what follows. */
 VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
-    for (size_t i = 0; i < kind.chunk_bytes - VNNI_BLOCKS * kind.block_stride; i += 64) {
+    const bool has_header = kind.chunk_bytes > VNNI_BLOCKS * kind.block_stride;
+    for (size_t i = 0; has_header && i < kind.codes_at; i += 64) {
         vnni_fetch_line(slab + i);
     }
 }
@@ -43,10 +45,7 @@ VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
 VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x) {
     __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, {
-        sums[r] = kind.log2_middle != 0 ? vnni_start(kind.log2_middle, vnni_block(x, r))
-                                        : _mm512_setzero_si512();
-    });
+    VNNI_EACH_ROW(rows, { sums[r] = vnni_start(kind.log2_middle, vnni_block(x, r)); });
     add_group(rows, kind, sums, at, x, 0);
     add_group(rows, kind, sums, at, x, 1);
     add_group(rows, kind, sums, at, x, 2);
@@ -140,7 +139,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
             vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
             if (rows >= EXPAND_ROWS_MIN) {
                 vnni_expand(kind, &c);
-                vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows / 12 * c.n_blocks);
+                vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows, c.n_blocks);
                 tiles(expanded, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
                 fetch_header(kind, slabs);

@@ -92,13 +92,18 @@ VNNI_INLINE const act_block_q8 *vnni_block(const vnni_rows *x, int r) {
     return (const act_block_q8 *)vnni_row(x, r);
 }
 
-/* What sums of codes times activations begin with, so that codes count from their middle: over a
- * whole block, or over one half. By a shift, which is not in the multipliers' way. */
+/* What sums of codes times activations begin with, so that codes count from their middle (0: there
+ * is none): over a block, or over one half. By a shift, which is not in the multipliers' way. */
 VNNI_INLINE __m512i vnni_start(int log2_middle, const act_block_q8 *x) {
-    return _mm512_slli_epi32(vnni_broadcast32(&x->neg_totals[1]), (unsigned)log2_middle);
+    return log2_middle != 0
+               ? _mm512_slli_epi32(vnni_broadcast32(&x->neg_totals[1]), (unsigned)log2_middle)
+               : _mm512_setzero_si512();
 }
 
 VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int half) {
+    if (log2_middle == 0) {
+        return _mm512_setzero_si512();
+    }
     __m512i neg_sum = vnni_broadcast32(&x->neg_totals[0]);
     if (half == 1) {
         neg_sum = _mm512_sub_epi32(vnni_broadcast32(&x->neg_totals[1]), neg_sum);
@@ -115,13 +120,16 @@ VNNI_INLINE void vnni_fetch_line(const uint8_t *at) {
     _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES, _MM_HINT_T1);
 }
 
-/* What is left to ask for while the bytes before it are multiplied, so many at each step. */
+/* What is to be asked for while the bytes at `at` are multiplied, so many at each step. */
 typedef struct vnni_ahead {
     const uint8_t *at;
     size_t step_bytes;
 } vnni_ahead;
 
-VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t n_steps) {
+/* For tiles of up to 12 of `rows`, each of which takes a step a block. */
+VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t rows,
+                                     size_t n_blocks) {
+    const size_t n_steps = (rows < 12 ? 1 : rows / 12) * n_blocks;
     return (vnni_ahead){at, (bytes + 64 * n_steps - 1) / (64 * n_steps) * 64};
 }
 

@@ -7,7 +7,7 @@
  *
  *   open      the scales of up to 256 columns, as float32, once for all rows of x
  *   weights   one group from its packed bits: 1 to 5 instructions
- *   ahead     a prefetch that goes with a group, for few rows: they are bound by memory
+ *   ahead     a prefetch that goes with a group that is read as it is packed
  *   expand    all groups to bytes, once for many rows
  *
  * What differs between formats is constants (vnni_kinds.h); all code is inlined into each.
