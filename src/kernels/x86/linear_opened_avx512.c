@@ -7,14 +7,15 @@
  * middle, and sums start at -middle * (sum of activations). Registers of a tile of 12 rows: 12
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
  *
- * Many rows are bound by the 10 to 16 instructions that multiply, a block and row. A single row does
- * not open chunks: AVX2 multiplies it as it is opened, but for TQ1_0.
+ * Many rows are bound by the 10 to 16 instructions that multiply, a block and row. A single row is
+ * multiplied as it is opened: codes of two and three bits in linear_one_avx512.c, codebooks by AVX2.
  */
 #include <immintrin.h>
 #include <string.h>
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
+#include "kernels/x86/linear_one_avx512.h"
 #include "kernels/x86/rows_avx512.h"
 
 VNNI_INLINE void add_group(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *codes,
@@ -139,17 +140,49 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-#define X(NAME, name)                                                                            \
-    void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
-                                    size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        if (m == 1 && WEFT_DTYPE_##NAME != WEFT_DTYPE_TQ1_0) {                                   \
-            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k);                \
-        } else {                                                                                 \
-            linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x,       \
-                          x_stride_bytes, m, n, k);                                              \
-        }                                                                                        \
+VNNI_INLINE void linear_one(linear_one_avx512_fn *one, size_t slab_bytes, float *y,
+                            const uint8_t *slab, const act_block_q8 *x, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[PACK_PANEL_ROWS] = {0};
+    for (size_t col = 0; col < k; col += OPENED_COLS) {
+        one(sums, slab, x);
+        slab += slab_bytes;
+        x += OPENED_BLOCKS;
     }
-PACK_BITS_LIST(X)
-PACK_GRIDS_LIST(X)
-X(NVFP4, nvfp4)
+    vnni_store_outputs(y, 0, sums, 1, n);
+}
+
+#define LINEAR(name)                                                                             \
+    void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
+                                    size_t x_stride_bytes, size_t m, size_t n, size_t k)
+#define OPENED(name)                                                                               \
+    linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x, x_stride_bytes, \
+                  m, n, k)
+
+/* One row, by AVX-512. */
+#define X(name)                                                                             \
+    LINEAR(name) {                                                                          \
+        if (m == 1) {                                                                       \
+            linear_one(linear_one_##name##_avx512, sizeof(slab_##name), y, panel, x, n, k); \
+        } else {                                                                            \
+            OPENED(name);                                                                   \
+        }                                                                                   \
+    }
+X(q2_k)
+X(q3_k)
+X(tq2_0)
 #undef X
+
+/* One row, by AVX2, because loading points one by one is faster than a gather. */
+#define X(NAME, name)                                                             \
+    LINEAR(name) {                                                                \
+        if (m == 1) {                                                             \
+            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+        } else {                                                                  \
+            OPENED(name);                                                         \
+        }                                                                         \
+    }
+PACK_GRIDS_LIST(X)
+#undef X
+
+LINEAR(tq1_0) { OPENED(tq1_0); }
+LINEAR(nvfp4) { OPENED(nvfp4); }
