@@ -44,9 +44,9 @@ typedef enum act_form {
 } act_form;
 
 /* What a product that multiplies groups of 4 codes by unsigned weights starts from to subtract the
- * weights' middle. Where its sums have 16 bits: neg_sums[h][i] is minus the sum of the codes 16h + l
- * with l % 4 / 2 == i. Where they have 32: neg_totals[0] is minus the sum of the first 16 codes,
- * neg_totals[1] of all. */
+ * weights' middle. Where its sums have 16 bits: neg_sums[h][i] is minus the sum of the codes
+ * 16h + l with l % 4 / 2 == i. Where they have 32: neg_totals[0] is minus the sum of the first 16
+ * codes, neg_totals[1] of all. */
 typedef struct act_block_q8 {
     int8_t codes[32];
     float scale;

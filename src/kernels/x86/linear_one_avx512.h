@@ -7,7 +7,8 @@
 
 #include "layout/act.h"
 
-/* y [16] += x . the 256 columns of slab; x is eight blocks. The bits are those that opening gives. */
+/* y [16] += x . the 256 columns of slab; x is eight blocks. The bits are those that opening
+ * gives. */
 typedef void linear_one_avx512_fn(float *y, const uint8_t *slab, const act_block_q8 *x);
 
 linear_one_avx512_fn linear_one_q2_k_avx512, linear_one_q3_k_avx512, linear_one_tq2_0_avx512;

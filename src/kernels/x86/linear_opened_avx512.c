@@ -8,7 +8,8 @@
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
  *
  * Many rows are bound by the 10 to 16 instructions that multiply, a block and row. A single row is
- * multiplied as it is opened: codes of two and three bits in linear_one_avx512.c, codebooks by AVX2.
+ * multiplied as it is opened: codes of two and three bits in linear_one_avx512.c, codebooks by
+ * AVX2.
  */
 #include <immintrin.h>
 #include <string.h>
