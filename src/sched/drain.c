@@ -4,7 +4,8 @@
  */
 #include "sched/drain.h"
 
-#define WEIGHT 0.1 /* of the newest observation */
+/* Observations weigh the same until so many have come; from then on the newest a tenth. */
+#define SEEN_MAX 10u
 
 void drain_observe(drain *d, uint32_t n_before, uint32_t n_left, uint64_t now_ns) {
     if (n_before > 0 && d->last_ns != 0) {
@@ -13,7 +14,8 @@ void drain_observe(drain *d, uint32_t n_before, uint32_t n_left, uint64_t now_ns
     d->last_ns = now_ns;
     if (n_before > 0 && n_left > 0 && d->busy_ns > 0) {
         const double each = (double)d->busy_ns / n_left;
-        d->each_ns = d->each_ns == 0 ? each : d->each_ns + WEIGHT * (each - d->each_ns);
+        d->n_seen += d->n_seen < SEEN_MAX;
+        d->each_ns += (each - d->each_ns) / d->n_seen;
         d->busy_ns = 0;
     }
 }

@@ -17,6 +17,7 @@ typedef struct drain {
     uint64_t last_ns; /* of the last observation, 0 = none */
     uint64_t busy_ns; /* with a queue, since the last one that left */
     double each_ns;   /* moving average, 0 = not measured */
+    uint32_t n_seen;  /* of what it is made, at most ten */
 } drain;
 
 /* Once a step: n_before waited since the last observation, n_left of them have left. */

@@ -15,24 +15,29 @@
 
 typedef struct rank_job {
     bits_rig rig;
-    uint32_t n_tokens, chunk, n_tail;
-    float *logits; /* [n_tail][n_vocab] */
+    const shards_prompt *prompt;
+    float *logits; /* [prompt->n_tail][n_vocab] */
 } rank_job;
 
 static void run_prompt(rank_job *job) {
     bits_rig *rig = &job->rig;
     const uint32_t n_vocab = rig->geo.n_vocab;
-    int32_t *tokens = mem_array(MEM_TEST, job->n_tokens, sizeof *tokens);
+    const shards_prompt *prompt = job->prompt;
+    int32_t *tokens = mem_array(MEM_TEST, prompt->n, sizeof *tokens);
     WEFT_ASSERT(tokens != NULL);
-    bits_tokens(tokens, job->n_tokens, n_vocab, 7);
+    if (prompt->tokens != NULL) {
+        memcpy(tokens, prompt->tokens, prompt->n * sizeof *tokens);
+    } else {
+        bits_tokens(tokens, prompt->n, n_vocab, 7);
+    }
     kv_seqs *kv = executor_kv(rig->exec);
     const kv_seq seq = kv_seq_try_open(kv, rig->plan.ctx);
     WEFT_ASSERT(seq != KV_SEQ_NONE);
     uint32_t n_kept = 0;
-    for (uint32_t at = 0; at < job->n_tokens; at += job->chunk) {
-        const uint32_t left = job->n_tokens - at;
-        const uint32_t n = left < job->chunk ? left : job->chunk;
-        const uint32_t tail_from = job->n_tokens - job->n_tail;
+    for (uint32_t at = 0; at < prompt->n; at += prompt->chunk) {
+        const uint32_t left = prompt->n - at;
+        const uint32_t n = left < prompt->chunk ? left : prompt->chunk;
+        const uint32_t tail_from = prompt->n - prompt->n_tail;
         const uint32_t n_out = at + n <= tail_from ? 0 : (at >= tail_from ? n : at + n - tail_from);
         weft_error err;
         kv_seq_grow(kv, seq, at, at + n);
@@ -44,7 +49,7 @@ static void run_prompt(rank_job *job) {
                    n_vocab * sizeof(float));
         }
     }
-    WEFT_ASSERT(n_kept == job->n_tail);
+    WEFT_ASSERT(n_kept == prompt->n_tail);
     kv_seq_close(kv, seq);
     mem_free(tokens);
 }
@@ -54,14 +59,14 @@ static void *rank_main(void *arg) {
     return NULL;
 }
 
-static weft_status open_job(rank_job *job, const bits_config *c, uint32_t n_tokens, uint32_t chunk,
-                            uint32_t n_tail, weft_error *err) {
-    *job = (rank_job){.n_tokens = n_tokens, .chunk = chunk, .n_tail = n_tail};
+static weft_status open_job(rank_job *job, const bits_config *c, const shards_prompt *prompt,
+                            weft_error *err) {
+    *job = (rank_job){.prompt = prompt};
     const weft_status status = bits_rig_open(&job->rig, c, err);
     if (status != WEFT_OK) {
         return status;
     }
-    job->logits = mem_array(MEM_TEST, (size_t)n_tail * job->rig.geo.n_vocab, sizeof(float));
+    job->logits = mem_array(MEM_TEST, (size_t)prompt->n_tail * job->rig.geo.n_vocab, sizeof(float));
     return job->logits != NULL ? WEFT_OK : weft_fail(err, WEFT_NOMEM, "out of memory for logits");
 }
 
@@ -127,30 +132,31 @@ static void run_ranks(rank_job *jobs, uint32_t size) {
 static void judge(shards_result *out, const rank_job *whole, const rank_job *jobs, uint32_t size) {
     const uint32_t n_vocab = whole->rig.geo.n_vocab;
     *out = (shards_result){.ranks_agree = true, .packed_bytes_whole = whole->rig.plan.packed_bytes};
-    compare_rows(out, whole->logits, jobs[0].logits, whole->n_tail, n_vocab);
+    compare_rows(out, whole->logits, jobs[0].logits, whole->prompt->n_tail, n_vocab);
     for (uint32_t i = 0; i < size; i++) {
         const uint64_t bytes = jobs[i].rig.plan.packed_bytes;
         out->packed_bytes_max = bytes > out->packed_bytes_max ? bytes : out->packed_bytes_max;
         out->ranks_agree &= memcmp(jobs[0].logits, jobs[i].logits,
-                                   (size_t)whole->n_tail * n_vocab * sizeof(float)) == 0;
+                                   (size_t)whole->prompt->n_tail * n_vocab * sizeof(float)) == 0;
     }
 }
 
 weft_status shards_compare(shards_result *out, const bits_config *c, uint32_t size,
-                           uint32_t n_tokens, uint32_t chunk, uint32_t n_tail, weft_error *err) {
+                           const shards_prompt *prompt, weft_error *err) {
     WEFT_ASSERT(size <= SHARDS_MAX);
     dist *ranks[SHARDS_MAX] = {0};
     rank_job whole = {0}, jobs[SHARDS_MAX] = {0};
-    weft_status status = open_job(&whole, c, n_tokens, chunk, n_tail, err);
+    weft_status status = open_job(&whole, c, prompt, err);
     if (status == WEFT_OK) {
-        status = dist_loopback_create(ranks, size, (size_t)chunk * whole.rig.geo.n_embd, err);
+        status =
+            dist_loopback_create(ranks, size, (size_t)prompt->chunk * whole.rig.geo.n_embd, err);
     }
     for (uint32_t i = 0; i < size && status == WEFT_OK; i++) {
         bits_config mine = *c;
         mine.n_threads = 1;
         mine.request.rank = ranks[i]->place;
         mine.ranks = ranks[i];
-        status = open_job(&jobs[i], &mine, n_tokens, chunk, n_tail, err);
+        status = open_job(&jobs[i], &mine, prompt, err);
     }
     if (status == WEFT_OK) {
         run_prompt(&whole);

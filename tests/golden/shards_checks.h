@@ -20,10 +20,15 @@ typedef struct shards_result {
 
 #define SHARDS_MAX 8u
 
-/* Runs n_tokens as one prompt, in chunks of `chunk`, and compares the last n_tail rows. c.request has
- * room for them. */
+/* A prompt of n tokens, which runs in chunks of `chunk` and of which the last n_tail rows are
+ * compared. */
+typedef struct shards_prompt {
+    const int32_t *tokens; /* NULL: random ones */
+    uint32_t n, chunk, n_tail;
+} shards_prompt;
+
+/* c.request has room for the prompt. */
 weft_status shards_compare(shards_result *out, const bits_config *c, uint32_t size,
-                           uint32_t n_tokens, uint32_t chunk, uint32_t n_tail,
-                           weft_error *err) WEFT_NODISCARD;
+                           const shards_prompt *prompt, weft_error *err) WEFT_NODISCARD;
 
 #endif /* WEFT_TESTS_SHARDS_CHECKS_H */

@@ -39,6 +39,18 @@ static void time_without_a_queue_does_not_count(void **state) {
     assert_true(d.each_ns > 99 * MS && d.each_ns < 101 * MS);
 }
 
+/* Who leaves first may have gone because its client hung up. */
+static void the_first_to_leave_soon_weighs_little(void **state) {
+    (void)state;
+    drain d = {0};
+    drain_observe(&d, 12, 0, 10 * MS);
+    drain_observe(&d, 12, 1, 20 * MS);
+    for (uint64_t i = 1; i <= 4; i++) {
+        drain_observe(&d, 12, 1, (20 + 500 * i) * MS);
+    }
+    assert_in_range(drain_retry_ms(&d, 12), 2400, 2450); /* (10 + 4 * 500) / 5 ms each */
+}
+
 static void the_answer_has_limits(void **state) {
     (void)state;
     drain d = {0};
@@ -52,6 +64,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rate_is_that_of_those_who_leave),
         cmocka_unit_test(time_without_a_queue_does_not_count),
+        cmocka_unit_test(the_first_to_leave_soon_weighs_little),
         cmocka_unit_test(the_answer_has_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

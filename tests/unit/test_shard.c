@@ -185,7 +185,8 @@ static void expect_same_logits(const char *name, uint32_t size, bool is_deferred
                                        .kv_type = WEFT_DTYPE_F32}};
     shards_result r;
     weft_error err = {0};
-    if (shards_compare(&r, &c, size, TOKENS, 33, TAIL, &err) != WEFT_OK) {
+    const shards_prompt prompt = {NULL, TOKENS, 33, TAIL};
+    if (shards_compare(&r, &c, size, &prompt, &err) != WEFT_OK) {
         fail_msg("%s by %u: %s", name, size, err.message);
     }
     assert_true(r.ranks_agree);
