@@ -55,6 +55,12 @@ typedef struct act_block_q8 {
     int32_t neg_totals[2];
 } act_block_q8;
 
+/* Minus the sum of the codes of half 0 or 1. */
+static inline int32_t act_neg_half(const act_block_q8 *block, size_t half) {
+    const int32_t first = block->neg_totals[0];
+    return half == 0 ? first : block->neg_totals[1] - first;
+}
+
 typedef struct act_block_q16 {
     int16_t codes[32];
     float scale;

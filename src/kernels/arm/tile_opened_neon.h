@@ -69,8 +69,8 @@ NEON_INLINE float32x4_t opened_add_mins(float32x4_t v, const opened_chunk *c, si
                                         size_t quarter, const act_block_q8 *x) {
     const int16x4_t first = vld2_s16(c->half_min[2 * b] + 8 * quarter).val[0];
     const int16x4_t second = vld2_s16(c->half_min[2 * b + 1] + 8 * quarter).val[0];
-    const int16_t sum0 = (int16_t)x->neg_totals[0];
-    const int16_t sum1 = (int16_t)(x->neg_totals[1] - x->neg_totals[0]);
+    const int16_t sum0 = (int16_t)act_neg_half(x, 0);
+    const int16_t sum1 = (int16_t)act_neg_half(x, 1);
     const int32x4_t sums = vmlal_n_s16(vmull_n_s16(first, sum0), second, sum1);
     const float32x4_t scale = vld1q_f32(c->half_min_scale + 4 * quarter);
     return vfmaq_f32(v, vcvtq_f32_s32(sums), vmulq_n_f32(scale, x->scale));

@@ -145,8 +145,7 @@ static float dot_half(const opened_chunk *c, size_t b, size_t h, size_t j, const
 /* Minus the sum of the activations of half h, times the minimum. */
 static int32_t min_half(const opened_chunk *c, size_t b, size_t h, size_t j,
                         const act_block_q8 *x) {
-    const int32_t first = x->neg_totals[0];
-    return c->half_min[2 * b + h][2 * j] * (h == 0 ? first : x->neg_totals[1] - first);
+    return c->half_min[2 * b + h][2 * j] * act_neg_half(x, h);
 }
 
 static float add_block(float y, const opened_kind *kind, const opened_chunk *c, size_t b, size_t j,

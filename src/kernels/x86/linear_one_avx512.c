@@ -10,23 +10,13 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-#include "kernels/x86/rows_avx512.h"
+#include "kernels/x86/vnni_avx512.h"
 #include "layout/slab.h"
 
 #define BLOCKS 4 /* that share words */
 
-VNNI_INLINE __m512 f16_of(const uint16_t *from) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-}
-
 VNNI_INLINE __m512i widened(const uint8_t *bytes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
-}
-
-VNNI_INLINE void fetch_header(const uint8_t *slab, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) {
-        vnni_fetch_line(slab + i);
-    }
 }
 
 /* Block t's codes of two bits. */
@@ -41,8 +31,22 @@ VNNI_INLINE __m512i with_third_bit(__m512i codes, __m512i high, unsigned bit) {
     return _mm512_ternarylogic_epi64(codes, moved, _mm512_set1_epi8(4), 0xf8);
 }
 
-VNNI_INLINE __m512i add_four(__m512i sums, __m512i codes, const act_block_q8 *x, size_t group) {
-    return _mm512_dpbusd_epi32(sums, codes, vnni_broadcast32(x->codes + 4 * group));
+/* Sums of four blocks += the groups of half 0 or 1 of each; if high is not NULL, third bits are its
+ * words' from `bit` on. */
+VNNI_INLINE void add_groups(__m512i sums[BLOCKS], const uint8_t (*words)[64],
+                            const uint8_t (*high)[64], unsigned bit, const act_block_q8 *x,
+                            size_t half) {
+    for (size_t g = 4 * half; g < 4 * half + 4; g++) {
+        const __m512i word = vnni_load(words[g]);
+        vnni_fetch_line(words[g]);
+        for (unsigned t = 0; t < BLOCKS; t++) {
+            __m512i codes = two_bits(word, t);
+            if (high != NULL) {
+                codes = with_third_bit(codes, vnni_load(high[g]), bit + t);
+            }
+            sums[t] = _mm512_dpbusd_epi32(sums[t], codes, vnni_broadcast32(x[t].codes + 4 * g));
+        }
+    }
 }
 
 /* y + dots * (scale * xs) */
@@ -60,29 +64,20 @@ VNNI_INLINE void add_half(__m512 *dots, size_t half, __m512i sums, __m512i scale
 
 /* Minimums of a half, in the lower words of lanes, times minus the sum of its activations. */
 VNNI_INLINE __m512i add_mins(__m512i least, __m512i mins, const act_block_q8 *x, size_t half) {
-    const int32_t first = x->neg_totals[0];
-    const int32_t sum = half == 0 ? first : x->neg_totals[1] - first;
-    return _mm512_dpwssd_epi32(least, mins, _mm512_set1_epi32(sum));
+    return _mm512_dpwssd_epi32(least, mins, _mm512_set1_epi32(act_neg_half(x, half)));
 }
 
 void linear_one_q2_k_avx512(float *y, const uint8_t *from, const act_block_q8 *x) {
     const slab_q2_k *slab = (const slab_q2_k *)from;
-    const __m512 d = f16_of(slab->d), dmin = f16_of(slab->dmin);
+    const __m512 d = vnni_load_f16(slab->d), dmin = vnni_load_f16(slab->dmin);
     __m512 v = _mm512_load_ps(y);
-    fetch_header(from, offsetof(slab_q2_k, codes));
+    vnni_fetch_lines(from, offsetof(slab_q2_k, codes));
     for (size_t b = 0; b < 8; b += BLOCKS, x += BLOCKS) {
         __m512 dots[BLOCKS];
         __m512i least[BLOCKS] = {{0}};
         for (size_t half = 0; half < 2; half++) {
             __m512i sums[BLOCKS] = {{0}};
-            for (size_t g = 4 * half; g < 4 * half + 4; g++) {
-                const uint8_t *at = slab->codes[2 * b + g];
-                const __m512i word = _mm512_loadu_si512(at);
-                vnni_fetch_line(at);
-                for (unsigned t = 0; t < BLOCKS; t++) {
-                    sums[t] = add_four(sums[t], two_bits(word, t), x + t, g);
-                }
-            }
+            add_groups(sums, slab->codes + 2 * b, NULL, 0, x, half);
             for (size_t t = 0; t < BLOCKS; t++) {
                 const __m512i fields = widened(slab->scales[2 * (b + t) + half]);
                 const __m512i scale = _mm512_and_si512(fields, _mm512_set1_epi32(15));
@@ -119,15 +114,7 @@ VNNI_INLINE __m512 add_q3_k(__m512 v, const slab_q3_k *slab, __m512 d, unsigned 
         for (size_t t = 0; t < BLOCKS; t++) {
             sums[t] = vnni_start_half(2, x + t, half == 1);
         }
-        for (size_t g = 4 * half; g < 4 * half + 4; g++) {
-            const uint8_t *at = slab->codes[2 * b + g];
-            const __m512i word = _mm512_loadu_si512(at), high = _mm512_loadu_si512(slab->high[g]);
-            vnni_fetch_line(at);
-            for (unsigned t = 0; t < BLOCKS; t++) {
-                const __m512i codes = with_third_bit(two_bits(word, t), high, b + t);
-                sums[t] = add_four(sums[t], codes, x + t, g);
-            }
-        }
+        add_groups(sums, slab->codes + 2 * b, slab->high, b, x, half);
         for (size_t t = 0; t < BLOCKS; t++) {
             add_half(&dots[t], half, sums[t], scale_q3_k(slab, 2 * (b + t) + half));
         }
@@ -140,9 +127,9 @@ VNNI_INLINE __m512 add_q3_k(__m512 v, const slab_q3_k *slab, __m512 d, unsigned 
 
 void linear_one_q3_k_avx512(float *y, const uint8_t *from, const act_block_q8 *x) {
     const slab_q3_k *slab = (const slab_q3_k *)from;
-    const __m512 d = f16_of(slab->d);
+    const __m512 d = vnni_load_f16(slab->d);
     __m512 v = _mm512_load_ps(y);
-    fetch_header(from, offsetof(slab_q3_k, codes));
+    vnni_fetch_lines(from, offsetof(slab_q3_k, codes));
     v = add_q3_k(v, slab, d, 0, x);
     v = add_q3_k(v, slab, d, 4, x + 4);
     _mm512_store_ps(y, v);
@@ -153,22 +140,16 @@ void linear_one_q3_k_avx512(float *y, const uint8_t *from, const act_block_q8 *x
 /* Digits are 1 more than values. */
 void linear_one_tq2_0_avx512(float *y, const uint8_t *from, const act_block_q8 *x) {
     const slab_tq2_0 *slab = (const slab_tq2_0 *)from;
-    const __m512 d = f16_of(slab->d);
+    const __m512 d = vnni_load_f16(slab->d);
     __m512 v = _mm512_load_ps(y);
-    fetch_header(from, offsetof(slab_tq2_0, codes));
+    vnni_fetch_lines(from, offsetof(slab_tq2_0, codes));
     for (size_t b = 0; b < 8; b += BLOCKS, x += BLOCKS) {
         __m512i sums[BLOCKS];
         for (size_t t = 0; t < BLOCKS; t++) {
             sums[t] = vnni_broadcast32(&x[t].neg_totals[1]);
         }
-        for (size_t g = 0; g < 8; g++) {
-            const uint8_t *at = slab->codes[2 * b + g];
-            const __m512i word = _mm512_loadu_si512(at);
-            vnni_fetch_line(at);
-            for (unsigned t = 0; t < BLOCKS; t++) {
-                sums[t] = add_four(sums[t], two_bits(word, t), x + t, g);
-            }
-        }
+        add_groups(sums, slab->codes + 2 * b, NULL, 0, x, 0);
+        add_groups(sums, slab->codes + 2 * b, NULL, 0, x, 1);
         for (size_t t = 0; t < BLOCKS; t++) {
             v = add_dots(v, _mm512_cvtepi32_ps(sums[t]), d, x + t);
         }

@@ -36,9 +36,7 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
  * groups ask for what follows. */
 VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
     const bool has_header = kind.chunk_bytes > VNNI_BLOCKS * kind.block_stride;
-    for (size_t i = 0; has_header && i < kind.codes_at; i += 64) {
-        vnni_fetch_line(slab + i);
-    }
+    vnni_fetch_lines(slab, has_header ? kind.codes_at : 0);
 }
 
 /* The integer part of a block, with one scale. */

@@ -120,6 +120,12 @@ VNNI_INLINE void vnni_fetch_line(const uint8_t *at) {
     _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES, _MM_HINT_T1);
 }
 
+VNNI_INLINE void vnni_fetch_lines(const uint8_t *at, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) {
+        vnni_fetch_line(at + i);
+    }
+}
+
 /* What is to be asked for while the bytes at `at` are multiplied, so many at each step. */
 typedef struct vnni_ahead {
     const uint8_t *at;
@@ -134,9 +140,8 @@ VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t row
 }
 
 VNNI_INLINE void vnni_ahead_step(vnni_ahead *a) {
-    for (const uint8_t *end = a->at + a->step_bytes; a->at < end; a->at += 64) {
-        vnni_fetch_line(a->at);
-    }
+    vnni_fetch_lines(a->at, a->step_bytes);
+    a->at += a->step_bytes;
 }
 
 /* Outputs of a panel are one line of each row of y, and rows are far apart: the lines are asked for
