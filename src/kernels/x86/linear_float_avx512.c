@@ -55,10 +55,11 @@ typedef struct float_columns {
 VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, float_columns c, const uint8_t *from,
                       size_t x_stride, size_t n) {
     vnni_rows x = vnni_rows_of(from, x_stride);
+    const bool is_fast = rows == 1 && dtype == WEFT_DTYPE_F32;
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t i = 0; i < n; i++) {
-        vnni_fetch_line(c.packed);
+        vnni_fetch_at(c.packed, is_fast ? VNNI_NEAR_BYTES : VNNI_AHEAD_BYTES);
         const __m512 w = weights(dtype, c.data);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(*(const float *)vnni_row(&x, r));

@@ -21,11 +21,29 @@
 
 #define EXPAND_ROWS_MIN 24u /* fewer share too little */
 
+/* Whether one or two rows convert scales as they come to them: to open those of 256 columns first
+ * is a jump ahead, and the processor's prefetchers follow a stream that does not jump. Where a
+ * block takes more instructions anyway, they would only delay it. */
+VNNI_INLINE bool is_stream(size_t rows, vnni_kind kind) {
+    const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
+    return kind.scales != VNNI_SCALES_E && (rows == 2 || (rows == 1 && !has_high_bits));
+}
+
+/* Whether a line takes so few instructions that it is asked for from near (rows_avx512.h). */
+VNNI_INLINE bool is_fast(int rows, vnni_kind kind) {
+    return kind.is_stream && (rows == 1 || kind.codes == VNNI_CODES_8);
+}
+
+VNNI_INLINE vnni_scale scale_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
+    return kind.is_stream ? vnni_scale_of(kind, c->slabs, b) : vnni_scale_opened(kind, c, b);
+}
+
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
-        vnni_fetch_ahead(kind.block_stride, at, (size_t)group, VNNI_AHEAD_BYTES);
+        vnni_fetch_ahead(kind.block_stride, at, (size_t)group,
+                         is_fast(rows, kind) ? VNNI_NEAR_BYTES : VNNI_AHEAD_BYTES);
     }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));
@@ -58,14 +76,14 @@ VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX],
 /* The same where halves have scales: products and their sum stay below 2^24, so float32 holds
  * them exactly. */
 VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
-                            const vnni_rows *x, const float half_scale[2][16]) {
+                            const vnni_rows *x, const vnni_chunk *c, size_t b) {
     __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 0); });
     add_group(rows, kind, sums, at, x, 0);
     add_group(rows, kind, sums, at, x, 1);
     add_group(rows, kind, sums, at, x, 2);
     add_group(rows, kind, sums, at, x, 3);
-    const __m512 first = _mm512_load_ps(half_scale[0]);
+    const __m512 first = scale_of(kind, c, b).half_scale[0];
     VNNI_EACH_ROW(rows, {
         dots[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), first);
         sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 1);
@@ -74,7 +92,7 @@ VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX]
     add_group(rows, kind, sums, at, x, 5);
     add_group(rows, kind, sums, at, x, 6);
     add_group(rows, kind, sums, at, x, 7);
-    const __m512 second = _mm512_load_ps(half_scale[1]);
+    const __m512 second = scale_of(kind, c, b).half_scale[1];
     VNNI_EACH_ROW(rows,
                   { dots[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), second, dots[r]); });
 }
@@ -92,17 +110,17 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
             vnni_ahead_step(ahead);
         }
         if (kind.scales == VNNI_SCALES_16) {
-            dot_halves(rows, kind, dots, at, &x, c->half_scale + 2 * b);
+            dot_halves(rows, kind, dots, at, &x, c, b);
         } else {
             dot_block(rows, kind, dots, at, &x);
         }
-        const __m512 scale = _mm512_load_ps(c->scale[b]);
+        const __m512 scale = scale_of(kind, c, b).scale;
         VNNI_EACH_ROW(rows, {
             const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(vnni_block(&x, r)->scale));
             v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
         });
         if (vnni_has_min(kind)) {
-            const __m512 min = _mm512_load_ps(c->min[b]);
+            const __m512 min = scale_of(kind, c, b).min;
             VNNI_EACH_ROW(rows, {
                 v[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(vnni_block(&x, r)->sum), v[r]);
             });
@@ -125,8 +143,9 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
                      const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     vnni_chunk c;
-    vnni_kind expanded = kind;
+    vnni_kind expanded = kind, stream = kind;
     expanded.codes = VNNI_CODES_EXPANDED;
+    stream.is_stream = true;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const uint8_t *slabs = panel;
@@ -134,12 +153,21 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
-            vnni_open(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
-            if (rows >= EXPAND_ROWS_MIN) {
+            vnni_chunk_at(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
+            if (is_stream(rows, kind)) {
+                fetch_header(kind, slabs);
+                if (rows == 1) {
+                    tile(1, stream, sums, &c, x_chunk, x_stride, NULL);
+                } else {
+                    tile(2, stream, sums, &c, x_chunk, x_stride, NULL);
+                }
+            } else if (rows >= EXPAND_ROWS_MIN) {
+                vnni_open(kind, &c);
                 vnni_expand(kind, &c);
                 vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows, c.n_blocks);
                 tiles(expanded, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
+                vnni_open(kind, &c);
                 fetch_header(kind, slabs);
                 tiles(kind, sums, &c, x_chunk, x_stride, rows, NULL);
             }

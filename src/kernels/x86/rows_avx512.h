@@ -113,12 +113,17 @@ VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int 
 
 /* Weights are one stream, which is asked for VNNI_AHEAD_BYTES before it is read, because the
  * processor's own prefetchers stop at every 4 KB. A line at a time, between products: a burst of
- * them stalls. */
+ * them stalls. Where a line takes a few instructions only, so that a core reads as far ahead as it
+ * can wait for anyway, lines from farther would take the places of those that are due:
+ * VNNI_NEAR_BYTES lets the processor's prefetchers lead. */
 #define VNNI_AHEAD_BYTES 7168
+#define VNNI_NEAR_BYTES 1024
 
-VNNI_INLINE void vnni_fetch_line(const uint8_t *at) {
-    _mm_prefetch((const char *)at + VNNI_AHEAD_BYTES, _MM_HINT_T1);
+VNNI_INLINE void vnni_fetch_at(const uint8_t *at, size_t ahead_bytes) {
+    _mm_prefetch((const char *)at + ahead_bytes, _MM_HINT_T1);
 }
+
+VNNI_INLINE void vnni_fetch_line(const uint8_t *at) { vnni_fetch_at(at, VNNI_AHEAD_BYTES); }
 
 VNNI_INLINE void vnni_fetch_lines(const uint8_t *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {

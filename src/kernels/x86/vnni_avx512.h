@@ -32,7 +32,7 @@ typedef struct vnni_chunk {
     float min[VNNI_BLOCKS][PACK_PANEL_ROWS];
     float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS]; /* VNNI_SCALES_16: exact integers */
     uint8_t codes[VNNI_BLOCKS][8][64];                  /* by block and group */
-    const uint8_t *panel;                               /* the first block's packed codes */
+    const uint8_t *slabs, *panel;                       /* packed; the first block's codes */
     size_t n_blocks;
 } vnni_chunk;
 
@@ -149,11 +149,16 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
     return s;
 }
 
-VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
+VNNI_INLINE void vnni_chunk_at(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
     c->n_blocks = n_cols / ACT_BLOCK_LEN;
+    c->slabs = slabs;
     c->panel = slabs + kind.codes_at;
+}
+
+/* Scales to float32. */
+VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
     for (size_t b = 0; b < c->n_blocks; b++) {
-        const vnni_scale s = vnni_scale_of(kind, slabs, b);
+        const vnni_scale s = vnni_scale_of(kind, c->slabs, b);
         _mm512_store_ps(c->scale[b], s.scale);
         if (vnni_has_min(kind)) {
             _mm512_store_ps(c->min[b], s.min);
@@ -163,6 +168,19 @@ VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, 
             _mm512_store_ps(c->half_scale[2 * b + 1], s.half_scale[1]);
         }
     }
+}
+
+/* What vnni_open has stored. */
+VNNI_INLINE vnni_scale vnni_scale_opened(vnni_kind kind, const vnni_chunk *c, size_t b) {
+    vnni_scale s = {.scale = _mm512_load_ps(c->scale[b]), .min = _mm512_setzero_ps()};
+    if (vnni_has_min(kind)) {
+        s.min = _mm512_load_ps(c->min[b]);
+    }
+    if (kind.scales == VNNI_SCALES_16) {
+        s.half_scale[0] = _mm512_load_ps(c->half_scale[2 * b]);
+        s.half_scale[1] = _mm512_load_ps(c->half_scale[2 * b + 1]);
+    }
+    return s;
 }
 
 /* Bits 4 (and 5) of group's codes; `from` is where the group's own lie in each byte of v. */

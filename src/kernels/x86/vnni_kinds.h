@@ -4,6 +4,7 @@
 #ifndef WEFT_KERNELS_X86_VNNI_KINDS_H
 #define WEFT_KERNELS_X86_VNNI_KINDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "layout/act.h"
@@ -38,6 +39,7 @@ typedef struct vnni_kind {
     size_t codes_at;     /* from the start of a chunk to the first block's codes */
     size_t block_stride; /* bytes from one block's codes to the next */
     size_t chunk_bytes;  /* of 256 columns */
+    bool is_stream;      /* scales are converted block by block, not opened */
 } vnni_kind;
 
 static const vnni_kind vnni_q4_0 = {
