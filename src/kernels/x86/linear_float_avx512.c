@@ -19,7 +19,7 @@
 #include "layout/pack.h"
 
 #define FLOAT_COLS 256u     /* of a panel, for all rows: up to 16 KB in the first-level cache */
-#define EXPAND_ROWS_MIN 24u /* fewer share too little */
+#define EXPAND_ROWS_MIN 64u /* fewer share too little */
 
 VNNI_INLINE size_t column_bytes(weft_dtype dtype) {
     return PACK_PANEL_ROWS * (dtype == WEFT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));

@@ -17,7 +17,7 @@
 #include "kernels/x86/rows_avx512.h"
 
 #define COLS 256u
-#define EXPAND_ROWS_MIN 24u /* fewer share too little */
+#define EXPAND_ROWS_MIN 64u /* fewer share too little */
 
 /* Two columns from `at` on, of which the second may be missing. */
 VNNI_INLINE __m512i pairs_of(const uint8_t *at, int has_second) {

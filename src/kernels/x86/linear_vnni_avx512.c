@@ -19,7 +19,7 @@
 #include "kernels/products.h"
 #include "kernels/x86/vnni_avx512.h"
 
-#define EXPAND_ROWS_MIN 24u /* fewer share too little */
+#define EXPAND_ROWS_MIN 40u /* fewer share too little */
 
 /* Whether one or two rows convert scales as they come to them: to open those of 256 columns first
  * is a jump ahead, and the processor's prefetchers follow a stream that does not jump. Where a
