@@ -17,8 +17,9 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-#define READ_BYTES_MIN (128u << 20) /* or four times the last-level cache, */
-#define READ_BYTES_MAX (512u << 20) /* up to this */
+#define READ_BYTES_MIN (128u << 20) /* or 16 times the last-level cache, which keeps some of it, */
+#define READ_BYTES_MAX (1u << 30)   /* up to this and a part of what is free */
+#define READ_FREE_PART 8u
 #define READ_ROUNDS_MIN 4u
 #define READ_NS 100000000u
 #define LINE_WORDS 8u
@@ -61,10 +62,11 @@ static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
 }
 
 static size_t read_bytes(void) {
-    const uint64_t bytes = 4 * os_cache_bytes(3);
-    return bytes < READ_BYTES_MIN   ? READ_BYTES_MIN
-           : bytes > READ_BYTES_MAX ? READ_BYTES_MAX
-                                    : bytes;
+    const uint64_t wanted = 16 * os_cache_bytes(3), free = os_mem_available_bytes();
+    uint64_t most = free / READ_FREE_PART;
+    most = most < READ_BYTES_MAX ? most : READ_BYTES_MAX;
+    const uint64_t bytes = wanted < most ? wanted : most;
+    return bytes > READ_BYTES_MIN ? bytes : READ_BYTES_MIN;
 }
 
 static void measure_read(machine_limits *out, pool *p) {
