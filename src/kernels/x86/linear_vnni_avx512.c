@@ -3,7 +3,9 @@
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel
- *       open                                         scales to float32 (vnni_avx512.h)
+ *       open                                         scales to float32 (vnni_avx512.h); one or two
+ *                                                    rows do so block by block
+ *       expand                                       codes to bytes, where many rows share them
  *       for tiles of 12 rows (then 8, 4, 2, 1)       one register of sums a row, one of y
  *         for blocks of 32 columns                   8 groups, each times every row
  *
