@@ -84,11 +84,17 @@ void act_group_get(act_block_q12 *block, const void *group, size_t n_rows, size_
     memcpy(&block->scale, from + act_group_scale(n_rows, row), sizeof(block->scale));
 }
 
-uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k) {
+bool act_is_float(weft_dtype weight_dtype) {
+    const act_form form = act_form_of(weight_dtype);
+    return form == ACT_F32 || form == ACT_BF16;
+}
+
+uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k, bool has_floats) {
     const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
     const uint64_t wide = act_row_bytes(ACT_Q16, k), twelve = act_row_bytes(ACT_Q12, k);
     const uint64_t integers =
         2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide) + twelve;
-    const uint64_t floats = (uint64_t)act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k);
+    const uint64_t floats =
+        has_floats ? (uint64_t)act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k) : 0;
     return n_rows * (integers + floats) + (n_rows > 1 ? ACT_GROUP_SLACK : 0);
 }

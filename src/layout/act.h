@@ -17,6 +17,7 @@
 #ifndef WEFT_LAYOUT_ACT_H
 #define WEFT_LAYOUT_ACT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -157,9 +158,14 @@ act_form act_form_of(weft_dtype weight_dtype);
  * overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
+/* Whether weights of this format are multiplied as floats on some level: ACT_BF16, ACT_SPLIT and
+ * ACT_Q9 are forms of theirs alone. */
+bool act_is_float(weft_dtype weight_dtype);
+
 /* Room for the quantised inputs of one operation over n_rows rows of k values: the forms that a
- * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12, ACT_BF16, ACT_SPLIT or ACT_Q9),
- * and the second half of rows that are given in two. */
-uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k);
+ * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12 and, if some weights have
+ * act_is_float, ACT_BF16, ACT_SPLIT or ACT_Q9), and the second half of rows that are given in
+ * two. */
+uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k, bool has_floats);
 
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -116,8 +116,19 @@ uint64_t plan_scratch_bytes(const geometry *g, uint32_t batch_rows, uint32_t out
     return base + max_u64(all, kept);
 }
 
+static bool has_float_matrices(const weights *w) {
+    for (size_t i = 0; i < weights_tensor_count(w); i++) {
+        const weights_tensor *t = weights_tensor_at(w, i);
+        if (t->n_dims > 1 && act_is_float(t->dtype)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Products, attention and experts use it in turn. */
-static uint64_t workspace_bytes(const geometry *g, const plan *p, uint32_t n_threads) {
+static uint64_t workspace_bytes(const geometry *g, const weights *w, const plan *p,
+                                uint32_t n_threads) {
     const uint64_t widest = max_u64(max_u64(g->n_embd, g->n_ff), (uint64_t)g->n_heads * g->v_dim);
     const attn_shape shape = {.n_heads = g->n_heads,
                               .n_kv_heads = g->n_kv_heads,
@@ -127,8 +138,9 @@ static uint64_t workspace_bytes(const geometry *g, const plan *p, uint32_t n_thr
         g->routing.n_experts > 0
             ? expert_workspace_bytes(&g->routing, p->batch_rows, g->n_embd, g->n_ff_expert)
             : 0;
-    return max_u64(max_u64(act_workspace_bytes(p->batch_rows, widest), experts),
-                   attn_workspace_bytes(&shape, p->seqs, p->ctx));
+    return max_u64(
+        max_u64(act_workspace_bytes(p->batch_rows, widest, has_float_matrices(w)), experts),
+        attn_workspace_bytes(&shape, p->seqs, p->ctx));
 }
 
 static uint64_t meta_array_count(const weights *w, const char *key) {
@@ -358,7 +370,7 @@ weft_status plan_make(plan *out, const geometry *whole, const weights *w,
     }
     p.kv_bytes = kv_minimum(g, &p);
     p.scratch_bytes = plan_scratch_bytes(g, p.batch_rows, p.out_rows);
-    p.workspace_bytes += workspace_bytes(g, &p, request->n_threads);
+    p.workspace_bytes += workspace_bytes(g, w, &p, request->n_threads);
     p.process_bytes = process_bytes(g, w, request->n_threads) + table_bytes(&p);
     total_up(&p);
     const uint64_t one = seq_pool_bytes(&p);

@@ -114,7 +114,7 @@ static void open_bench(bench *b, uint32_t n_threads, weft_dtype dtype) {
     b->gate = floats(b, (size_t)ROWS * USED * FF);
     b->up = floats(b, (size_t)ROWS * USED * FF);
     const uint64_t experts = expert_workspace_bytes(&routing, ROWS, EMBD, FF);
-    const uint64_t dense = act_workspace_bytes(ROWS, USED * FF);
+    const uint64_t dense = act_workspace_bytes(ROWS, USED * FF, false);
     WEFT_ASSERT(device_reserve(b->dev, experts > dense ? experts : dense, NULL) == WEFT_OK);
 }
 

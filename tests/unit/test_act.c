@@ -40,7 +40,9 @@ static void workspaces_hold_forms_side_by_side_and_halves(void **state) {
     for (uint64_t k = 32; k <= 16384; k += 32) {
         const uint64_t floats = act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k);
         assert_true(act_row_bytes(ACT_SPLIT, k) >= act_row_bytes(ACT_Q9, k));
-        const uint64_t both = act_workspace_bytes(3, k) - 3 * (floats + act_row_bytes(ACT_Q12, k));
+        const uint64_t integers = act_workspace_bytes(3, k, false);
+        assert_int_equal(act_workspace_bytes(3, k, true), integers + 3 * floats);
+        const uint64_t both = integers - 3 * act_row_bytes(ACT_Q12, k);
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));
     }

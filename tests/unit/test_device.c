@@ -41,7 +41,7 @@ static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
                                  : device_cpu_create(&b.dev, b.pool, flags, &err),
                      WEFT_OK);
     assert_int_equal(device_scratch_init(&b.scratch, b.dev, 4 << 20, &err), WEFT_OK);
-    assert_int_equal(device_reserve(b.dev, act_workspace_bytes(400, 512), &err), WEFT_OK);
+    assert_int_equal(device_reserve(b.dev, act_workspace_bytes(400, 512, true), &err), WEFT_OK);
     return b;
 }
 
@@ -693,8 +693,24 @@ static void devices_survive_every_failing_allocation(void **state) {
     pool_destroy(&p);
 }
 
+/* What a plan leaves out for a model without float matrices, no level's products of others read. */
+static void only_floats_read_their_forms(void **state) {
+    (void)state;
+    for (uint32_t flags = 0; flags < 2048; flags++) {
+        kernels_cpu k;
+        kernels_cpu_init(&k, flags);
+        for (uint32_t dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
+            const act_form form = k.act_form[dtype];
+            if (form == ACT_BF16 || form == ACT_SPLIT || form == ACT_Q9) {
+                assert_true(act_is_float((weft_dtype)dtype));
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_floats_read_their_forms),
         cmocka_unit_test(several_products_at_once_are_the_products),
         cmocka_unit_test(bf16_activations_are_used_where_the_processor_has_them),
         cmocka_unit_test(packing_loses_nothing_on_any_device),

@@ -249,6 +249,14 @@ static uint32_t widest_input(const geometry *g) {
     return wider > heads ? wider : heads;
 }
 
+static bool has_float_matrices(const weights *w) {
+    bool has = false;
+    for (size_t i = 0; i < weights_tensor_count(w); i++) {
+        has |= weights_tensor_at(w, i)->n_dims > 1 && act_is_float(weights_tensor_at(w, i)->dtype);
+    }
+    return has;
+}
+
 /* The largest step the plan allows: every row taken, every logit row wanted. */
 static void expect_exact_plan(const char *path, bool is_deferred) {
     static uint64_t rows[TAIL];
@@ -266,7 +274,8 @@ static void expect_exact_plan(const char *path, bool is_deferred) {
                               .n_kv_heads = rig.geo.n_kv_heads,
                               .v_dim = rig.geo.v_dim,
                               .n_threads = c.n_threads};
-    const uint64_t products = act_workspace_bytes(ALL, widest_input(&rig.geo));
+    const uint64_t products =
+        act_workspace_bytes(ALL, widest_input(&rig.geo), has_float_matrices(rig.w));
     const uint64_t attention = attn_workspace_bytes(&shape, c.request.seqs, c.request.ctx);
     const expert_routing *r = &rig.geo.routing;
     const uint64_t experts =
