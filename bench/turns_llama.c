@@ -26,6 +26,10 @@ int main(int argc, char **argv) {
         return 2;
     }
     const int n = argc > 3 ? atoi(argv[3]) : 1, threads = argc > 4 ? atoi(argv[4]) : 0;
+    if (n < 1) {
+        fprintf(stderr, "turns_llama: %s sequences, one or more are possible\n", argv[3]);
+        return 2;
+    }
     struct llama_model_params mp = llama_model_default_params();
 #ifdef IK
     mp.repack_tensors = argc > 5 && atoi(argv[5]) != 0;
