@@ -224,4 +224,4 @@ def test_memory_stays_within_the_plan(weft, smollm2):
     row = next(line for line in err.splitlines() if line.strip().startswith("total"))
     planned, actual = (float(row.split()[i]) for i in (1, 3))
     assert row.split()[2] == row.split()[4] == "MiB"
-    assert actual <= planned * 1.01 and actual >= planned * 0.93, row
+    assert actual <= planned * 1.01 and actual >= planned * 0.95, row

@@ -28,7 +28,7 @@
  * block takes more instructions anyway, they would only delay it. */
 VNNI_INLINE bool is_stream(size_t rows, vnni_kind kind) {
     const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
-    return kind.scales != VNNI_SCALES_E && (rows == 2 || (rows == 1 && !has_high_bits));
+    return rows == 2 || (rows == 1 && !has_high_bits);
 }
 
 /* Whether a line takes so few instructions that it is asked for from near (rows_avx512.h). */
