@@ -62,8 +62,8 @@ static double best_read(pool *p, read_job *job, uint32_t n_tasks) {
 }
 
 static size_t read_bytes(void) {
-    const uint64_t wanted = 16 * os_cache_bytes(3), free = os_mem_available_bytes();
-    uint64_t most = free / READ_FREE_PART;
+    const uint64_t wanted = 16 * os_cache_bytes(3);
+    uint64_t most = os_mem_available_bytes() / READ_FREE_PART;
     most = most < READ_BYTES_MAX ? most : READ_BYTES_MAX;
     const uint64_t bytes = wanted < most ? wanted : most;
     return bytes > READ_BYTES_MIN ? bytes : READ_BYTES_MIN;

@@ -26,7 +26,7 @@
 /* Whether one or two rows convert scales as they come to them: to open those of 256 columns first
  * is a jump ahead, and the processor's prefetchers follow a stream that does not jump. Where a
  * block takes more instructions anyway, they would only delay it. */
-VNNI_INLINE bool is_stream(size_t rows, vnni_kind kind) {
+VNNI_INLINE bool rows_stream(size_t rows, vnni_kind kind) {
     const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
     return rows == 2 || (rows == 1 && !has_high_bits);
 }
@@ -156,7 +156,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_chunk_at(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
-            if (is_stream(rows, kind)) {
+            if (rows_stream(rows, kind)) {
                 fetch_header(kind, slabs);
                 if (rows == 1) {
                     tile(1, stream, sums, &c, x_chunk, x_stride, NULL);

@@ -45,7 +45,7 @@ VNNI_INLINE int vnni_has_min(vnni_kind kind) {
 VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group,
                                   size_t ahead) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
-        _mm_prefetch((const char *)at + ahead + 64 * line, _MM_HINT_T1);
+        vnni_fetch_at(at + 64 * line, ahead);
     }
 }
 
@@ -149,13 +149,14 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
     return s;
 }
 
+/* The chunk of n_cols columns at `slabs`, still packed. */
 VNNI_INLINE void vnni_chunk_at(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
     c->n_blocks = n_cols / ACT_BLOCK_LEN;
     c->slabs = slabs;
     c->panel = slabs + kind.codes_at;
 }
 
-/* Scales to float32. */
+/* Its scales to float32. */
 VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
     for (size_t b = 0; b < c->n_blocks; b++) {
         const vnni_scale s = vnni_scale_of(kind, c->slabs, b);
