@@ -52,10 +52,14 @@
  *   sum = sum + (even + odd)                         four times a block, each addition rounded
  *   y = fma(sum, d, y)
  *
- * which is what TDPBF16PS computes. Where VDPBF16PS computes linear_bf16_pairs (AVX-512 with bf16,
- * without AMX) there is one chain: y = fma(x[k + 1], w[k + 1], y), y = fma(x[k], w[k], y). Numbers
- * below 2^-126 are zeros there; activations have none below 2^-100. A NaN among a block's codes
- * makes d NaN.
+ * which is what TDPBF16PS computes. VDPBF16PS (AVX-512 with bf16, without AMX) adds both columns of
+ * a pair to one chain: t = fma(x[k + 1], w[k + 1], t), t = fma(x[k], w[k], t). linear_bf16_pairs is
+ * one such chain, y; a block of F8_E4M3 is two that start at +0, of its even pairs and its odd ones:
+ *
+ *   y = fma(even + odd, d, y)
+ *
+ * Numbers below 2^-126 are zeros to both instructions; activations have none below 2^-100. A NaN
+ * among a block's codes makes d NaN.
  *
  * With ACT_SPLIT a weight is taken apart like an activation, but by cutting off: w0 its upper 16
  * bits, w1 those of w - w0, w2 those of the rest. Two sums y0 and y1 start at +0, and over blocks
@@ -103,8 +107,9 @@ linear_fn linear_f32_ref, linear_f16_ref, linear_bf16_ref, linear_q4_0_ref, line
 linear_fn linear_q5_0_ref, linear_q5_1_ref, linear_q8_0_ref, linear_q4_k_ref, linear_q5_k_ref;
 linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
 linear_fn linear_bf16_chain_ref;    /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
+linear_fn linear_f8_e4m3_chain_ref; /* and that of F8_E4M3 there */
 linear_fn linear_q8_0_bytes_ref;    /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
-linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels without tiles of bf16 */
+linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels without bf16 */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;
@@ -193,7 +198,8 @@ PRODUCTS_LONG_LIST(X)
 #undef X
 
 /* x86/: pairs of bf16. */
-linear_fn linear_f8_e4m3_amx, linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
+linear_fn linear_f8_e4m3_amx, linear_bf16_pairs_amx;
+linear_fn linear_f8_e4m3_avx512bf16, linear_bf16_pairs_avx512bf16;
 
 /* x86/: AMX with bf16, and AVX-512 with bf16 for activations; with 8-bit integers too. */
 #define X(NAME, name) linear_fn linear_##name##_amx;

@@ -145,9 +145,10 @@ static double n_roundings(const linear_case *c, act_form form, linear_fn *twin) 
     switch (form) {
     case ACT_F32:
     case ACT_SPLIT: return (double)c->cols;
-    case ACT_BF16: /* a chain; or one of 16, its sum with the other, four of those, then blocks */
-        return twin == linear_bf16_chain_ref
-                   ? (double)c->cols
+    case ACT_BF16: /* a chain; or one of 64 or 16, its sum with the other, up to 4, then blocks */
+        return twin == linear_bf16_chain_ref ? (double)c->cols
+               : twin == linear_f8_e4m3_chain_ref
+                   ? 64.0 + 1.0 + (double)(c->cols / PAIRS_BLOCK_LEN)
                    : 16.0 + 1.0 + 4.0 + (double)(c->cols / PAIRS_BLOCK_LEN);
     default: return (double)(c->cols / ACT_BLOCK_LEN);
     }
@@ -159,6 +160,9 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
 #if defined(__x86_64__)
     if (*slot_of(k, c) == linear_bf16_pairs_avx512bf16) {
         return linear_bf16_chain_ref;
+    }
+    if (*slot_of(k, c) == linear_f8_e4m3_avx512bf16) {
+        return linear_f8_e4m3_chain_ref;
     }
 #endif
     if (form == form_of(ref, c)) {

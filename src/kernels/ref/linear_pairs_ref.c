@@ -5,6 +5,9 @@
  * 32 columns at a time, the even ones in one chain and the odd ones in another, both from zero.
  * Four such sums make a block of 128 columns, which is scaled as a whole. Like the instruction it
  * takes denormal numbers for zeros; F8_E4M3 has none in bf16, and activations come without.
+ *
+ * The functions named chain are in the order of VDPBF16PS, which adds a pair to one sum, its second
+ * column first.
  */
 #include <math.h>
 #include <string.h>
@@ -82,7 +85,6 @@ void linear_f8_e4m3_ref(float *y, size_t y_stride, const void *panel, const void
     linear_pairs(load_f8_e4m3, y, y_stride, panel, x, x_stride_bytes, m, n, k);
 }
 
-/* In the order of VDPBF16PS: one chain, of each pair the second column first. */
 void linear_bf16_chain_ref(float *y, size_t y_stride, const void *panel, const void *x,
                            size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     const uint16_t *columns = panel;
@@ -94,6 +96,29 @@ void linear_bf16_chain_ref(float *y, size_t y_stride, const void *panel, const v
                 const size_t col = i % 2 != 0 ? i - 1 : i + 1 < k ? i + 1 : i;
                 const float w = quant_bf16_to_f32(columns[col * PACK_PANEL_ROWS + j]);
                 sum = flushed(fmaf(quant_bf16_to_f32(row[col]), flushed(w), sum));
+            }
+            y[r * y_stride + j] = sum;
+        }
+    }
+}
+
+void linear_f8_e4m3_chain_ref(float *y, size_t y_stride, const void *panel, const void *x,
+                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    pair_block w;
+    for (size_t r = 0; r < m; r++) {
+        const uint16_t *row = (const uint16_t *)((const uint8_t *)x + r * x_stride_bytes);
+        for (size_t j = 0; j < n; j++) {
+            float sum = 0.0f;
+            for (size_t b = 0; b * PAIRS_BLOCK_LEN < k; b++) {
+                const uint16_t *xs = row + b * PAIRS_BLOCK_LEN;
+                float chains[2] = {0.0f, 0.0f};
+                load_f8_e4m3(&w, panel, b, j, k);
+                for (size_t i = 0; i < PAIRS_BLOCK_LEN; i++) {
+                    const size_t col = i ^ 1;
+                    float *chain = &chains[i / 2 % 2];
+                    *chain = flushed(fmaf(quant_bf16_to_f32(xs[col]), w.w[col], *chain));
+                }
+                sum = fmaf(chains[0] + chains[1], w.scale, sum);
             }
             y[r * y_stride + j] = sum;
         }

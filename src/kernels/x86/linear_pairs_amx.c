@@ -18,7 +18,7 @@
  */
 #include "kernels/products.h"
 #include "kernels/x86/amx.h"
-#include "kernels/x86/f8_avx512.h"
+#include "kernels/x86/f8_pairs_avx512.h"
 
 #define STEPS (PAIRS_BLOCK_LEN / 32u)
 #define TILES_MAX (ACT_CHUNK_ROWS / AMX_ROWS)
@@ -30,29 +30,6 @@ typedef struct pairs_block {
     size_t n_steps; /* of 32 columns */
 } pairs_block;
 
-/* Codes in pairs of bf16, which holds them exactly. The upper byte of a bf16 number is sign and
- * exponent but for its last bit, the lower one that bit and the mantissa; codes without an exponent
- * are looked up. Returns the magnitudes. */
-VNNI_INLINE __m512i to_pairs(__m512i pairs[2], __m512i codes) {
-    const __m512i upper = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512i lower = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 0, (char)0x80, (char)0xc0, 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512i magnitude = _mm512_and_si512(codes, _mm512_set1_epi8(0x7f));
-    const __mmask64 is_low = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
-    /* Bits in any order: s, e3, four times not e3, e2, e1; and e0, m, four zeros. */
-    __m512i high = _mm512_gf2p8affine_epi64_epi8(
-        codes, _mm512_set1_epi64((long long)0x1020404040404080), 0x3c);
-    __m512i low = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x0000000001020408), 0);
-    high = _mm512_mask_shuffle_epi8(high, is_low, upper, magnitude);
-    /* high | (codes & 0x80) */
-    high = _mm512_ternarylogic_epi64(high, codes, _mm512_set1_epi8((char)0x80), 0xf8);
-    low = _mm512_mask_shuffle_epi8(low, is_low, lower, magnitude);
-    pairs[0] = _mm512_unpacklo_epi8(low, high);
-    pairs[1] = _mm512_unpackhi_epi8(low, high);
-    return magnitude;
-}
-
 VNNI_INLINE void open_f8_e4m3(pairs_block *block, const slab_f8_e4m3 *slab) {
     __m512i largest = _mm512_setzero_si512();
     vnni_fetch_line((const uint8_t *)slab);
@@ -60,7 +37,7 @@ VNNI_INLINE void open_f8_e4m3(pairs_block *block, const slab_f8_e4m3 *slab) {
         uint16_t(*to)[32] = block->pairs[g / 8] + 2 * (g % 8);
         __m512i pairs[2];
         vnni_fetch_line(slab->codes[g]);
-        largest = _mm512_max_epu8(largest, to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
+        largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
         _mm512_store_si512(to[0], pairs[0]);
         _mm512_store_si512(to[1], pairs[1]);
     }

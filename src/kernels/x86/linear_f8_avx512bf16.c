@@ -1,0 +1,138 @@
+/* linear_f8_avx512bf16.c - products of F8_E4M3 weights with bf16 activations, by vdpbf16ps.
+ *
+ *   for rows of x, ACT_CHUNK_ROWS at a time
+ *     for blocks of 128 columns of the panel
+ *       open                                         codes to pairs of bf16, once for all rows: 4 KB
+ *       for tiles of 12 rows (then 8, 4, 2, 1)       two registers of sums a row
+ *
+ * Up to 8 rows multiply what they open. Two chains an output (products.h) keep a row alone from
+ * waiting for its sums; a tile of many takes one chain after the other. Many rows are bound by 66
+ * instructions of a row for 2048 multiply-adds, one or two by memory.
+ */
+#include <string.h>
+
+#include "base/compiler.h"
+#include "kernels/products.h"
+#include "kernels/x86/f8_pairs_avx512.h"
+
+#define FEW_ROWS_MAX 8u /* are multiplied as they are opened */
+#define PAIRS (PAIRS_BLOCK_LEN / 2)
+
+/* 128 columns, opened: a pair of them is 16 outputs, each with both. */
+typedef struct pairs_block {
+    WEFT_ALIGNED(64) uint16_t pairs[PAIRS][32];
+    float scale[PACK_PANEL_ROWS];
+} pairs_block;
+
+static void open_block(pairs_block *block, const slab_f8_e4m3 *slab) {
+    __m512i largest = _mm512_setzero_si512();
+    vnni_fetch_line((const uint8_t *)slab);
+    for (size_t g = 0; g < PAIRS / 2; g++) {
+        __m512i pairs[2];
+        vnni_fetch_line(slab->codes[g]);
+        largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
+        _mm512_store_si512(block->pairs[2 * g], pairs[0]);
+        _mm512_store_si512(block->pairs[2 * g + 1], pairs[1]);
+    }
+    _mm512_store_ps(block->scale, _mm512_loadu_ps(slab->scale));
+    f8_mark_nan(block->scale, largest);
+}
+
+VNNI_INLINE __m512 add_pair(__m512 sum, __m512i w, const uint8_t *x) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)vnni_broadcast32(x), (__m512bh)w);
+}
+
+/* Every second pair of columns, from `first` on. */
+VNNI_INLINE void sum_chain(int rows, __m512 chain[VNNI_ROWS_MAX], const pairs_block *block,
+                           size_t first, const uint8_t *from, size_t stride) {
+    vnni_rows x = vnni_rows_of(from + 4 * first, stride);
+    VNNI_EACH_ROW(rows, { chain[r] = _mm512_setzero_ps(); });
+    for (size_t p = first; p < PAIRS; p += 2) {
+        const __m512i w = _mm512_load_si512(block->pairs[p]);
+        VNNI_EACH_ROW(rows, { chain[r] = add_pair(chain[r], w, vnni_row(&x, r)); });
+        vnni_rows_step(&x, 8);
+    }
+}
+
+/* y [rows][16] += (even + odd) * d */
+VNNI_INLINE void add_chains(int rows, float *y, const __m512 even[VNNI_ROWS_MAX],
+                            const __m512 odd[VNNI_ROWS_MAX], __m512 d) {
+    VNNI_EACH_ROW(rows, {
+        const __m512 sum = _mm512_add_ps(even[r], odd[r]);
+        _mm512_store_ps(y + 16 * r, _mm512_fmadd_ps(sum, d, _mm512_load_ps(y + 16 * r)));
+    });
+}
+
+/* y [rows][16] += x [rows][128] . block */
+VNNI_INLINE void tile(int rows, float *y, const pairs_block *block, const uint8_t *x,
+                      size_t stride) {
+    __m512 even[VNNI_ROWS_MAX], odd[VNNI_ROWS_MAX];
+    sum_chain(rows, even, block, 0, x, stride);
+    sum_chain(rows, odd, block, 1, x, stride);
+    add_chains(rows, y, even, odd, _mm512_load_ps(block->scale));
+}
+
+static void tiles(float *y, const pairs_block *block, const uint8_t *x, size_t stride, size_t m) {
+    VNNI_EACH_TILE(12u, m, y, x, stride, tile(rows, y, block, x, stride));
+}
+
+/* y [rows][16] += x [rows][128] . slab, multiplied as it is opened */
+VNNI_INLINE void few(int rows, float *y, const slab_f8_e4m3 *slab, const uint8_t *from,
+                     size_t stride) {
+    vnni_rows x = vnni_rows_of(from, stride);
+    __m512i largest = _mm512_setzero_si512();
+    __m512 even[VNNI_ROWS_MAX], odd[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { even[r] = odd[r] = _mm512_setzero_ps(); });
+    vnni_fetch_line((const uint8_t *)slab);
+    for (size_t g = 0; g < PAIRS / 2; g++) {
+        __m512i pairs[2];
+        vnni_fetch_line(slab->codes[g]);
+        largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
+        VNNI_EACH_ROW(rows, {
+            even[r] = add_pair(even[r], pairs[0], vnni_row(&x, r));
+            odd[r] = add_pair(odd[r], pairs[1], vnni_row(&x, r) + 4);
+        });
+        vnni_rows_step(&x, 8);
+    }
+    add_chains(rows, y, even, odd, _mm512_loadu_ps(slab->scale));
+    for (int r = 0; r < rows; r++) {
+        f8_mark_nan(y + 16 * r, largest);
+    }
+}
+
+static void few_rows(float *y, const slab_f8_e4m3 *slab, const uint8_t *x, size_t stride,
+                     size_t rows) {
+    switch (rows) {
+    case 1: few(1, y, slab, x, stride); break;
+    case 2: few(2, y, slab, x, stride); break;
+    case 3: few(3, y, slab, x, stride); break;
+    case 4: few(4, y, slab, x, stride); break;
+    case 5: few(5, y, slab, x, stride); break;
+    case 6: few(6, y, slab, x, stride); break;
+    case 7: few(7, y, slab, x, stride); break;
+    default: few(8, y, slab, x, stride);
+    }
+}
+
+void linear_f8_e4m3_avx512bf16(float *y, size_t y_stride, const void *panel, const void *x,
+                               size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
+    pairs_block block;
+    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
+        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
+        const slab_f8_e4m3 *slab = panel;
+        const uint8_t *at = (const uint8_t *)x + from * x_stride_bytes;
+        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
+        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        for (size_t col = 0; col < k; col += PAIRS_BLOCK_LEN, slab++) {
+            if (rows <= FEW_ROWS_MAX) {
+                few_rows(sums, slab, at, x_stride_bytes, rows);
+            } else {
+                open_block(&block, slab);
+                tiles(sums, &block, at, x_stride_bytes, rows);
+            }
+            at += PAIRS_BLOCK_LEN * sizeof(uint16_t);
+        }
+        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
+    }
+}
