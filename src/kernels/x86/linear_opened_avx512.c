@@ -6,10 +6,11 @@
  * the load broadcasts. Nothing saturates, so narrow and wide codes are alike: all come with their
  * middle, and sums start at -middle * (sum of activations). Registers of a tile of 12 rows: 12
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
+ * Where a code times its half's scale fits a byte, many rows multiply that instead.
  *
- * Many rows are bound by the 10 to 16 instructions that multiply, a block and row. A single row is
- * multiplied as it is opened: codes of two and three bits in linear_one_avx512.c, codebooks by
- * AVX2.
+ * Many rows are bound by the 10 to 14 instructions that multiply, a block and row. A single row is
+ * multiplied as it is opened, codes of two bits up to three rows: codes of two and three bits in
+ * linear_one_avx512.c, codebooks by AVX2.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -17,7 +18,33 @@
 #include "kernels/opened.h"
 #include "kernels/products.h"
 #include "kernels/x86/linear_one_avx512.h"
+#include "kernels/x86/long_avx512.h"
 #include "kernels/x86/rows_avx512.h"
+
+#define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
+
+/* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. For many rows these are
+ * multiplied first, and are like codes of blocks without halves: sums are the same integers. */
+VNNI_INLINE bool can_fold(opened_kind kind) { return kind.n_planes == 1 && kind.has_scales; }
+
+VNNI_INLINE opened_kind folded_kind(opened_kind kind) {
+    kind.has_halves = 0;
+    kind.log2_middle = kind.log2_middle != 0 ? 7 : 0;
+    return kind;
+}
+
+/* Codes times scales in place of codes, with the middle of folded_kind. */
+VNNI_INLINE void fold(opened_kind kind, opened_chunk *c) {
+    const int16_t middle = kind.log2_middle != 0 ? 128 : 0;
+    for (size_t h = 0; h < 2 * c->n_blocks; h++) {
+        uint8_t(*codes)[64] = c->codes[h / 2] + 4 * (h % 2);
+        const __m512i whole = _mm512_load_si512(c->whole[h]);
+        const long_scale scale = long_scale_of(whole, kind.log2_middle, middle);
+        for (size_t g = 0; g < 4; g++) {
+            long_multiply(codes[g], _mm512_load_si512(codes[g]), scale);
+        }
+    }
+}
 
 VNNI_INLINE void add_group(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *codes,
                            const vnni_rows *x, int group) {
@@ -133,7 +160,12 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
             vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, rows, c.n_blocks);
-            tiles(kind, sums, &c, x_chunk, x_stride, rows, &ahead);
+            if (can_fold(kind) && rows >= FOLD_ROWS_MIN) {
+                fold(kind, &c);
+                tiles(folded_kind(kind), sums, &c, x_chunk, x_stride, rows, &ahead);
+            } else {
+                tiles(kind, sums, &c, x_chunk, x_stride, rows, &ahead);
+            }
             slab += kind.chunk_bytes;
             x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
         }
@@ -141,15 +173,21 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-VNNI_INLINE void linear_one(linear_one_avx512_fn *one, size_t slab_bytes, float *y,
-                            const uint8_t *slab, const act_block_q8 *x, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[PACK_PANEL_ROWS] = {0};
+#define EACH_ROWS_MAX 3u
+
+/* Rows one by one, while a slab is in the first-level cache: for few rows cheaper than to open. */
+VNNI_INLINE void linear_each(linear_one_avx512_fn *one, size_t slab_bytes, float *y,
+                             size_t y_stride, const uint8_t *slab, const uint8_t *x,
+                             size_t x_stride, size_t m, size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[EACH_ROWS_MAX * PACK_PANEL_ROWS] = {0};
     for (size_t col = 0; col < k; col += OPENED_COLS) {
-        one(sums, slab, x);
+        for (size_t r = 0; r < m; r++) {
+            one(sums + r * PACK_PANEL_ROWS, slab, (const act_block_q8 *)(x + r * x_stride));
+        }
         slab += slab_bytes;
-        x += OPENED_BLOCKS;
+        x += OPENED_BLOCKS * sizeof(act_block_q8);
     }
-    vnni_store_outputs(y, 0, sums, 1, n);
+    vnni_store_outputs(y, y_stride, sums, m, n);
 }
 
 #define LINEAR(name)                                                                             \
@@ -159,18 +197,19 @@ VNNI_INLINE void linear_one(linear_one_avx512_fn *one, size_t slab_bytes, float 
     linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x, x_stride_bytes, \
                   m, n, k)
 
-/* One row, by AVX-512. */
-#define X(name)                                                                             \
-    LINEAR(name) {                                                                          \
-        if (m == 1) {                                                                       \
-            linear_one(linear_one_##name##_avx512, sizeof(slab_##name), y, panel, x, n, k); \
-        } else {                                                                            \
-            OPENED(name);                                                                   \
-        }                                                                                   \
+/* Up to so many rows by AVX-512, one by one. */
+#define X(name, each_rows_max)                                                                  \
+    LINEAR(name) {                                                                              \
+        if (m <= (each_rows_max)) {                                                             \
+            linear_each(linear_one_##name##_avx512, sizeof(slab_##name), y, y_stride, panel, x, \
+                        x_stride_bytes, m, n, k);                                               \
+        } else {                                                                                \
+            OPENED(name);                                                                       \
+        }                                                                                       \
     }
-X(q2_k)
-X(q3_k)
-X(tq2_0)
+X(q2_k, 3)
+X(q3_k, 1)
+X(tq2_0, 3)
 #undef X
 
 /* One row, by AVX2, because loading points one by one is faster than a gather. */
