@@ -55,6 +55,7 @@ bool os_is_file(const char *path);
 
 uint64_t os_rss_bytes(void);           /* resident now */
 uint64_t os_rss_peak_bytes(void);      /* highest so far */
+void os_rss_peak_forget(void);         /* highest from now on, where the system can (Linux) */
 uint64_t os_anon_bytes(void);          /* resident and not backed by a file */
 uint64_t os_mem_total_bytes(void);     /* of the machine or the cgroup, the smaller */
 uint64_t os_mem_available_bytes(void); /* that could be had without swapping */

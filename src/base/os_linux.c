@@ -9,6 +9,7 @@
  */
 #include "base/os.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -29,6 +30,15 @@ static uint32_t cores_allowed(cpu_set_t *allowed, uint16_t *core_of);
 uint64_t os_rss_bytes(void) { return kb_field("/proc/self/status", "\nVmRSS:"); }
 
 uint64_t os_rss_peak_bytes(void) { return kb_field("/proc/self/status", "\nVmHWM:"); }
+
+/* Documentation/filesystems/proc.rst, clear_refs: 5 resets the peak, as getrusage sees it too. */
+void os_rss_peak_forget(void) {
+    const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)os_write_all(fd, "5", 1);
+        (void)close(fd);
+    }
+}
 
 uint64_t os_anon_bytes(void) { return kb_field("/proc/self/status", "\nRssAnon:"); }
 

@@ -29,6 +29,8 @@ uint64_t os_rss_peak_bytes(void) {
     return basic_info(&info) ? (uint64_t)info.resident_size_max : 0;
 }
 
+void os_rss_peak_forget(void) {}
+
 /* "internal" pages belong to no file; compressed ones are theirs as well. */
 uint64_t os_anon_bytes(void) {
     task_vm_info_data_t info;

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "cli/cli_model.h"
 #include "cli/limits.h"
 #include "layout/page.h"
@@ -310,7 +311,8 @@ static weft_status open_all(bench *b, const char *path, weft_error *err) {
         b->chunk = longest < rows ? longest : rows;
         b->chunk = b->chunk < batch_max ? batch_max : b->chunk;
         request.batch_rows = b->chunk;
-        limits_measure(&b->limits, &b->m.kernels, b->m.pool); /* its memory is free again by then */
+        limits_measure(&b->limits, &b->m.kernels, b->m.pool);
+        os_rss_peak_forget(); /* its memory is free again, and is not the model's */
         status = cli_model_load(&b->m, path, &o->model, &request, err);
     }
     if (status != WEFT_OK) {
