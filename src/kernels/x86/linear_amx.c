@@ -88,7 +88,7 @@ VNNI_INLINE void add_min(int rows, few_sums *v, __m512 min, const few_pieces *p,
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const uint8_t *x, int group) {
     const twelve_bytes w = twelve_of(kind, at, group);
-    vnni_fetch_ahead(kind.block_stride, at, (size_t)group, VNNI_AHEAD_BYTES);
+    vnni_fetch_group(true, at, kind.block_stride, (size_t)group);
     VNNI_EACH_ROW(rows, {
         const uint8_t *four = x + 64 * r + 32 * (group / 4) + 4 * (group % 4);
         sums[r] = _mm512_dpbusd_epi32(sums[r], w.u, vnni_broadcast32(four));

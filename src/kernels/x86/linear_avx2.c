@@ -31,7 +31,7 @@ static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const ui
     while (m > 0) {
         const size_t rows = rows_of_tile(m, is_expanded);
         if (is_expanded || rows == TILE_ROWS) {
-            tile_fetch_shared(ahead, share_bytes);
+            tile_fetch_far(ahead, share_bytes);
             ahead += share_bytes;
         }
         (is_expanded ? f->expanded : f->tile)(rows, sums, c, x, x_stride);

@@ -59,7 +59,7 @@ VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, float_columns c, con
     __m512 sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t i = 0; i < n; i++) {
-        vnni_fetch_at(c.packed, is_fast ? VNNI_NEAR_BYTES : VNNI_AHEAD_BYTES);
+        vnni_fetch_at(is_fast ? vnni_next_page(c.packed) : c.packed + VNNI_AHEAD_BYTES);
         const __m512 w = weights(dtype, c.data);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(*(const float *)vnni_row(&x, r));

@@ -14,7 +14,6 @@
 #include "kernels/x86/long_amx.h"
 #include "kernels/x86/vnni_avx512.h"
 
-#define K_AHEAD_BYTES 3072
 #define FEW_ROWS_MAX 11u /* from 12 on, making planes costs less than what it saves */
 
 typedef struct k_chunk {
@@ -74,6 +73,9 @@ VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, long_factors *fs, const uint
 
 /* ---- few rows ---- */
 
+/* Whether prefetchers lead (rows_avx512.h). */
+VNNI_INLINE bool is_fast(int rows) { return rows <= 4; }
+
 /* sums += scale * (groups from .. from + count - 1 of a block) */
 VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX],
                             const uint8_t *at, const vnni_rows *x, int from, int count,
@@ -83,7 +85,7 @@ VNNI_INLINE void add_groups(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX
 #define GROUP(g)                                                                      \
     if ((g) < count) {                                                                \
         const __m512i w = vnni_weights(kind.codes, at, from + (g));                   \
-        vnni_fetch_ahead(kind.block_stride, at, (size_t)(from + (g)), K_AHEAD_BYTES); \
+        vnni_fetch_group(is_fast(rows), at, kind.block_stride, (size_t)(from + (g))); \
         VNNI_EACH_ROW(rows, {                                                         \
             const __m512i xs = vnni_broadcast32(vnni_row(x, r) + 4 * (from + (g)));   \
             dots[r] = _mm512_dpbusd_epi32(dots[r], w, xs);                            \
@@ -108,9 +110,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     const vnni_rows first = vnni_rows_of(from, x_stride);
     vnni_rows x = first;
     VNNI_EACH_ROW(rows, { sums[r] = _mm512_setzero_si512(); });
-    for (size_t part = 0; part < 8; part++) { /* the scales */
-        vnni_fetch_ahead(kind.codes_at, c->panel - kind.codes_at, part, K_AHEAD_BYTES);
-    }
+    vnni_fetch_lines(c->panel - kind.codes_at, kind.codes_at); /* the scales */
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
         if (has_halves(kind)) {

@@ -117,7 +117,7 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
     for (size_t b = 0; b < n_blocks; b += 4) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         pair16 total[4], least[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
         for (size_t half = 0; half < 2; half++) {
             pair16 sums[4];
             sums[0] = sums[1] = sums[2] = sums[3] = both(_mm256_setzero_si256());
@@ -173,9 +173,9 @@ void linear_one_q3_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
     const floats16 d = f16_of(slab->d);
     floats16 result = y_of(y);
     (void)n_blocks;
-    tile_fetch(from, sizeof(*slab) / 2);
+    tile_fetch_far(from, sizeof(*slab) / 2);
     add_q3_k(&result, slab, d, 0, 0, block);
-    tile_fetch(from + sizeof(*slab) / 2, sizeof(*slab) / 2);
+    tile_fetch_far(from + sizeof(*slab) / 2, sizeof(*slab) / 2);
     add_q3_k(&result, slab, d, 4, 4, block + 4);
     y_store(y, result);
 }
@@ -187,7 +187,7 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     for (size_t b = 0; b < n_blocks; b += 4) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         pair16 sums[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 2);
         for (size_t t = 0; t < 4; t++) {
             sums[t] = start_of_block(block + t, 0);
         }
@@ -251,7 +251,7 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     pair16 first[5] = {start_of_block(&b[0], 0), start_of_block(&b[1], 0), start_of_block(&b[2], 0),
                        start_of_block(&b[3], 0), start_of_block(&b[4], 0)};
     for (size_t w = 0; w < 8; w++) {
-        tile_fetch(slab->five[w], sizeof(slab->five[w]));
+        tile_fetch_next(slab->five[w], sizeof(slab->five[w]));
         add_blocks_tq1_0(first, 0, slab->five[w], b, w);
         add_blocks_tq1_0(first, 1, slab->five[w], b, w);
     }
@@ -262,11 +262,11 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     add_sums(&result, first[4], d, b[4].scale);
     pair16 last[3] = {start_of_block(&b[5], 0), start_of_block(&b[6], 0), start_of_block(&b[7], 0)};
     for (size_t w = 0; w < 4; w++) {
-        tile_fetch(slab->five[8 + w], sizeof(slab->five[8 + w]));
+        tile_fetch_next(slab->five[8 + w], sizeof(slab->five[8 + w]));
         add_halves_tq1_0(last, 0, slab->five[8 + w], b + 5, w);
         add_halves_tq1_0(last, 1, slab->five[8 + w], b + 5, w);
     }
-    tile_fetch(slab->four, sizeof(slab->four));
+    tile_fetch_next(slab->four, sizeof(slab->four));
     add_four_tq1_0(&last[2], 0, slab->four, b + 7);
     add_four_tq1_0(&last[2], 1, slab->four, b + 7);
     add_sums(&result, last[0], d, b[5].scale);
@@ -306,7 +306,7 @@ void linear_one_iq4_nl_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
     floats16 sums = y_of(y);
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
-        tile_fetch(slab, sizeof(*slab));
+        tile_fetch_far(slab, sizeof(*slab));
         add_dot(&sums, dot_iq4(slab->low, block), f16_of(slab->d), block->scale);
     }
     y_store(y, sums);
@@ -319,7 +319,7 @@ void linear_one_iq4_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
     for (size_t b = 0; b < n_blocks; b++) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         floats16 scale;
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         for (size_t i = 0; i < 2; i++) {
             const uint8_t *fields = slab->scales_low[b / 2] + 8 * i;
             const __m256i low = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)fields));
@@ -348,7 +348,7 @@ void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         pair16 sums = start_of_block(block, 4);
         __m256i e[2];
-        tile_fetch(slab, sizeof(*slab));
+        tile_fetch_far(slab, sizeof(*slab));
         for (size_t p = 0; p < 4; p++) {
             const __m256i first = tile_broadcast32(block->codes + 4 * p);
             const __m256i second = tile_broadcast32(block->codes + 16 + 4 * p);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /* y [16] += x . the n_blocks blocks of 32 columns (8 but for formats whose slabs are one) that
- * begin at slab; x is as many act_block_q8. The bits are those that opening gives. Asks for what
- * comes TILE_AHEAD later. */
+ * begin at slab; x is as many act_block_q8. The bits are those that opening gives. Asks for
+ * what comes later. */
 typedef void linear_one_fn(float *y, const uint8_t *slab, size_t n_blocks, const uint8_t *x);
 
 linear_one_fn linear_one_q2_k_avx2, linear_one_q3_k_avx2, linear_one_tq1_0_avx2,

@@ -220,7 +220,7 @@ void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
         const __m256i fields[2] = {halves_of(slab->codes[b][1]), halves_of(slab->codes[b][1] + 4)};
         __m256i sums[4];
         sums[0] = sums[1] = sums[2] = sums[3] = _mm256_setzero_si256();
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         EACH_OF_2(pair, {
             enum { g = 2 * pair };
             const columns8 x0 = columns_of(block->codes + 8 * g);
@@ -276,7 +276,7 @@ TILE_INLINE void one_row_iq2(float *y, const uint8_t *slab, size_t slab_bytes, s
     lanes16 result = lanes_load(y);
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[4];
-        tile_fetch(slab + b * (slab_bytes / 8), slab_bytes / 8);
+        tile_fetch_far(slab + b * (slab_bytes / 8), slab_bytes / 8);
         EACH_OF_2(half, {
             const size_t g = 4 * b + 2 * half;
             const __m256i signs[2] = {group_signs(slab, g), group_signs(slab, g + 1)};
@@ -340,7 +340,7 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     for (size_t b = 0; b < n_blocks; b++, block++) {
         const __m256i word = tile_load(slab->high[b]);
         __m256i sums[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         EACH_OF_4(g, {
             const __m256i eight = eight_of(block->codes + 8 * g);
             EACH_OF_4(q, {
@@ -379,7 +379,7 @@ void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     }
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[4];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         EACH_OF_2(half, {
             const size_t h = 2 * b + half;
             const __m256i high = words_of_bytes(slab->high[h]);
@@ -476,7 +476,7 @@ void linear_one_iq3_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
         const __m256i fields[2] = {halves_of(slab->signs[b]), halves_of(slab->signs[b] + 4)};
         __m256i sums[2];
         sums[0] = sums[1] = _mm256_setzero_si256();
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         EACH_OF_4(g, { add_group_iq3_xxs(sums, slab->low + 8 * b, fields, block->codes, g); });
         lanes_add(&result, sums[0], sums[1],
                   lanes_scaled(d, words_odd(words_fields(fields, 28, 4))), block->scale);
@@ -504,7 +504,7 @@ void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     }
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[2];
-        tile_fetch(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
+        tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         EACH_OF_4(g, {
             const columns8 columns[2] = {columns4_of(block->codes + 8 * g),
                                          columns4_of(block->codes + 8 * g + 4)};

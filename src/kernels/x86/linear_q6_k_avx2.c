@@ -67,7 +67,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
         if (rows < TILE_ROWS && !is_expanded) {
-            tile_fetch(at, sizeof(slab_q6_k_block));
+            tile_fetch(rows, at, sizeof(slab_q6_k_block));
         }
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 0);
         const __m256i p0 = tile_load(c->pair[2 * b]);
@@ -93,7 +93,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
 static void open_q6_k(tile_chunk *c, const uint8_t *slabs) {
     const slab_q6_k *slab = (const slab_q6_k *)slabs;
     c->panel = (const uint8_t *)slab->blocks;
-    tile_fetch(slab, offsetof(slab_q6_k, blocks));
+    tile_fetch_far(slab, offsetof(slab_q6_k, blocks));
     _mm256_store_ps(c->scale[0], tile_load_f16(slab->d));
     _mm256_store_ps(c->scale[0] + 8, tile_load_f16(slab->d + 8));
     for (size_t i = 0; i < 16; i++) {

@@ -23,17 +23,20 @@
 
 #define EXPAND_ROWS_MIN 40u /* fewer share too little */
 
+VNNI_INLINE bool has_high_bits(vnni_kind kind) {
+    return kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
+}
+
 /* Whether one or two rows convert scales as they come to them: to open those of 256 columns first
  * is a jump ahead, and the processor's prefetchers follow a stream that does not jump. Where a
  * block takes more instructions anyway, they would only delay it. */
 VNNI_INLINE bool rows_stream(size_t rows, vnni_kind kind) {
-    const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
-    return rows == 2 || (rows == 1 && !has_high_bits);
+    return rows == 2 || (rows == 1 && !has_high_bits(kind));
 }
 
-/* Whether a line takes so few instructions that it is asked for from near (rows_avx512.h). */
+/* Whether a line takes so few instructions that prefetchers lead (rows_avx512.h). */
 VNNI_INLINE bool is_fast(int rows, vnni_kind kind) {
-    return kind.is_stream && (rows == 1 || kind.codes == VNNI_CODES_8);
+    return (rows == 1 && kind.codes != VNNI_CODES_5) || (rows == 2 && !has_high_bits(kind));
 }
 
 VNNI_INLINE vnni_scale scale_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
@@ -44,8 +47,7 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
                            const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
-        vnni_fetch_ahead(kind.block_stride, at, (size_t)group,
-                         is_fast(rows, kind) ? VNNI_NEAR_BYTES : VNNI_AHEAD_BYTES);
+        vnni_fetch_group(is_fast(rows, kind), at, kind.block_stride, (size_t)group);
     }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));

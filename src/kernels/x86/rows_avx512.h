@@ -111,19 +111,23 @@ VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int 
     return _mm512_slli_epi32(neg_sum, (unsigned)log2_middle);
 }
 
-/* Weights are one stream, which is asked for VNNI_AHEAD_BYTES before it is read, because the
- * processor's own prefetchers stop at every 4 KB. A line at a time, between products: a burst of
- * them stalls. Where a line takes a few instructions only, so that a core reads as far ahead as it
- * can wait for anyway, lines from farther would take the places of those that are due:
- * VNNI_NEAR_BYTES lets the processor's prefetchers lead. */
-#define VNNI_AHEAD_BYTES 7168
-#define VNNI_NEAR_BYTES 1024
+/* Weights are one stream, which is asked for before it is read, because the processor's own
+ * prefetchers stop at every 4 KB. A line at a time, between products: a burst of them stalls.
+ *
+ * VNNI_AHEAD_BYTES before, where rows share a line and a core comes to the next one late. Where a
+ * line takes a few instructions only, prefetchers lead, and lines from so far would take the places
+ * of those that are due: while a page is read, they are shown the first half of the next. */
+#define VNNI_AHEAD_BYTES 7168u
+#define VNNI_PAGE_BYTES 4096u
 
-VNNI_INLINE void vnni_fetch_at(const uint8_t *at, size_t ahead_bytes) {
-    _mm_prefetch((const char *)at + ahead_bytes, _MM_HINT_T1);
+VNNI_INLINE void vnni_fetch_at(const uint8_t *at) { _mm_prefetch((const char *)at, _MM_HINT_T1); }
+
+VNNI_INLINE void vnni_fetch_line(const uint8_t *at) { vnni_fetch_at(at + VNNI_AHEAD_BYTES); }
+
+/* Where in the first half of the next page: as far as `at` is in its own. */
+VNNI_INLINE const uint8_t *vnni_next_page(const uint8_t *at) {
+    return at + VNNI_PAGE_BYTES - (uintptr_t)at % VNNI_PAGE_BYTES / 2;
 }
-
-VNNI_INLINE void vnni_fetch_line(const uint8_t *at) { vnni_fetch_at(at, VNNI_AHEAD_BYTES); }
 
 VNNI_INLINE void vnni_fetch_lines(const uint8_t *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {

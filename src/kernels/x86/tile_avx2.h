@@ -8,9 +8,8 @@
  *         tile(y, chunk, x)
  *
  * A format brings an `open` and its tiles; linear_run_avx2 is the loop. One row is a tile of one:
- * it reads the panel as one sequential stream, and asks for it TILE_AHEAD before. A tile only
- * decides which rows are computed together; the additions to one output are the same in each, so
- * bits do not depend on it.
+ * it reads the panel as one sequential stream. A tile only decides which rows are computed
+ * together; the additions to one output are the same in each, so bits do not depend on it.
  */
 #ifndef WEFT_KERNELS_X86_TILE_AVX2_H
 #define WEFT_KERNELS_X86_TILE_AVX2_H
@@ -25,8 +24,8 @@
 
 #define TILE_ROWS 6
 #define TILE_COLS 256u
-#define TILE_AHEAD 2048u        /* bytes before a tile that reads weights as they come */
-#define TILE_AHEAD_SHARED 8192u /* before tiles that share a chunk, for chunks to come */
+#define TILE_AHEAD 8192u /* bytes */
+#define TILE_PAGE_BYTES 4096u
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* gcc reassociates integer additions and then runs out of registers; a value that passes through
@@ -108,21 +107,31 @@ TILE_INLINE __m256i tile_broadcast32(const void *p) {
     return _mm256_set1_epi32(v);
 }
 
-/* Asks for lines that the stream of weights will come to, for the second-level cache: the
- * processor's own prefetchers stop at every 4 KB. */
-TILE_INLINE void tile_fetch_at(const char *at, size_t bytes) {
+/* Asks, for the second-level cache, for what the stream of weights will come to after `bytes` at
+ * `at`, because the processor's own prefetchers stop at every 4 KB: where rows share weights and
+ * come to the next ones late, or for what lies apart from the rest. */
+TILE_INLINE void tile_fetch_far(const void *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch(at + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)at + i + TILE_AHEAD, _MM_HINT_T1);
     }
 }
 
-/* Lines TILE_AHEAD after those at `at`, which are read now. */
-TILE_INLINE void tile_fetch(const void *at, size_t bytes) {
-    tile_fetch_at((const char *)at + TILE_AHEAD, bytes);
+/* The same for a row alone. Prefetchers lead, and lines from so far would take the places of those
+ * that are due: while a page is read, they are shown the first half of the next. */
+TILE_INLINE void tile_fetch_next(const void *at, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) {
+        const char *read = (const char *)at + i;
+        const size_t in_page = (uintptr_t)read % TILE_PAGE_BYTES;
+        _mm_prefetch(read + TILE_PAGE_BYTES - in_page / 2, _MM_HINT_T1);
+    }
 }
 
-TILE_INLINE void tile_fetch_shared(const void *at, size_t bytes) {
-    tile_fetch_at((const char *)at + TILE_AHEAD_SHARED, bytes);
+TILE_INLINE void tile_fetch(int rows, const void *at, size_t bytes) {
+    if (rows > 1) {
+        tile_fetch_far(at, bytes);
+    } else {
+        tile_fetch_next(at, bytes);
+    }
 }
 
 TILE_INLINE __m256i tile_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

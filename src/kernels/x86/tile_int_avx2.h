@@ -101,7 +101,7 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         if (rows < TILE_ROWS && kind.codes != TILE_CODES_EXPANDED) {
-            tile_fetch(at, kind.block_stride);
+            tile_fetch(rows, at, kind.block_stride);
         }
         if (kind.log2_middle != 0) {
             TILE_EACH_ROW(rows, {
@@ -218,7 +218,7 @@ _Static_assert(offsetof(slab_q4_k, low) == offsetof(slab_q5_k, blocks), "the sam
 /* d * sc and -(dmin * mn) of a slab of 256 columns, from f16 d[16], dmin[16] and the 6-bit fields
  * scales[12][16] (slab.h). */
 TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_middle) {
-    tile_fetch(slab, offsetof(slab_q4_k, low));
+    tile_fetch_far(slab, offsetof(slab_q4_k, low));
     const __m128i low4 = _mm_set1_epi8(15);
     const __m128i low6 = _mm_set1_epi8(63);
     const __m128i high2 = _mm_set1_epi8(48);

@@ -82,7 +82,7 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
                         const half_pairs *pairs, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         const uint8_t *at = c->codes[b][0];
-        tile_fetch_shared(s.at, s.bytes);
+        tile_fetch_far(s.at, s.bytes);
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
         narrow_half(rows, kind, 1, a0, a1, at, x, x_stride, 0);

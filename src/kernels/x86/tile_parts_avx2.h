@@ -117,7 +117,7 @@ TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk 
     }
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        tile_fetch_shared(s.at, s.bytes);
+        tile_fetch_far(s.at, s.bytes);
         parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 0);
         parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 1);
         parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 2);

@@ -79,7 +79,7 @@ TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
                       const wide_chunk *masks, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        tile_fetch_shared(s.at, s.bytes);
+        tile_fetch_far(s.at, s.bytes);
         TILE_EACH_ROW(rows, {
             a0[r] = is_masked ? tile_load(masks->start[b]) : _mm256_setzero_si256();
             a1[r] = is_masked ? tile_load(masks->start[b] + 8) : _mm256_setzero_si256();

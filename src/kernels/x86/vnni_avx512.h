@@ -7,7 +7,7 @@
  *
  *   open      the scales of up to 256 columns, as float32, once for all rows of x
  *   weights   one group from its packed bits: 1 to 5 instructions
- *   ahead     a prefetch that goes with a group that is read as it is packed
+ *   fetch     prefetches that go with a group that is read as it is packed
  *   expand    all groups to bytes, once for many rows
  *
  * What differs between formats is constants (vnni_kinds.h); all code is inlined into each.
@@ -40,12 +40,13 @@ VNNI_INLINE int vnni_has_min(vnni_kind kind) {
     return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
 }
 
-/* Asks for what a stream of blocks of block_bytes holds ahead bytes after at: the lines that fall
- * to this group of a block. */
-VNNI_INLINE void vnni_fetch_ahead(size_t block_bytes, const uint8_t *at, size_t group,
-                                  size_t ahead) {
+/* Asks for what follows a block of block_bytes at `at`: the lines that fall to one of its eight
+ * groups. */
+VNNI_INLINE void vnni_fetch_group(bool is_fast, const uint8_t *at, size_t block_bytes,
+                                  size_t group) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
-        vnni_fetch_at(at + 64 * line, ahead);
+        const uint8_t *read = at + 64 * line;
+        vnni_fetch_at(is_fast ? vnni_next_page(read) : read + VNNI_AHEAD_BYTES);
     }
 }
 
