@@ -76,12 +76,15 @@ static const member members[] = {
 static bool parse_options(kcheck *kc, int argc, char **argv);
 static void run_bench(kcheck *states);
 static void run_levels(kcheck *kc);
-static void print_totals(const kcheck *kc);
+static bool print_totals(const kcheck *kc);
 static void run_level(kcheck *kc, const cpu_level *l);
 static bool open_case(kcheck *kc, const void *slot, const char *fmt, va_list args)
     WEFT_PRINTF(3, 0);
 static void end_case(kcheck *kc);
 static void look_at_coverage(kcheck *kc);
+
+/* What a test returns that had nothing to run. */
+#define SKIPPED 77
 
 static const char usage[] =
     "usage: kcheck [--match PATTERN]... [--cover] [--level NAME] [--seed N] [--cpu-mask FLAGS]\n"
@@ -108,7 +111,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s", usage);
         return 2;
     }
-    options.mask &= cpu_flags_detect();
+    const kc_machine machine = kc_machine_detect();
+    if (options.is_bench && machine.note[0] != '\0') {
+        fprintf(stderr, "kcheck: --bench wants the machine itself, not%s\n", machine.note);
+        return 2;
+    }
+    options.mask &= machine.flags;
     /* A thread each; without --bench there is one. */
     kcheck *states = mem_zalloc(MEM_TEST, options.n_threads, sizeof(*states));
     WEFT_ASSERT(states != NULL);
@@ -126,11 +134,9 @@ int main(int argc, char **argv) {
         run_levels(states);
     }
     const size_t n_failed = states->n_failed;
-    if (!options.is_list) {
-        print_totals(states);
-    }
+    const bool is_skipped = !options.is_list && !print_totals(states);
     mem_free(states);
-    return n_failed > 0 ? 1 : 0;
+    return n_failed > 0 ? 1 : is_skipped ? SKIPPED : 0;
 }
 
 static bool parse_options(kcheck *kc, int argc, char **argv) {
@@ -211,7 +217,8 @@ static void run_levels(kcheck *kc) {
     }
 }
 
-static void print_totals(const kcheck *kc) {
+/* Whether any level has run. */
+static bool print_totals(const kcheck *kc) {
     bool has_run = false, has_all = true;
     printf("kcheck: levels run:");
     for (size_t i = 0; i < KC_LEN(cpu_levels); i++) {
@@ -220,7 +227,8 @@ static void print_totals(const kcheck *kc) {
             has_run = true;
         }
     }
-    printf("%s\nkcheck: not run, lacked by this machine or masked:", has_run ? "" : " none");
+    printf("%s\nkcheck: not run, lacked by this machine or masked:",
+           has_run ? kc_machine_detect().note : " none");
     for (size_t i = 0; i < KC_LEN(cpu_levels); i++) {
         if (is_lacking(kc, &cpu_levels[i])) {
             printf(" %s", cpu_levels[i].name);
@@ -229,6 +237,7 @@ static void print_totals(const kcheck *kc) {
     }
     printf("%s\nkcheck: %zu passed, %zu failed\n", has_all ? " nothing" : "", kc->n_passed,
            kc->n_failed);
+    return has_run;
 }
 
 static void run_family(kcheck *kc, const family *f) {

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "base/barrier.h"
+#include "base/cpu.h"
 #include "kcheck.h"
 
 #define KC_BUFFERS_MAX 24
@@ -16,6 +17,14 @@
 #define KC_TIMES_MAX 512
 #define KC_SAMPLES 9
 #define KC_THREADS_MAX 64
+
+/* What a program runs on: kcheck_machine.c, or amx_emulated.c. */
+typedef struct kc_machine {
+    uint32_t flags;
+    const char *note; /* behind the levels that it ran */
+} kc_machine;
+
+kc_machine kc_machine_detect(void);
 
 typedef enum kc_role { KC_ROLE_IN, KC_ROLE_OUT, KC_ROLE_INOUT } kc_role;
 

@@ -1,4 +1,4 @@
-/* f8_avx512.h - what products of F8_E4M3 share, by words or by tiles of bf16.
+/* f8_avx512.h - what products of F8_E4M3 share, by words or by pairs of bf16.
  *
  * 64 codes are 4 columns of the 16 rows of a panel, in an order (slab.h) in which two of each row
  * come out as a pair, all rows in a register.

@@ -5,6 +5,7 @@
 #ifndef WEFT_KERNELS_X86_F8_PAIRS_AVX512_H
 #define WEFT_KERNELS_X86_F8_PAIRS_AVX512_H
 
+#include "kernels/products.h"
 #include "kernels/x86/f8_avx512.h"
 
 /* Codes in pairs of bf16, which holds them exactly. The upper byte of a bf16 number is sign and
@@ -28,6 +29,22 @@ VNNI_INLINE __m512i f8_to_pairs(__m512i pairs[2], __m512i codes) {
     pairs[0] = _mm512_unpacklo_epi8(low, high);
     pairs[1] = _mm512_unpackhi_epi8(low, high);
     return magnitude;
+}
+
+/* A slab: pairs of columns, each 16 outputs with both, and scales. */
+VNNI_INLINE void f8_open_pairs(uint16_t pairs[PAIRS_BLOCK_LEN / 2][32],
+                               float scale[PACK_PANEL_ROWS], const slab_f8_e4m3 *slab) {
+    __m512i largest = _mm512_setzero_si512();
+    vnni_fetch_line((const uint8_t *)slab);
+    for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
+        __m512i two[2];
+        vnni_fetch_line(slab->codes[g]);
+        largest = _mm512_max_epu8(largest, f8_to_pairs(two, _mm512_loadu_si512(slab->codes[g])));
+        _mm512_store_si512(pairs[2 * g], two[0]);
+        _mm512_store_si512(pairs[2 * g + 1], two[1]);
+    }
+    _mm512_store_ps(scale, _mm512_loadu_ps(slab->scale));
+    f8_mark_nan(scale, largest);
 }
 
 #endif /* WEFT_KERNELS_X86_F8_PAIRS_AVX512_H */

@@ -2,7 +2,7 @@
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
- *       open                                         codes to pairs of bf16, once for all rows: 4 KB
+ *       open                                         codes to pairs of bf16, for all rows: 4 KB
  *       for tiles of 12 rows (then 8, 4, 2, 1)       two registers of sums a row
  *
  * Up to 8 rows multiply what they open. Two chains an output (products.h) keep a row alone from
@@ -23,20 +23,6 @@ typedef struct pairs_block {
     WEFT_ALIGNED(64) uint16_t pairs[PAIRS][32];
     float scale[PACK_PANEL_ROWS];
 } pairs_block;
-
-static void open_block(pairs_block *block, const slab_f8_e4m3 *slab) {
-    __m512i largest = _mm512_setzero_si512();
-    vnni_fetch_line((const uint8_t *)slab);
-    for (size_t g = 0; g < PAIRS / 2; g++) {
-        __m512i pairs[2];
-        vnni_fetch_line(slab->codes[g]);
-        largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
-        _mm512_store_si512(block->pairs[2 * g], pairs[0]);
-        _mm512_store_si512(block->pairs[2 * g + 1], pairs[1]);
-    }
-    _mm512_store_ps(block->scale, _mm512_loadu_ps(slab->scale));
-    f8_mark_nan(block->scale, largest);
-}
 
 VNNI_INLINE __m512 add_pair(__m512 sum, __m512i w, const uint8_t *x) {
     return _mm512_dpbf16_ps(sum, (__m512bh)vnni_broadcast32(x), (__m512bh)w);
@@ -128,7 +114,7 @@ void linear_f8_e4m3_avx512bf16(float *y, size_t y_stride, const void *panel, con
             if (rows <= FEW_ROWS_MAX) {
                 few_rows(sums, slab, at, x_stride_bytes, rows);
             } else {
-                open_block(&block, slab);
+                f8_open_pairs(block.pairs, block.scale, slab);
                 tiles(sums, &block, at, x_stride_bytes, rows);
             }
             at += PAIRS_BLOCK_LEN * sizeof(uint16_t);

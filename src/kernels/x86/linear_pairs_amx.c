@@ -25,32 +25,17 @@
 
 /* A block, opened. */
 typedef struct pairs_block {
-    WEFT_ALIGNED(64) uint16_t pairs[STEPS][16][32]; /* [pair][output][2] */
+    WEFT_ALIGNED(64) uint16_t pairs[PAIRS_BLOCK_LEN / 2][32]; /* [pair][output][2] */
     float scale[PACK_PANEL_ROWS];
     size_t n_steps; /* of 32 columns */
 } pairs_block;
-
-VNNI_INLINE void open_f8_e4m3(pairs_block *block, const slab_f8_e4m3 *slab) {
-    __m512i largest = _mm512_setzero_si512();
-    vnni_fetch_line((const uint8_t *)slab);
-    for (size_t g = 0; g < PAIRS_BLOCK_LEN / 4; g++) {
-        uint16_t(*to)[32] = block->pairs[g / 8] + 2 * (g % 8);
-        __m512i pairs[2];
-        vnni_fetch_line(slab->codes[g]);
-        largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
-        _mm512_store_si512(to[0], pairs[0]);
-        _mm512_store_si512(to[1], pairs[1]);
-    }
-    _mm512_storeu_ps(block->scale, _mm512_loadu_ps(slab->scale));
-    f8_mark_nan(block->scale, largest);
-}
 
 /* Columns two by two; there may be an odd number, and zeros fill up the last 32. */
 VNNI_INLINE void open_bf16(pairs_block *block, const uint8_t *at, size_t n_cols) {
     const __m512i order =
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    uint16_t(*to)[32] = block->pairs[0];
+    uint16_t(*to)[32] = block->pairs;
     for (size_t col = 0; col < 32 * block->n_steps; col += 2, at += 64, to++) {
         const __mmask32 there = col + 1 < n_cols ? 0xffffffffu : col < n_cols ? 0xffffu : 0u;
         vnni_fetch_line(at);
@@ -67,7 +52,7 @@ VNNI_INLINE void open(weft_dtype dtype, pairs_block *block, const uint8_t *panel
     const size_t n_cols = left < PAIRS_BLOCK_LEN ? left : PAIRS_BLOCK_LEN;
     block->n_steps = (n_cols + 31) / 32;
     if (dtype == WEFT_DTYPE_F8_E4M3) {
-        open_f8_e4m3(block, (const slab_f8_e4m3 *)panel + b);
+        f8_open_pairs(block->pairs, block->scale, (const slab_f8_e4m3 *)panel + b);
     } else {
         open_bf16(block, panel + b * PAIRS_BLOCK_LEN * 2 * PACK_PANEL_ROWS, n_cols);
     }
@@ -103,7 +88,7 @@ typedef float pairs_sums[AMX_ROWS][PACK_PANEL_ROWS];
         _tile_zero(sums_first);                                                            \
         _tile_zero(sums_second);                                                           \
         for (size_t i = 0; i < block->n_steps; i++, step++) {                              \
-            _tile_loadd(2, block->pairs[i], 64);                                           \
+            _tile_loadd(2, block->pairs[16 * i], 64);                                      \
             MULTIPLY(0, 2, sums_first, t);                                                 \
             if (has_second) {                                                              \
                 MULTIPLY(1, 2, sums_second, t + 1);                                        \

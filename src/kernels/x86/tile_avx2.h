@@ -15,6 +15,7 @@
 #define WEFT_KERNELS_X86_TILE_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -116,8 +117,9 @@ TILE_INLINE void tile_fetch_far(const void *at, size_t bytes) {
     }
 }
 
-/* The same for a row alone. Prefetchers lead, and lines from so far would take the places of those
- * that are due: while a page is read, they are shown the first half of the next. */
+/* The same where a line takes so few instructions, as for a row alone, that prefetchers lead, and
+ * lines from so far would take the places of those that are due: while a page is read, they are
+ * shown the first half of the next. */
 TILE_INLINE void tile_fetch_next(const void *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
         const char *read = (const char *)at + i;
@@ -126,11 +128,11 @@ TILE_INLINE void tile_fetch_next(const void *at, size_t bytes) {
     }
 }
 
-TILE_INLINE void tile_fetch(int rows, const void *at, size_t bytes) {
-    if (rows > 1) {
-        tile_fetch_far(at, bytes);
-    } else {
+TILE_INLINE void tile_fetch(bool is_fast, const void *at, size_t bytes) {
+    if (is_fast) {
         tile_fetch_next(at, bytes);
+    } else {
+        tile_fetch_far(at, bytes);
     }
 }
 
