@@ -5,9 +5,9 @@
  *       open                                         codes to pairs of bf16, for all rows: 4 KB
  *       for tiles of 12 rows (then 8, 4, 2, 1)       two registers of sums a row
  *
- * Up to 8 rows multiply what they open. Two chains an output (products.h) keep a row alone from
- * waiting for its sums; a tile of many takes one chain after the other. Many rows are bound by 66
- * instructions of a row for 2048 multiply-adds, one or two by memory.
+ * Up to 8 rows multiply what they open. Two chains an output (products.h) keep few rows from waiting
+ * for their sums. Many are bound by 66 instructions of a row for 2048 multiply-adds, one or two by
+ * memory.
  */
 #include <string.h>
 
@@ -28,16 +28,11 @@ VNNI_INLINE __m512 add_pair(__m512 sum, __m512i w, const uint8_t *x) {
     return _mm512_dpbf16_ps(sum, (__m512bh)vnni_broadcast32(x), (__m512bh)w);
 }
 
-/* Every second pair of columns, from `first` on. */
-VNNI_INLINE void sum_chain(int rows, __m512 chain[VNNI_ROWS_MAX], const pairs_block *block,
-                           size_t first, const uint8_t *from, size_t stride) {
-    vnni_rows x = vnni_rows_of(from + 4 * first, stride);
-    VNNI_EACH_ROW(rows, { chain[r] = _mm512_setzero_ps(); });
-    for (size_t p = first; p < PAIRS; p += 2) {
-        const __m512i w = _mm512_load_si512(block->pairs[p]);
-        VNNI_EACH_ROW(rows, { chain[r] = add_pair(chain[r], w, vnni_row(&x, r)); });
-        vnni_rows_step(&x, 8);
-    }
+/* Four columns: a pair to each chain. */
+VNNI_INLINE void add_pairs(int rows, __m512 even[VNNI_ROWS_MAX], __m512 odd[VNNI_ROWS_MAX],
+                           const __m512i pairs[2], const vnni_rows *x) {
+    VNNI_EACH_ROW(rows, { even[r] = add_pair(even[r], pairs[0], vnni_row(x, r)); });
+    VNNI_EACH_ROW(rows, { odd[r] = add_pair(odd[r], pairs[1], vnni_row(x, r) + 4); });
 }
 
 /* y [rows][16] += (even + odd) * d */
@@ -50,11 +45,16 @@ VNNI_INLINE void add_chains(int rows, float *y, const __m512 even[VNNI_ROWS_MAX]
 }
 
 /* y [rows][16] += x [rows][128] . block */
-VNNI_INLINE void tile(int rows, float *y, const pairs_block *block, const uint8_t *x,
+VNNI_INLINE void tile(int rows, float *y, const pairs_block *block, const uint8_t *from,
                       size_t stride) {
+    vnni_rows x = vnni_rows_of(from, stride);
     __m512 even[VNNI_ROWS_MAX], odd[VNNI_ROWS_MAX];
-    sum_chain(rows, even, block, 0, x, stride);
-    sum_chain(rows, odd, block, 1, x, stride);
+    VNNI_EACH_ROW(rows, { even[r] = odd[r] = _mm512_setzero_ps(); });
+    for (size_t p = 0; p < PAIRS; p += 2, vnni_rows_step(&x, 8)) {
+        const __m512i pairs[2] = {_mm512_load_si512(block->pairs[p]),
+                                  _mm512_load_si512(block->pairs[p + 1])};
+        add_pairs(rows, even, odd, pairs, &x);
+    }
     add_chains(rows, y, even, odd, _mm512_load_ps(block->scale));
 }
 
@@ -70,15 +70,11 @@ VNNI_INLINE void few(int rows, float *y, const slab_f8_e4m3 *slab, const uint8_t
     __m512 even[VNNI_ROWS_MAX], odd[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { even[r] = odd[r] = _mm512_setzero_ps(); });
     vnni_fetch_line((const uint8_t *)slab);
-    for (size_t g = 0; g < PAIRS / 2; g++) {
+    for (size_t g = 0; g < PAIRS / 2; g++, vnni_rows_step(&x, 8)) {
         __m512i pairs[2];
         vnni_fetch_line(slab->codes[g]);
         largest = _mm512_max_epu8(largest, f8_to_pairs(pairs, _mm512_loadu_si512(slab->codes[g])));
-        VNNI_EACH_ROW(rows, {
-            even[r] = add_pair(even[r], pairs[0], vnni_row(&x, r));
-            odd[r] = add_pair(odd[r], pairs[1], vnni_row(&x, r) + 4);
-        });
-        vnni_rows_step(&x, 8);
+        add_pairs(rows, even, odd, pairs, &x);
     }
     add_chains(rows, y, even, odd, _mm512_loadu_ps(slab->scale));
     for (int r = 0; r < rows; r++) {
