@@ -5,9 +5,9 @@
  *       open                                         codes to pairs of bf16, for all rows: 4 KB
  *       for tiles of 12 rows (then 8, 4, 2, 1)       two registers of sums a row
  *
- * Up to 8 rows multiply what they open. Two chains an output (products.h) keep few rows from waiting
- * for their sums. Many are bound by 66 instructions of a row for 2048 multiply-adds, one or two by
- * memory.
+ * Up to 8 rows multiply what they open. Two chains an output (products.h) keep few rows from
+ * waiting for their sums. Many are bound by 66 instructions of a row for 2048 multiply-adds, one or
+ * two by memory.
  */
 #include <string.h>
 
