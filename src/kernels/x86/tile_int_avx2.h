@@ -216,9 +216,9 @@ TILE_INLINE void tile_expand(tile_kind kind, tile_chunk *c) {
 _Static_assert(offsetof(slab_q4_k, low) == offsetof(slab_q5_k, blocks), "the same front");
 
 /* d * sc and -(dmin * mn) of a slab of 256 columns, from f16 d[16], dmin[16] and the 6-bit fields
- * scales[12][16] (slab.h). */
+ * scales[12][16] (slab.h). c->panel is set. */
 TILE_INLINE void tile_open_scales6(tile_chunk *c, const uint8_t *slab, int log2_middle) {
-    tile_fetch_far(slab, offsetof(slab_q4_k, low));
+    tile_fetch_far(slab, (size_t)(c->panel - slab)); /* up to where tiles begin to ask */
     const __m128i low4 = _mm_set1_epi8(15);
     const __m128i low6 = _mm_set1_epi8(63);
     const __m128i high2 = _mm_set1_epi8(48);
