@@ -137,6 +137,16 @@ static uint32_t saved_states(void) {
     return low;
 }
 
+/* AMD's cores start a VDPBF16PS as often as a VPDPWSSD; Intel's take several times as long. */
+static bool is_amd(void) {
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541u && d == 0x69746e65u &&
+           c == 0x444d4163u; /* "AuthenticAMD" */
+}
+
 /* Bits as in Intel's Software Developer's Manual, volume 2A, CPUID, leaves 1 and 7. */
 uint32_t cpu_flags_detect(void) {
     unsigned a = 0;
@@ -165,7 +175,7 @@ uint32_t cpu_flags_detect(void) {
     const bool has_vnni = has(c, 11);
     const bool has_gfni = has(c, 8);
     const bool has_amx = has(d, 24) && has(d, 25); /* tiles, 8-bit integers */
-    const bool has_amx_bf16 = has(d, 22);
+    const bool has_amx_bf16 = has(d, 22) && has_gfni;
     const bool has_leaf_7_1 = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d);
     if (has_leaf_7_1 && has(a, 4)) {
         flags |= CPU_AVXVNNI;
@@ -173,8 +183,9 @@ uint32_t cpu_flags_detect(void) {
     if (has_avx512 && (states & 0xe6u) == 0xe6u) {
         flags |= CPU_AVX512;
         flags |= has_vnni ? CPU_AVX512VNNI : 0u;
-        const bool has_bf16 = has_leaf_7_1 && has(a, 5) && has_gfni;
+        const bool has_bf16 = has_leaf_7_1 && has(a, 5);
         flags |= has_bf16 ? CPU_AVX512BF16 : 0u;
+        flags |= has_bf16 && has_vnni && has_gfni && is_amd() ? CPU_FASTBF16 : 0u;
         if (has_vnni && has_amx && (states & 0x60000u) == 0x60000u && os_allow_amx()) {
             flags |= CPU_AMX | (has_amx_bf16 && has_bf16 ? CPU_AMXBF16 : 0u);
         }

@@ -13,16 +13,17 @@
 #include "base/str.h"
 
 /* Each level of a family includes what the level before it needs. */
-#define CPU_FLAG_LIST(X)                                              \
-    X(AVX2, 0, "avx2")     /* AVX2 + FMA + F16C + BMI2 */             \
-    X(AVX512, 1, "avx512") /* F, BW, DQ, VL */                        \
-    X(AVX512VNNI, 2, "avx512vnni")                                    \
-    X(AVX512BF16, 3, "avx512bf16") /* and GFNI */                     \
-    X(AVXVNNI, 4, "avxvnni")       /* 256-bit VNNI without AVX-512 */ \
-    X(AMX, 5, "amx")               /* tiles of 8-bit integers */      \
-    X(AMXBF16, 6, "amxbf16")       /* and of bf16 */                  \
-    X(NEON, 8, "neon")                                                \
-    X(DOTPROD, 9, "dotprod")                                          \
+#define CPU_FLAG_LIST(X)                                                  \
+    X(AVX2, 0, "avx2")     /* AVX2 + FMA + F16C + BMI2 */                 \
+    X(AVX512, 1, "avx512") /* F, BW, DQ, VL */                            \
+    X(AVX512VNNI, 2, "avx512vnni")                                        \
+    X(AVX512BF16, 3, "avx512bf16")                                        \
+    X(AVXVNNI, 4, "avxvnni")   /* 256-bit VNNI without AVX-512 */         \
+    X(AMX, 5, "amx")           /* tiles of 8-bit integers */              \
+    X(AMXBF16, 6, "amxbf16")   /* and of bf16; and GFNI */                \
+    X(FASTBF16, 7, "fastbf16") /* avx512bf16 at the rate of VNNI; GFNI */ \
+    X(NEON, 8, "neon")                                                    \
+    X(DOTPROD, 9, "dotprod")                                              \
     X(I8MM, 10, "i8mm")
 
 typedef enum cpu_flag {

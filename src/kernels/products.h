@@ -52,9 +52,10 @@
  *   sum = sum + (even + odd)                         four times a block, each addition rounded
  *   y = fma(sum, d, y)
  *
- * which is what TDPBF16PS computes. VDPBF16PS (AVX-512 with bf16, without AMX) adds both columns of
- * a pair to one chain: t = fma(x[k + 1], w[k + 1], t), t = fma(x[k], w[k], t). linear_bf16_pairs is
- * one such chain, y; a block of F8_E4M3 is two that start at +0, its even pairs and its odd ones:
+ * which is what TDPBF16PS computes. VDPBF16PS (AVX-512 with bf16; for F8_E4M3 where that is fast)
+ * adds both columns of a pair to one chain: t = fma(x[k + 1], w[k + 1], t), t = fma(x[k], w[k], t).
+ * linear_bf16_pairs is one such chain, y; a block of F8_E4M3 is two that start at +0, its even pairs
+ * and its odd ones:
  *
  *   y = fma(even + odd, d, y)
  *
@@ -198,8 +199,8 @@ PRODUCTS_LONG_LIST(X)
 #undef X
 
 /* x86/: pairs of bf16. */
-linear_fn linear_f8_e4m3_amx, linear_bf16_pairs_amx;
-linear_fn linear_f8_e4m3_avx512bf16, linear_bf16_pairs_avx512bf16;
+linear_fn linear_f8_e4m3_amx, linear_f8_e4m3_fastbf16;
+linear_fn linear_bf16_pairs_amx, linear_bf16_pairs_avx512bf16;
 
 /* x86/: AMX with bf16, and AVX-512 with bf16 for activations; with 8-bit integers too. */
 #define X(NAME, name) linear_fn linear_##name##_amx;

@@ -22,8 +22,8 @@ typedef struct tile {
 static _Thread_local tile tiles[TILES];
 
 kc_machine kc_machine_detect(void) {
-    const uint32_t flags = cpu_flags_detect(), needed = CPU_AVX512VNNI | CPU_AVX512BF16;
-    const uint32_t amx = (flags & needed) == needed ? CPU_AMX | CPU_AMXBF16 : 0u;
+    const uint32_t flags = cpu_flags_detect(); /* FASTBF16 stands for VNNI, bf16 and GFNI */
+    const uint32_t amx = (flags & CPU_FASTBF16) != 0 ? CPU_AMX | CPU_AMXBF16 : 0u;
     return (kc_machine){.flags = flags | amx, .note = " (tiles emulated)"};
 }
 

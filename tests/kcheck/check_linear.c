@@ -161,7 +161,7 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
     if (*slot_of(k, c) == linear_bf16_pairs_avx512bf16) {
         return linear_bf16_chain_ref;
     }
-    if (*slot_of(k, c) == linear_f8_e4m3_avx512bf16) {
+    if (*slot_of(k, c) == linear_f8_e4m3_fastbf16) {
         return linear_f8_e4m3_chain_ref;
     }
 #endif

@@ -20,6 +20,7 @@ static const cpu_level cpu_levels[] = {
     {"avx512", CPU_AVX2 | CPU_AVX512},
     {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
     {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
+    {"fastbf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16 | CPU_FASTBF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX},
     {"amxbf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX | CPU_AMXBF16},
     {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},

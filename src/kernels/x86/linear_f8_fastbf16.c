@@ -1,4 +1,4 @@
-/* linear_f8_avx512bf16.c - products of F8_E4M3 weights with bf16 activations, by vdpbf16ps.
+/* linear_f8_fastbf16.c - products of F8_E4M3 weights with bf16 activations, by vdpbf16ps.
  *
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
@@ -96,8 +96,8 @@ static void few_rows(float *y, const slab_f8_e4m3 *slab, const uint8_t *x, size_
     }
 }
 
-void linear_f8_e4m3_avx512bf16(float *y, size_t y_stride, const void *panel, const void *x,
-                               size_t x_stride_bytes, size_t m, size_t n, size_t k) {
+void linear_f8_e4m3_fastbf16(float *y, size_t y_stride, const void *panel, const void *x,
+                             size_t x_stride_bytes, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     pairs_block block;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
