@@ -54,8 +54,8 @@
  *
  * which is what TDPBF16PS computes. VDPBF16PS (AVX-512 with bf16; for F8_E4M3 where that is fast)
  * adds both columns of a pair to one chain: t = fma(x[k + 1], w[k + 1], t), t = fma(x[k], w[k], t).
- * linear_bf16_pairs is one such chain, y; a block of F8_E4M3 is two that start at +0, its even pairs
- * and its odd ones:
+ * linear_bf16_pairs is one such chain, y; a block of F8_E4M3 is two that start at +0, of its even
+ * pairs and of its odd ones:
  *
  *   y = fma(even + odd, d, y)
  *
