@@ -27,16 +27,14 @@ VNNI_INLINE bool has_high_bits(vnni_kind kind) {
     return kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
 }
 
-/* Whether one or two rows convert scales as they come to them: to open those of 256 columns first
- * is a jump ahead, and the processor's prefetchers follow a stream that does not jump. Where a
- * block takes more instructions anyway, they would only delay it. */
-VNNI_INLINE bool rows_stream(size_t rows, vnni_kind kind) {
-    return rows == 2 || (rows == 1 && !has_high_bits(kind));
-}
-
-/* Whether a line takes so few instructions that prefetchers lead (rows_avx512.h). */
-VNNI_INLINE bool is_fast(int rows, vnni_kind kind) {
-    return (rows == 1 && kind.codes != VNNI_CODES_5) || (rows == 2 && !has_high_bits(kind));
+/* The kind for one or two rows alone. They convert scales as they come to them: to open those of
+ * 256 columns first is a jump ahead, and the processor's prefetchers follow a stream that does not
+ * jump. Where blocks take more instructions for one row anyway, they would only delay it. */
+VNNI_INLINE vnni_kind kind_of_few(int rows, vnni_kind kind) {
+    const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
+    kind.is_stream = rows == 2 || !has_high_bits;
+    kind.is_fast = rows == 2 ? !has_high_bits : kind.codes != VNNI_CODES_5;
+    return kind;
 }
 
 VNNI_INLINE vnni_scale scale_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
@@ -47,7 +45,7 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
                            const vnni_rows *x, int group) {
     const __m512i w = vnni_weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
-        vnni_fetch_group(is_fast(rows, kind), at, kind.block_stride, (size_t)group);
+        vnni_fetch_group(kind.is_fast, at, kind.block_stride, (size_t)group);
     }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));
@@ -143,13 +141,23 @@ VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint
     VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
 }
 
+/* One or two rows alone. */
+VNNI_INLINE void few(int rows, vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *x,
+                     size_t x_stride) {
+    const vnni_kind of_few = kind_of_few(rows, kind);
+    if (!of_few.is_stream) {
+        vnni_open(kind, c);
+    }
+    fetch_header(kind, c->slabs);
+    tile(rows, of_few, y, c, x, x_stride, NULL);
+}
+
 VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,
                      const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     vnni_chunk c;
-    vnni_kind expanded = kind, stream = kind;
+    vnni_kind expanded = kind;
     expanded.codes = VNNI_CODES_EXPANDED;
-    stream.is_stream = true;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const uint8_t *slabs = panel;
@@ -158,13 +166,10 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
         memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_chunk_at(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
-            if (rows_stream(rows, kind)) {
-                fetch_header(kind, slabs);
-                if (rows == 1) {
-                    tile(1, stream, sums, &c, x_chunk, x_stride, NULL);
-                } else {
-                    tile(2, stream, sums, &c, x_chunk, x_stride, NULL);
-                }
+            if (rows == 1) {
+                few(1, kind, sums, &c, x_chunk, x_stride);
+            } else if (rows == 2) {
+                few(2, kind, sums, &c, x_chunk, x_stride);
             } else if (rows >= EXPAND_ROWS_MIN) {
                 vnni_open(kind, &c);
                 vnni_expand(kind, &c);

@@ -40,6 +40,7 @@ typedef struct vnni_kind {
     size_t block_stride; /* bytes from one block's codes to the next */
     size_t chunk_bytes;  /* of 256 columns */
     bool is_stream;      /* scales are converted block by block, not opened */
+    bool is_fast;        /* a line takes so few instructions that prefetchers lead */
 } vnni_kind;
 
 static const vnni_kind vnni_q4_0 = {
