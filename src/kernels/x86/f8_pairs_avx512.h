@@ -5,7 +5,6 @@
 #ifndef WEFT_KERNELS_X86_F8_PAIRS_AVX512_H
 #define WEFT_KERNELS_X86_F8_PAIRS_AVX512_H
 
-#include "kernels/products.h"
 #include "kernels/x86/f8_avx512.h"
 
 /* Codes in pairs of bf16, which holds them exactly. The upper byte of a bf16 number is sign and
@@ -31,7 +30,7 @@ VNNI_INLINE __m512i f8_to_pairs(__m512i pairs[2], __m512i codes) {
     return magnitude;
 }
 
-/* A slab: pairs of columns, each 16 outputs with both, and scales. */
+/* A slab: pairs of columns, each 16 outputs with both, and scales; both aligned to 64. */
 VNNI_INLINE void f8_open_pairs(uint16_t pairs[PAIRS_BLOCK_LEN / 2][32],
                                float scale[PACK_PANEL_ROWS], const slab_f8_e4m3 *slab) {
     __m512i largest = _mm512_setzero_si512();

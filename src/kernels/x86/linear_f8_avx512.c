@@ -200,25 +200,19 @@ static void one_row(float *y, const slab_f8_e4m3 *slab, const act_block_q16 *x) 
     f8_mark_nan(y, largest);
 }
 
+static void add_slab(float *sums, const slab_f8_e4m3 *slab, const uint8_t *x, size_t x_stride,
+                     size_t rows) {
+    if (rows == 1) {
+        one_row(sums, slab, (const act_block_q16 *)x);
+        return;
+    }
+    f8_block block;
+    open_block(&block, slab);
+    tiles(sums, &block, x, x_stride, rows);
+}
+
 void linear_f8_e4m3_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x,
                                size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    f8_block block;
-    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        const slab_f8_e4m3 *slab = panel;
-        const uint8_t *at = (const uint8_t *)x + from * x_stride_bytes;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
-        for (size_t col = 0; col < k; col += PAIRS_BLOCK_LEN, slab++) {
-            if (rows == 1) {
-                one_row(sums, slab, (const act_block_q16 *)at);
-            } else {
-                open_block(&block, slab);
-                tiles(sums, &block, at, x_stride_bytes, rows);
-            }
-            at += F8_BLOCKS * sizeof(act_block_q16);
-        }
-        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
-    }
+    f8_linear(add_slab, F8_BLOCKS * sizeof(act_block_q16), y, y_stride, panel, x, x_stride_bytes, m,
+              n, k);
 }

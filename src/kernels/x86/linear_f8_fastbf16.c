@@ -9,13 +9,10 @@
  * waiting for their sums. Many are bound by 66 instructions of a row for 2048 multiply-adds, one or
  * two by memory.
  */
-#include <string.h>
-
 #include "base/compiler.h"
 #include "kernels/products.h"
 #include "kernels/x86/f8_pairs_avx512.h"
 
-#define FEW_ROWS_MAX 8u /* are multiplied as they are opened */
 #define PAIRS (PAIRS_BLOCK_LEN / 2)
 
 /* 128 columns, opened: a pair of them is 16 outputs, each with both. */
@@ -82,39 +79,25 @@ VNNI_INLINE void few(int rows, float *y, const slab_f8_e4m3 *slab, const uint8_t
     }
 }
 
-static void few_rows(float *y, const slab_f8_e4m3 *slab, const uint8_t *x, size_t stride,
+static void add_slab(float *sums, const slab_f8_e4m3 *slab, const uint8_t *x, size_t x_stride,
                      size_t rows) {
-    switch (rows) {
-    case 1: few(1, y, slab, x, stride); break;
-    case 2: few(2, y, slab, x, stride); break;
-    case 3: few(3, y, slab, x, stride); break;
-    case 4: few(4, y, slab, x, stride); break;
-    case 5: few(5, y, slab, x, stride); break;
-    case 6: few(6, y, slab, x, stride); break;
-    case 7: few(7, y, slab, x, stride); break;
-    default: few(8, y, slab, x, stride);
+    switch (rows) { /* more than 8 share what is opened */
+    case 1: few(1, sums, slab, x, x_stride); return;
+    case 2: few(2, sums, slab, x, x_stride); return;
+    case 3: few(3, sums, slab, x, x_stride); return;
+    case 4: few(4, sums, slab, x, x_stride); return;
+    case 5: few(5, sums, slab, x, x_stride); return;
+    case 6: few(6, sums, slab, x, x_stride); return;
+    case 7: few(7, sums, slab, x, x_stride); return;
+    case 8: few(8, sums, slab, x, x_stride); return;
     }
+    pairs_block block;
+    f8_open_pairs(block.pairs, block.scale, slab);
+    tiles(sums, &block, x, x_stride, rows);
 }
 
 void linear_f8_e4m3_fastbf16(float *y, size_t y_stride, const void *panel, const void *x,
                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
-    pairs_block block;
-    for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
-        const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        const slab_f8_e4m3 *slab = panel;
-        const uint8_t *at = (const uint8_t *)x + from * x_stride_bytes;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
-        for (size_t col = 0; col < k; col += PAIRS_BLOCK_LEN, slab++) {
-            if (rows <= FEW_ROWS_MAX) {
-                few_rows(sums, slab, at, x_stride_bytes, rows);
-            } else {
-                f8_open_pairs(block.pairs, block.scale, slab);
-                tiles(sums, &block, at, x_stride_bytes, rows);
-            }
-            at += PAIRS_BLOCK_LEN * sizeof(uint16_t);
-        }
-        vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
-    }
+    f8_linear(add_slab, PAIRS_BLOCK_LEN * sizeof(uint16_t), y, y_stride, panel, x, x_stride_bytes,
+              m, n, k);
 }
