@@ -173,10 +173,10 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     init_avx512vnni(k);
     if ((flags & CPU_AVX512BF16) != 0) {
         k->linear_bf16_pairs = linear_bf16_pairs_avx512bf16;
-    }
-    if ((flags & CPU_FASTBF16) != 0) {
-        k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_fastbf16;
-        k->act_form[WEFT_DTYPE_F8_E4M3] = ACT_BF16;
+        if ((flags & CPU_FASTBF16) != 0) {
+            k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_fastbf16;
+            k->act_form[WEFT_DTYPE_F8_E4M3] = ACT_BF16;
+        }
     }
     if ((flags & CPU_AMX) == 0) {
         return;

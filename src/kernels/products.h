@@ -110,7 +110,7 @@ linear_fn linear_q6_k_ref, linear_f8_e4m3_ref, linear_bf16_pairs_ref;
 linear_fn linear_bf16_chain_ref;    /* linear_bf16_pairs where vdpbf16ps multiplies: its twin */
 linear_fn linear_f8_e4m3_chain_ref; /* and that of F8_E4M3 there */
 linear_fn linear_q8_0_bytes_ref;    /* Q8_0 with ACT_Q8: the twin of levels that multiply bytes */
-linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: that of levels without bf16 */
+linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: without fastbf16 and amxbf16 */
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;

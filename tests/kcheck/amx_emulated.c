@@ -22,9 +22,10 @@ typedef struct tile {
 static _Thread_local tile tiles[TILES];
 
 kc_machine kc_machine_detect(void) {
-    const uint32_t flags = cpu_flags_detect(); /* FASTBF16 stands for VNNI, bf16 and GFNI */
-    const uint32_t amx = (flags & CPU_FASTBF16) != 0 ? CPU_AMX | CPU_AMXBF16 : 0u;
-    return (kc_machine){.flags = flags | amx, .note = " (tiles emulated)"};
+    uint32_t flags = cpu_flags_detect();
+    flags |= (flags & CPU_AVX512VNNI) != 0 ? CPU_AMX : 0u;
+    flags |= (flags & CPU_FASTBF16) != 0 ? CPU_AMXBF16 : 0u; /* stands for bf16 and GFNI */
+    return (kc_machine){.flags = flags, .note = " (tiles emulated)"};
 }
 
 static tile *tile_of(int number) {

@@ -1,10 +1,10 @@
 /* amx_emulated.h - tiles in memory, so that AMX kernels are checked on machines without AMX.
  *
  * kcheck_amx is kcheck with those kernels compiled after this header, which names functions where
- * immintrin.h names instructions. What an instruction computes is in Intel's manual, volume 2; where
- * that has a fault (tiles whose shapes do not fit each other, a tile used before tiles are
+ * immintrin.h names instructions. What an instruction computes is in Intel's manual, volume 2;
+ * where that has a fault (tiles whose shapes do not fit each other, a tile used before tiles are
  * configured) the program aborts. All else that the kernels need is still the machine's: AVX-512
- * with VNNI and bf16, GFNI. A thread has tiles of its own.
+ * with VNNI, and for those of bf16 also bf16 and GFNI. A thread has tiles of its own.
  */
 #ifndef WEFT_TESTS_AMX_EMULATED_H
 #define WEFT_TESTS_AMX_EMULATED_H

@@ -73,7 +73,7 @@ VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, long_factors *fs, const uint
 
 /* ---- few rows ---- */
 
-/* Whether prefetchers lead (rows_avx512.h). */
+/* Whether prefetchers lead (rows_avx512.h), by the rows of a tile. */
 VNNI_INLINE bool is_fast(int rows) { return rows <= 4; }
 
 /* sums += scale * (groups from .. from + count - 1 of a block) */

@@ -22,6 +22,7 @@
 #include "kernels/x86/rows_avx512.h"
 
 #define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
+#define EACH_ROWS_MAX 3u  /* go one by one */
 
 /* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. For many rows these are
  * multiplied first, and are like codes of blocks without halves: sums are the same integers. */
@@ -173,8 +174,6 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-#define EACH_ROWS_MAX 3u
-
 /* Rows one by one, while a slab is in the first-level cache: for few rows cheaper than to open. */
 VNNI_INLINE void linear_each(linear_one_avx512_fn *one, size_t slab_bytes, float *y,
                              size_t y_stride, const uint8_t *slab, const uint8_t *x,
@@ -199,6 +198,7 @@ VNNI_INLINE void linear_each(linear_one_avx512_fn *one, size_t slab_bytes, float
 
 /* Up to so many rows by AVX-512, one by one. */
 #define X(name, each_rows_max)                                                                  \
+    _Static_assert((each_rows_max) <= EACH_ROWS_MAX, "sums of " #name);                         \
     LINEAR(name) {                                                                              \
         if (m <= (each_rows_max)) {                                                             \
             linear_each(linear_one_##name##_avx512, sizeof(slab_##name), y, y_stride, panel, x, \

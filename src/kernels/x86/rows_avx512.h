@@ -114,9 +114,10 @@ VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int 
 /* Weights are one stream, which is asked for before it is read, because the processor's own
  * prefetchers stop at every 4 KB. A line at a time, between products: a burst of them stalls.
  *
- * VNNI_AHEAD_BYTES before, where rows share a line and a core comes to the next one late. Where a
- * line takes a few instructions only, prefetchers lead, and lines from so far would take the places
- * of those that are due: while a page is read, they are shown the first half of the next. */
+ * VNNI_AHEAD_BYTES before, where rows share a line, or one row takes many instructions for it,
+ * and a core comes to the next one late. Where a line takes a few only, prefetchers lead, and lines
+ * from so far would take the places of those that are due: while a page is read, they are shown the
+ * first half of the next. */
 #define VNNI_AHEAD_BYTES 7168u
 #define VNNI_PAGE_BYTES 4096u
 

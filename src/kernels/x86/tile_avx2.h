@@ -109,8 +109,9 @@ TILE_INLINE __m256i tile_broadcast32(const void *p) {
 }
 
 /* Asks, for the second-level cache, for what the stream of weights will come to after `bytes` at
- * `at`, because the processor's own prefetchers stop at every 4 KB: where rows share weights and
- * come to the next ones late, or for what lies apart from the rest. */
+ * `at`, because the processor's own prefetchers stop at every 4 KB: where rows share weights, or
+ * one row takes many instructions for them, and come to the next ones late, or for what lies
+ * apart. */
 TILE_INLINE void tile_fetch_far(const void *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)at + i + TILE_AHEAD, _MM_HINT_T1);
