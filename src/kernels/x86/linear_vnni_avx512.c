@@ -31,9 +31,8 @@ VNNI_INLINE bool has_high_bits(vnni_kind kind) {
  * 256 columns first is a jump ahead, and the processor's prefetchers follow a stream that does not
  * jump. Where blocks take more instructions for one row anyway, they would only delay it. */
 VNNI_INLINE vnni_kind kind_of_few(int rows, vnni_kind kind) {
-    const bool has_high_bits = kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
-    kind.is_stream = rows == 2 || !has_high_bits;
-    kind.is_fast = rows == 2 ? !has_high_bits : kind.codes != VNNI_CODES_5;
+    kind.is_stream = rows == 2 || !has_high_bits(kind);
+    kind.is_fast = rows == 2 ? !has_high_bits(kind) : kind.codes != VNNI_CODES_5;
     return kind;
 }
 
