@@ -174,6 +174,7 @@ uint32_t cpu_flags_detect(void) {
     const bool has_avx512 = has(b, 16) && has(b, 17) && has(b, 30) && has(b, 31); /* F DQ BW VL */
     const bool has_vnni = has(c, 11);
     const bool has_gfni = has(c, 8);
+    const bool has_vbmi = has(c, 1);
     const bool has_amx = has(d, 24) && has(d, 25); /* tiles, 8-bit integers */
     const bool has_amx_bf16 = has(d, 22) && has_gfni;
     const bool has_leaf_7_1 = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d);
@@ -183,6 +184,7 @@ uint32_t cpu_flags_detect(void) {
     if (has_avx512 && (states & 0xe6u) == 0xe6u) {
         flags |= CPU_AVX512;
         flags |= has_vnni ? CPU_AVX512VNNI : 0u;
+        flags |= has_vnni && has_vbmi && has_gfni ? CPU_AVX512VBMI : 0u;
         const bool has_bf16 = has_leaf_7_1 && has(a, 5);
         flags |= has_bf16 ? CPU_AVX512BF16 : 0u;
         flags |= has_bf16 && has_vnni && has_gfni && is_amd() ? CPU_FASTBF16 : 0u;

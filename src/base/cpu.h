@@ -24,7 +24,8 @@
     X(FASTBF16, 7, "fastbf16") /* avx512bf16 at the rate of VNNI; GFNI */ \
     X(NEON, 8, "neon")                                                    \
     X(DOTPROD, 9, "dotprod")                                              \
-    X(I8MM, 10, "i8mm")
+    X(I8MM, 10, "i8mm")                                                   \
+    X(AVX512VBMI, 11, "avx512vbmi") /* avx512vnni, VBMI and GFNI */
 
 typedef enum cpu_flag {
 #define X(name, bit, text) CPU_##name = 1u << (bit),

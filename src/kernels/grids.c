@@ -34,3 +34,16 @@ const uint32_t grid_iq3_xxs[256] = {QUANT_GRID_IQ3_XXS_LIST(X)};
 #define X(point) FOUR(VALUE_IQ3_S, point),
 const uint32_t grid_iq3_s[512] = {QUANT_GRID_IQ3_S_LIST(X)};
 #undef X
+
+#define X(point) (point) & 0xff,
+#define Y(point) (point) >> 8,
+const uint8_t grid_bytes_iq2_xxs[2][256] = {{QUANT_GRID_IQ2_XXS_LIST(X)},
+                                            {QUANT_GRID_IQ2_XXS_LIST(Y)}};
+const uint8_t grid_bytes_iq2_xs[2][512] = {{QUANT_GRID_IQ2_XS_LIST(X)},
+                                           {QUANT_GRID_IQ2_XS_LIST(Y)}};
+const uint8_t grid_bytes_iq2_s[2][1024] = {{QUANT_GRID_IQ2_S_LIST(X)}, {QUANT_GRID_IQ2_S_LIST(Y)}};
+const uint8_t grid_bytes_iq3_xxs[2][256] = {{QUANT_GRID_IQ3_XXS_LIST(X)},
+                                            {QUANT_GRID_IQ3_XXS_LIST(Y)}};
+const uint8_t grid_bytes_iq3_s[2][512] = {{QUANT_GRID_IQ3_S_LIST(X)}, {QUANT_GRID_IQ3_S_LIST(Y)}};
+#undef X
+#undef Y

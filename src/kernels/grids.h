@@ -15,4 +15,11 @@ extern const uint64_t grid_iq1[2048];
 extern const uint32_t grid_iq3_xxs[256];
 extern const uint32_t grid_iq3_s[512];
 
+/* The words of tensor/quant_grids.h, all their low bytes and then all their high ones. */
+extern const uint8_t grid_bytes_iq2_xxs[2][256];
+extern const uint8_t grid_bytes_iq2_xs[2][512];
+extern const uint8_t grid_bytes_iq2_s[2][1024];
+extern const uint8_t grid_bytes_iq3_xxs[2][256];
+extern const uint8_t grid_bytes_iq3_s[2][512];
+
 #endif /* WEFT_KERNELS_GRIDS_H */

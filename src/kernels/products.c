@@ -129,6 +129,12 @@ static void init_avx512vnni(kernels_cpu *k) {
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512vnni;
 }
 
+static void init_avx512vbmi(kernels_cpu *k) {
+#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx512vbmi;
+    PRODUCTS_VBMI_LIST(X)
+#undef X
+}
+
 static void set_amx(kernels_cpu *k, weft_dtype dtype, linear_fn *linear, act_form form,
                     uint32_t n_panels) {
     k->linear[dtype] = linear;
@@ -171,6 +177,9 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
         return;
     }
     init_avx512vnni(k);
+    if ((flags & CPU_AVX512VBMI) != 0) {
+        init_avx512vbmi(k);
+    }
     if ((flags & CPU_AVX512BF16) != 0) {
         k->linear_bf16_pairs = linear_bf16_pairs_avx512bf16;
         if ((flags & CPU_FASTBF16) != 0) {

@@ -216,6 +216,19 @@ PRODUCTS_BYTES_LIST(X)
 PACK_OPENED_LIST(X)
 #undef X
 
+/* Formats whose codebooks are short enough to be looked up in registers, as X(NAME, name). */
+#define PRODUCTS_VBMI_LIST(X) \
+    X(IQ2_XXS, iq2_xxs)       \
+    X(IQ2_XS, iq2_xs)         \
+    X(IQ2_S, iq2_s)           \
+    X(IQ3_XXS, iq3_xxs)       \
+    X(IQ3_S, iq3_s)
+
+/* x86/: AVX-512 with VNNI, VBMI and GFNI. */
+#define X(NAME, name) linear_fn linear_##name##_avx512vbmi;
+PRODUCTS_VBMI_LIST(X)
+#undef X
+
 /* arm/: NEON, which every arm64 processor has; with SDOT; with SMMLA. */
 linear_fn linear_f32_neon, linear_f16_neon, linear_bf16_neon, linear_q8_0_neon;
 linear_fn linear_q4_0_neon, linear_q4_1_neon, linear_q5_0_neon, linear_q5_1_neon;

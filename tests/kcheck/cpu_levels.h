@@ -19,6 +19,7 @@ static const cpu_level cpu_levels[] = {
     {"avx2", CPU_AVX2},
     {"avx512", CPU_AVX2 | CPU_AVX512},
     {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI},
+    {"avx512vbmi", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512VBMI},
     {"avx512bf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16},
     {"fastbf16", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16 | CPU_FASTBF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AMX},

@@ -8,21 +8,22 @@
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
  * Where a code times its half's scale fits a byte, many rows multiply that instead.
  *
- * Many rows are bound by the 10 to 14 instructions that multiply, a block and row. A single row is
- * multiplied as it is opened, codes of two bits up to three rows: codes of two and three bits in
- * linear_one_avx512.c, codebooks by AVX2.
+ * Many rows are bound by the 10 to 14 instructions that multiply, a block and row. Few are
+ * multiplied as codes are opened: of two and three bits in linear_few_avx512.c, a single row of
+ * codebooks by AVX2. With VBMI codebooks are opened by linear_grids_avx512vbmi.c.
  */
 #include <immintrin.h>
 #include <string.h>
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
-#include "kernels/x86/linear_one_avx512.h"
+#include "kernels/x86/linear_few_avx512.h"
+#include "kernels/x86/linear_opened_avx512.h"
 #include "kernels/x86/long_avx512.h"
 #include "kernels/x86/rows_avx512.h"
 
 #define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
-#define EACH_ROWS_MAX 3u  /* go one by one */
+#define FEW_ROWS_MAX 8u   /* are multiplied as codes of two and three bits are opened */
 
 /* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. For many rows these are
  * multiplied first, and are like codes of blocks without halves: sums are the same integers. */
@@ -174,14 +175,15 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-/* Rows one by one, while a slab is in the first-level cache: for few rows cheaper than to open. */
-VNNI_INLINE void linear_each(linear_one_avx512_fn *one, size_t slab_bytes, float *y,
-                             size_t y_stride, const uint8_t *slab, const uint8_t *x,
-                             size_t x_stride, size_t m, size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[EACH_ROWS_MAX * PACK_PANEL_ROWS] = {0};
+/* Few rows, without opening: a slab stays in the first-level cache while tiles of them read it. */
+VNNI_INLINE void linear_few(linear_few_avx512_fn *few, size_t slab_bytes, float *y, size_t y_stride,
+                            const uint8_t *slab, const uint8_t *x, size_t x_stride, size_t m,
+                            size_t n, size_t k) {
+    WEFT_ALIGNED(64) float sums[FEW_ROWS_MAX * PACK_PANEL_ROWS] = {0};
     for (size_t col = 0; col < k; col += OPENED_COLS) {
-        for (size_t r = 0; r < m; r++) {
-            one(sums + r * PACK_PANEL_ROWS, slab, (const act_block_q8 *)(x + r * x_stride));
+        for (size_t r = 0; r < m; r += LINEAR_FEW_ROWS) {
+            const size_t rows = m - r < LINEAR_FEW_ROWS ? m - r : LINEAR_FEW_ROWS;
+            few(rows, sums + r * PACK_PANEL_ROWS, slab, x + r * x_stride, x_stride);
         }
         slab += slab_bytes;
         x += OPENED_BLOCKS * sizeof(act_block_q8);
@@ -196,30 +198,34 @@ VNNI_INLINE void linear_each(linear_one_avx512_fn *one, size_t slab_bytes, float
     linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x, x_stride_bytes, \
                   m, n, k)
 
-/* Up to so many rows by AVX-512, one by one. */
-#define X(name, each_rows_max)                                                                  \
-    _Static_assert((each_rows_max) <= EACH_ROWS_MAX, "sums of " #name);                         \
-    LINEAR(name) {                                                                              \
-        if (m <= (each_rows_max)) {                                                             \
-            linear_each(linear_one_##name##_avx512, sizeof(slab_##name), y, y_stride, panel, x, \
-                        x_stride_bytes, m, n, k);                                               \
-        } else {                                                                                \
-            OPENED(name);                                                                       \
-        }                                                                                       \
+#define X(name)                                                                                \
+    LINEAR(name) {                                                                             \
+        if (m <= FEW_ROWS_MAX) {                                                               \
+            linear_few(linear_few_##name##_avx512, sizeof(slab_##name), y, y_stride, panel, x, \
+                       x_stride_bytes, m, n, k);                                               \
+        } else {                                                                               \
+            OPENED(name);                                                                      \
+        }                                                                                      \
     }
-X(q2_k, 3)
-X(q3_k, 1)
-X(tq2_0, 3)
+X(q2_k)
+X(q3_k)
+X(tq2_0)
 #undef X
 
 /* One row, by AVX2, because loading points one by one is faster than a gather. */
-#define X(NAME, name)                                                             \
-    LINEAR(name) {                                                                \
-        if (m == 1) {                                                             \
-            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
-        } else {                                                                  \
-            OPENED(name);                                                         \
-        }                                                                         \
+#define X(NAME, name)                                                                             \
+    void linear_opened_##name##_avx512vnni(opened_open_fn *open, float *y, size_t y_stride,       \
+                                           const void *panel, const void *x,                      \
+                                           size_t x_stride_bytes, size_t m, size_t n, size_t k) { \
+        linear_opened(opened_kind_##name, open, y, y_stride, panel, x, x_stride_bytes, m, n, k);  \
+    }                                                                                             \
+    LINEAR(name) {                                                                                \
+        if (m == 1) {                                                                             \
+            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k);                 \
+        } else {                                                                                  \
+            linear_opened_##name##_avx512vnni(opened_##name##_avx2, y, y_stride, panel, x,        \
+                                              x_stride_bytes, m, n, k);                           \
+        }                                                                                         \
     }
 PACK_GRIDS_LIST(X)
 #undef X

@@ -1,0 +1,348 @@
+/* linear_grids_avx512vbmi.c - products of codebooks whose points come from registers, by AVX-512
+ * with VNNI, VBMI and GFNI.
+ *
+ * A point is two bytes (tensor/quant_grids.h), and a codebook a list of low ones and one of high
+ * ones (grids.h), 256 to 1024 long. vpermi2b looks 64 of them up at once among 128: two of it do so
+ * among 256, and a bit of the indices chooses. Everything is in lanes of 32 bits, one an output:
+ *
+ *   index        bytes of a lane, points of a block's 32 columns
+ *   points       two registers, low and high bytes
+ *   signs        a lane's 32 bits; an even number of minus signs is a multiplication by a matrix of
+ *                bits
+ *   numbers      vpmultishiftqb takes 4 columns of 16 outputs out of points, a byte each, and their
+ *                signs out of signs
+ *   codes        vpermb turns number and sign to the value plus the middle
+ *
+ * Codes are then a group of a slab, as everywhere. Up to FEW_ROWS rows are multiplied by them
+ * without a store; for more a chunk is opened, and linear_opened_avx512.c's tiles multiply.
+ */
+#include <immintrin.h>
+
+#include "kernels/grids.h"
+#include "kernels/opened.h"
+#include "kernels/products.h"
+#include "kernels/x86/linear_opened_avx512.h"
+#include "kernels/x86/rows_avx512.h"
+
+#define FEW_ROWS 4
+
+/* ---- points ---- */
+
+/* Of 64 points: the lower seven bits of bytes, and the bits above these. */
+typedef struct index64 {
+    __m512i bytes;
+    __mmask64 bit7, bit8, bit9;
+} index64;
+
+VNNI_INLINE index64 index_of(__m512i bytes) {
+    return (index64){.bytes = bytes, .bit7 = _mm512_movepi8_mask(bytes)};
+}
+
+VNNI_INLINE __m512i chosen(__m512i low, __m512i high, __mmask64 bit) {
+    return _mm512_mask_mov_epi8(low, bit, high);
+}
+
+VNNI_INLINE __m512i of_128(const uint8_t *list, const index64 *i) {
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(list), i->bytes,
+                                    _mm512_loadu_si512(list + 64));
+}
+
+VNNI_INLINE __m512i of_256(const uint8_t *list, const index64 *i) {
+    return chosen(of_128(list, i), of_128(list + 128, i), i->bit7);
+}
+
+VNNI_INLINE __m512i of_512(const uint8_t *list, const index64 *i) {
+    return chosen(of_256(list, i), of_256(list + 256, i), i->bit8);
+}
+
+VNNI_INLINE __m512i of_1024(const uint8_t *list, const index64 *i) {
+    return chosen(of_512(list, i), of_512(list + 512, i), i->bit9);
+}
+
+/* ---- bits of lanes ---- */
+
+/* Four bytes of each lane: eight bits from bit `from` on, from bit from + step, and so on. Two
+ * lanes are a ring of 64 bits: what is beyond one comes from the other. */
+VNNI_INLINE __m512i lanes_bits(__m512i v, unsigned from, unsigned step) {
+    const uint64_t places = 0x0302010003020100u * step + 0x0101010101010101u * from;
+    const uint64_t second = 0x2020202000000000u;
+    return _mm512_multishift_epi64_epi8(_mm512_set1_epi64((long long)(places + second)), v);
+}
+
+VNNI_INLINE __m512i lanes_of_row(const uint8_t row[16]) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)row));
+}
+
+/* Four rows of 16 bytes become the bytes of 16 lanes. */
+VNNI_INLINE __m512i lanes_of_rows(const uint8_t (*rows)[16]) {
+    const __m512i order =
+        _mm512_set_epi32(0x3f2f1f0f, 0x3e2e1e0e, 0x3d2d1d0d, 0x3c2c1c0c, 0x3b2b1b0b, 0x3a2a1a0a,
+                         0x39291909, 0x38281808, 0x37271707, 0x36261606, 0x35251505, 0x34241404,
+                         0x33231303, 0x32221202, 0x31211101, 0x30201000);
+    return _mm512_permutexvar_epi8(order, _mm512_loadu_si512(rows));
+}
+
+/* Low (byte 0) or high (1) bytes of four rows of 16 words. */
+VNNI_INLINE __m512i lanes_of_words(const uint16_t (*rows)[16], char byte) {
+    const __m512i order =
+        _mm512_set_epi32(0x7e5e3e1e, 0x7c5c3c1c, 0x7a5a3a1a, 0x78583818, 0x76563616, 0x74543414,
+                         0x72523212, 0x70503010, 0x6e4e2e0e, 0x6c4c2c0c, 0x6a4a2a0a, 0x68482808,
+                         0x66462606, 0x64442404, 0x62422202, 0x60402000);
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(rows),
+                                    _mm512_add_epi8(order, _mm512_set1_epi8(byte)),
+                                    _mm512_loadu_si512(rows + 2));
+}
+
+/* Seven signs of each byte, from bit 0 or 1 on, become eight, an even number of them minus. */
+VNNI_INLINE __m512i signs8(__m512i signs7, int from) {
+    const long long matrix = from == 0 ? 0x010204081020407f : 0x02040810204080fe;
+    return _mm512_gf2p8affine_epi64_epi8(signs7, _mm512_set1_epi64(matrix), 0);
+}
+
+/* Of lanes whose lower 28 bits are four times seven signs. */
+VNNI_INLINE __m512i signs_of_fields(__m512i fields) { return signs8(lanes_bits(fields, 0, 7), 0); }
+
+/* ---- codes: four columns of 16 outputs ---- */
+
+/* What numbers of two bits, and of three, stand for, with their sign as the bit above. */
+VNNI_INLINE __m512i values_of_two(int middle, int v0, int v1, int v2) {
+    const int plus = (middle + v0) | (middle + v1) << 8 | (middle + v2) << 16;
+    const int minus = (middle - v0) | (middle - v1) << 8 | (middle - v2) << 16;
+    return _mm512_set1_epi64((long long)((uint64_t)(uint32_t)minus << 32 | (uint32_t)plus));
+}
+
+VNNI_INLINE __m512i values_of_three(int middle, __m128i list) {
+    const __m128i plus = _mm_add_epi8(_mm_set1_epi8((char)middle), list);
+    const __m128i minus = _mm_sub_epi8(_mm_set1_epi8((char)middle), list);
+    return _mm512_broadcast_i32x4(_mm_unpacklo_epi64(plus, minus));
+}
+
+/* Numbers of `bits` bits, every `step` from bit `from` of points on. Of minus, the bit above a
+ * number is its sign. vpermb reads six bits, and finds the same at all that differ above number and
+ * sign. */
+VNNI_INLINE __m512i codes_of(__m512i values, unsigned bits, __m512i points, unsigned from,
+                             unsigned step, __m512i minus) {
+    const __m512i numbers = lanes_bits(points, from, step);
+    const __m512i sign = _mm512_set1_epi8((char)(1 << bits));
+    return _mm512_permutexvar_epi8(_mm512_ternarylogic_epi64(sign, minus, numbers, 0xca), values);
+}
+
+/* The signs of four columns, one bit each from bit `column` on, as bit `bits` of bytes. */
+VNNI_INLINE __m512i minus_of(__m512i signs, unsigned column, unsigned bits) {
+    return lanes_bits(signs, 64 + column - bits, 1);
+}
+
+/* A block's eight groups, and what they are times of. */
+typedef struct grid_block {
+    __m512i codes[8];
+    __m512 scale;
+    __m512 half_scale[2]; /* where halves have scales */
+} grid_block;
+
+/* 2 * sc + 1 */
+VNNI_INLINE __m512i odd_of(__m512i sc) {
+    return _mm512_add_epi32(_mm512_add_epi32(sc, sc), _mm512_set1_epi32(1));
+}
+
+VNNI_INLINE __m512 load_d(const uint16_t d[16], float factor) {
+    const __m512 halves = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)d));
+    return _mm512_mul_ps(halves, _mm512_set1_ps(factor));
+}
+
+/* n bits of each lane. */
+VNNI_INLINE __m512i lanes_field(__m512i v, unsigned from, int n) {
+    return _mm512_and_si512(_mm512_srli_epi32(v, from), _mm512_set1_epi32((1 << n) - 1));
+}
+
+VNNI_INLINE void scale_block(grid_block *to, __m512 d, __m512i sc) {
+    to->scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(odd_of(sc)));
+}
+
+/* Halves of a block have the two nibbles of a byte. */
+VNNI_INLINE void scale_halves(grid_block *to, __m512 d, const uint8_t scales[16]) {
+    const __m512i both = lanes_of_row(scales);
+    to->scale = d;
+    to->half_scale[0] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 0, 4)));
+    to->half_scale[1] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 4, 4)));
+}
+
+/* ---- IQ2: a point is 8 columns ---- */
+
+VNNI_INLINE void codes_iq2(__m512i codes[8], __m512i low, __m512i high, __m512i signs) {
+    const __m512i values = values_of_two(64, 8, 25, 43);
+    for (unsigned g = 0; g < 4; g++) {
+        codes[2 * g] = codes_of(values, 2, low, 8 * g, 2, minus_of(signs, 8 * g, 2));
+        codes[2 * g + 1] = codes_of(values, 2, high, 8 * g, 2, minus_of(signs, 8 * g + 4, 2));
+    }
+}
+
+VNNI_INLINE void block_iq2_xxs(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
+    const index64 i = index_of(_mm512_loadu_si512(slab->codes[b][0]));
+    const __m512i fields = _mm512_loadu_si512(slab->codes[b][1]);
+    codes_iq2(to->codes, of_256(grid_bytes_iq2_xxs[0], &i), of_256(grid_bytes_iq2_xxs[1], &i),
+              signs_of_fields(fields));
+    scale_block(to, load_d(slab->d, 0.125f), _mm512_srli_epi32(fields, 28));
+}
+
+VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
+    const __m512i high = lanes_of_words(slab->codes + 4 * b, 1); /* a bit of indices, then signs */
+    index64 i = index_of(lanes_of_words(slab->codes + 4 * b, 0));
+    i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
+    codes_iq2(to->codes, of_512(grid_bytes_iq2_xs[0], &i), of_512(grid_bytes_iq2_xs[1], &i),
+              signs8(high, 1));
+    scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
+}
+
+VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq2_s *slab = (const slab_iq2_s *)from;
+    const __m512i high = lanes_bits(lanes_of_row(slab->high[b]), 0, 2);
+    index64 i = index_of(lanes_of_rows(slab->low + 4 * b));
+    i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
+    i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
+    codes_iq2(to->codes, of_1024(grid_bytes_iq2_s[0], &i), of_1024(grid_bytes_iq2_s[1], &i),
+              lanes_of_rows(slab->signs + 4 * b));
+    scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
+}
+
+/* ---- IQ3: a point is 4 columns ---- */
+
+/* The groups of four points a lane; low and high bytes come together first. */
+VNNI_INLINE void codes_iq3(__m512i codes[4], __m512i values, __m512i low, __m512i high,
+                           __m512i signs, unsigned column) {
+    const __m512i pairs =
+        _mm512_set_epi32(0x7d3d7c3c, 0x79397838, 0x75357434, 0x71317030, 0x6d2d6c2c, 0x69296828,
+                         0x65256424, 0x61216020, 0x5d1d5c1c, 0x59195818, 0x55155414, 0x51115010,
+                         0x4d0d4c0c, 0x49094808, 0x45054404, 0x41014000);
+    const __m512i two = _mm512_set1_epi8(2);
+    const __m512i p[2] = {_mm512_permutex2var_epi8(low, pairs, high),
+                          _mm512_permutex2var_epi8(low, _mm512_add_epi8(pairs, two), high)};
+    for (unsigned g = 0; g < 4; g++) {
+        codes[g] =
+            codes_of(values, 3, p[g / 2], 16 * (g % 2), 4, minus_of(signs, column + 4 * g, 3));
+    }
+}
+
+VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
+    const __m512i values =
+        values_of_three(64, _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512i fields = _mm512_loadu_si512(slab->signs[b]);
+    const __m512i signs = signs_of_fields(fields);
+    for (unsigned h = 0; h < 2; h++) {
+        const index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
+        codes_iq3(to->codes + 4 * h, values, of_256(grid_bytes_iq3_xxs[0], &i),
+                  of_256(grid_bytes_iq3_xxs[1], &i), signs, 16 * h);
+    }
+    scale_block(to, load_d(slab->d, 0.25f), _mm512_srli_epi32(fields, 28));
+}
+
+VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq3_s *slab = (const slab_iq3_s *)from;
+    const __m512i values =
+        values_of_three(16, _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512i high = lanes_of_row(slab->high[b]);
+    const __m512i signs = lanes_of_rows(slab->signs + 4 * b);
+    for (unsigned h = 0; h < 2; h++) {
+        index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
+        i.bit8 = _mm512_test_epi8_mask(lanes_bits(high, 4 * h, 1), _mm512_set1_epi8(1));
+        codes_iq3(to->codes + 4 * h, values, of_512(grid_bytes_iq3_s[0], &i),
+                  of_512(grid_bytes_iq3_s[1], &i), signs, 16 * h);
+    }
+    scale_block(to, load_d(slab->d, 1.0f),
+                lanes_field(lanes_of_row(slab->scales[b / 2]), (unsigned)(b % 2 * 4), 4));
+}
+
+/* ---- rows ---- */
+
+typedef void grid_block_fn(grid_block *to, const uint8_t *slab, size_t b);
+
+VNNI_INLINE __m512i dot_half(__m512i sum, const __m512i codes[4], const int8_t *x) {
+    sum = _mm512_dpbusd_epi32(sum, codes[0], vnni_broadcast32(x));
+    sum = _mm512_dpbusd_epi32(sum, codes[1], vnni_broadcast32(x + 4));
+    sum = _mm512_dpbusd_epi32(sum, codes[2], vnni_broadcast32(x + 8));
+    return _mm512_dpbusd_epi32(sum, codes[3], vnni_broadcast32(x + 12));
+}
+
+VNNI_INLINE __m512 dot_block(opened_kind kind, const grid_block *w, const act_block_q8 *x) {
+    if (!kind.has_halves) {
+        const __m512i first = dot_half(vnni_start(kind.log2_middle, x), w->codes, x->codes);
+        return _mm512_cvtepi32_ps(dot_half(first, w->codes + 4, x->codes + 16));
+    }
+    const __m512i half0 = dot_half(vnni_start_half(kind.log2_middle, x, 0), w->codes, x->codes);
+    const __m512i half1 =
+        dot_half(vnni_start_half(kind.log2_middle, x, 1), w->codes + 4, x->codes + 16);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(half1), w->half_scale[1],
+                           _mm512_mul_ps(_mm512_cvtepi32_ps(half0), w->half_scale[0]));
+}
+
+/* A block's share of the lines of its slab, for later. */
+VNNI_INLINE void fetch_block(opened_kind kind, const uint8_t *slab, size_t b) {
+    const size_t bytes = kind.chunk_bytes / OPENED_BLOCKS;
+    vnni_fetch_lines(slab + b * bytes, bytes);
+}
+
+VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float *y, size_t y_stride,
+                     const uint8_t *slab, const uint8_t *x, size_t x_stride, size_t n, size_t k) {
+    const __mmask16 there = (__mmask16)((1u << n) - 1);
+    __m512 v[FEW_ROWS];
+    for (int r = 0; r < rows; r++) {
+        v[r] = _mm512_setzero_ps();
+    }
+    for (size_t col = 0; col < k; col += OPENED_COLS) {
+        for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+            grid_block w;
+            block_of(&w, slab, b);
+            fetch_block(kind, slab, b);
+            for (int r = 0; r < rows; r++) {
+                const act_block_q8 *block = (const act_block_q8 *)(x + (size_t)r * x_stride);
+                const __m512 factor = _mm512_mul_ps(w.scale, _mm512_set1_ps(block->scale));
+                v[r] = _mm512_fmadd_ps(dot_block(kind, &w, block), factor, v[r]);
+            }
+            x += sizeof(act_block_q8);
+        }
+        slab += kind.chunk_bytes;
+    }
+    for (int r = 0; r < rows; r++) {
+        _mm512_mask_storeu_ps(y + (size_t)r * y_stride, there, v[r]);
+    }
+}
+
+/* What tiles of many rows read. */
+VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, opened_chunk *c,
+                           const uint8_t *slab) {
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        grid_block w;
+        block_of(&w, slab, b);
+        for (size_t g = 0; g < 8; g++) {
+            _mm512_store_si512(c->codes[b][g], w.codes[g]);
+        }
+        _mm512_store_ps(c->scale[b], w.scale);
+        if (kind.has_halves) {
+            _mm512_store_ps(c->half_scale[2 * b], w.half_scale[0]);
+            _mm512_store_ps(c->half_scale[2 * b + 1], w.half_scale[1]);
+        }
+    }
+}
+
+#define FEW(rows, name) \
+    few(rows, opened_kind_##name, block_##name, y, y_stride, panel, x, x_stride_bytes, n, k)
+#define X(NAME, name)                                                                             \
+    static void open_##name(opened_chunk *c, const uint8_t *slab) {                               \
+        open_slab(opened_kind_##name, block_##name, c, slab);                                     \
+    }                                                                                             \
+    void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x,  \
+                                    size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
+        switch (m) {                                                                              \
+        case 1: FEW(1, name); return;                                                             \
+        case 2: FEW(2, name); return;                                                             \
+        case 3: FEW(3, name); return;                                                             \
+        case FEW_ROWS: FEW(FEW_ROWS, name); return;                                               \
+        default:                                                                                  \
+            linear_opened_##name##_avx512vnni(open_##name, y, y_stride, panel, x, x_stride_bytes, \
+                                              m, n, k);                                           \
+        }                                                                                         \
+    }
+PRODUCTS_VBMI_LIST(X)
+#undef X
