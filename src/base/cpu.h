@@ -17,6 +17,7 @@
     X(AVX2, 0, "avx2")     /* AVX2 + FMA + F16C + BMI2 */                 \
     X(AVX512, 1, "avx512") /* F, BW, DQ, VL */                            \
     X(AVX512VNNI, 2, "avx512vnni")                                        \
+    X(AVX512VBMI, 11, "avx512vbmi") /* avx512vnni, VBMI and GFNI */       \
     X(AVX512BF16, 3, "avx512bf16")                                        \
     X(AVXVNNI, 4, "avxvnni")   /* 256-bit VNNI without AVX-512 */         \
     X(AMX, 5, "amx")           /* tiles of 8-bit integers */              \
@@ -24,8 +25,7 @@
     X(FASTBF16, 7, "fastbf16") /* avx512bf16 at the rate of VNNI; GFNI */ \
     X(NEON, 8, "neon")                                                    \
     X(DOTPROD, 9, "dotprod")                                              \
-    X(I8MM, 10, "i8mm")                                                   \
-    X(AVX512VBMI, 11, "avx512vbmi") /* avx512vnni, VBMI and GFNI */
+    X(I8MM, 10, "i8mm")
 
 typedef enum cpu_flag {
 #define X(name, bit, text) CPU_##name = 1u << (bit),

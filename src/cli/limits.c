@@ -195,7 +195,7 @@ static bool is_same(const kernels_cpu *a, const kernels_cpu *b) {
            a->linear[WEFT_DTYPE_F32] == b->linear[WEFT_DTYPE_F32];
 }
 
-/* One flag more at a time, in the order of their bits, which is that of their making. */
+/* One flag more at a time, in the order of their bits. */
 uint32_t limits_measure_levels(limits_level out[LIMITS_LEVELS_MAX], uint32_t cpu_flags, pool *p) {
     kernels_cpu before, k;
     uint32_t n = 0;

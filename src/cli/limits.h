@@ -27,7 +27,8 @@ typedef struct limits_level {
 /* k: the kernels whose peak counts. */
 void limits_measure(machine_limits *out, const kernels_cpu *k, pool *p);
 
-/* Each instruction set of cpu_flags that changes a product kernel; how many. */
+/* Each instruction set of cpu_flags that changes one of the products that are measured; how
+ * many. */
 uint32_t limits_measure_levels(limits_level out[LIMITS_LEVELS_MAX], uint32_t cpu_flags, pool *p);
 
 #endif /* WEFT_CLI_LIMITS_H */

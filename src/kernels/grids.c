@@ -1,6 +1,7 @@
-/* grids.c - the codebooks as bytes, made of the packed lists when this is compiled. */
+/* grids.c - the codebooks, made of the packed lists when this is compiled. */
 #include "kernels/grids.h"
 
+#include "base/compiler.h"
 #include "tensor/quant_grids.inc"
 
 /* One value of a point: code i of 2 or 4 bits. */
@@ -37,13 +38,18 @@ const uint32_t grid_iq3_s[512] = {QUANT_GRID_IQ3_S_LIST(X)};
 
 #define X(point) (point) & 0xff,
 #define Y(point) (point) >> 8,
-const uint8_t grid_bytes_iq2_xxs[2][256] = {{QUANT_GRID_IQ2_XXS_LIST(X)},
-                                            {QUANT_GRID_IQ2_XXS_LIST(Y)}};
-const uint8_t grid_bytes_iq2_xs[2][512] = {{QUANT_GRID_IQ2_XS_LIST(X)},
-                                           {QUANT_GRID_IQ2_XS_LIST(Y)}};
-const uint8_t grid_bytes_iq2_s[2][1024] = {{QUANT_GRID_IQ2_S_LIST(X)}, {QUANT_GRID_IQ2_S_LIST(Y)}};
-const uint8_t grid_bytes_iq3_xxs[2][256] = {{QUANT_GRID_IQ3_XXS_LIST(X)},
-                                            {QUANT_GRID_IQ3_XXS_LIST(Y)}};
-const uint8_t grid_bytes_iq3_s[2][512] = {{QUANT_GRID_IQ3_S_LIST(X)}, {QUANT_GRID_IQ3_S_LIST(Y)}};
+WEFT_ALIGNED(64)
+const uint8_t grid_halves_iq2_xxs[2][256] = {{QUANT_GRID_IQ2_XXS_LIST(X)},
+                                             {QUANT_GRID_IQ2_XXS_LIST(Y)}};
+WEFT_ALIGNED(64)
+const uint8_t grid_halves_iq2_xs[2][512] = {{QUANT_GRID_IQ2_XS_LIST(X)},
+                                            {QUANT_GRID_IQ2_XS_LIST(Y)}};
+WEFT_ALIGNED(64)
+const uint8_t grid_halves_iq2_s[2][1024] = {{QUANT_GRID_IQ2_S_LIST(X)}, {QUANT_GRID_IQ2_S_LIST(Y)}};
+WEFT_ALIGNED(64)
+const uint8_t grid_halves_iq3_xxs[2][256] = {{QUANT_GRID_IQ3_XXS_LIST(X)},
+                                             {QUANT_GRID_IQ3_XXS_LIST(Y)}};
+WEFT_ALIGNED(64)
+const uint8_t grid_halves_iq3_s[2][512] = {{QUANT_GRID_IQ3_S_LIST(X)}, {QUANT_GRID_IQ3_S_LIST(Y)}};
 #undef X
 #undef Y

@@ -5,7 +5,7 @@
  * The formats of PACK_OPENED_LIST store their codes in many ways (lists of values, codebooks,
  * bit planes, powers of three), but all of them stand for whole numbers of 8 bits times a scale for
  * 32 or 16 columns. Opening loses nothing. It writes 4 KB of codes that stay in the first-level
- * cache and serve all rows of x; a single row pays for it alone.
+ * cache and serve all rows of x; few rows are multiplied without.
  *
  *   codes        value + middle, lanes as a group of a slab: 4 columns x 16 rows
  *   scale        of a block of 32; where halves have scales of their own, what those are times of
@@ -16,9 +16,9 @@
  * Where 256 columns share a scale (kind.n_planes is not 0), that and the whole numbers beside it
  * are there as well:
  *
- *   d            what all of the chunk is times of
+ *   d            what all of the chunk is times of; not from VBMI
  *   whole        of a half, or of a block where halves have none; not if !kind.has_scales, and not
- *                from NEON, whose products read none
+ *                from NEON and VBMI, whose products read none
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
@@ -63,27 +63,30 @@ typedef struct opened_kind {
     int log2_middle; /* 0: codes are values and not negative */
     opened_width width;
     int has_halves;
-    int has_min;
+    int has_min;        /* only where is_summed */
     int n_planes;       /* of bytes that code * whole fills; 0: 256 columns share no scale */
     int has_scales;     /* whole ones */
+    int is_summed;      /* blocks, of 256 columns, before their scale multiplies (products.h) */
     size_t chunk_bytes; /* of 256 columns of a panel */
 } opened_kind;
 
-static const opened_kind opened_kind_q2_k = {0, OPENED_NARROW, 1, 1, 1, 1, sizeof(slab_q2_k)};
-static const opened_kind opened_kind_q3_k = {2, OPENED_NARROW, 1, 0, 1, 1, sizeof(slab_q3_k)};
-static const opened_kind opened_kind_tq1_0 = {1, OPENED_NARROW, 0, 0, 1, 0, sizeof(slab_tq1_0)};
-static const opened_kind opened_kind_tq2_0 = {1, OPENED_NARROW, 0, 0, 1, 0, sizeof(slab_tq2_0)};
-static const opened_kind opened_kind_iq4_nl = {7, OPENED_WIDE, 0, 0, 0, 0, 8 * sizeof(slab_iq4_nl)};
-static const opened_kind opened_kind_iq4_xs = {7, OPENED_WIDE, 0, 0, 2, 1, sizeof(slab_iq4_xs)};
-static const opened_kind opened_kind_mxfp4 = {4, OPENED_NARROW, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4)};
-static const opened_kind opened_kind_nvfp4 = {4, OPENED_NARROW, 1, 0, 0, 0, 4 * sizeof(slab_nvfp4)};
-static const opened_kind opened_kind_iq2_xxs = {6, OPENED_SIX, 0, 0, 2, 1, sizeof(slab_iq2_xxs)};
-static const opened_kind opened_kind_iq2_xs = {6, OPENED_SIX, 1, 0, 2, 1, sizeof(slab_iq2_xs)};
-static const opened_kind opened_kind_iq2_s = {6, OPENED_SIX, 1, 0, 2, 1, sizeof(slab_iq2_s)};
-static const opened_kind opened_kind_iq3_xxs = {6, OPENED_FOUR, 0, 0, 2, 1, sizeof(slab_iq3_xxs)};
-static const opened_kind opened_kind_iq3_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq3_s)};
-static const opened_kind opened_kind_iq1_s = {4, OPENED_NARROW, 0, 0, 2, 1, sizeof(slab_iq1_s)};
-static const opened_kind opened_kind_iq1_m = {4, OPENED_NARROW, 1, 0, 2, 1, sizeof(slab_iq1_m)};
+#define KIND(name, ...) static const opened_kind opened_kind_##name = {__VA_ARGS__};
+KIND(q2_k, 0, OPENED_NARROW, 1, 1, 1, 1, 1, sizeof(slab_q2_k))
+KIND(q3_k, 2, OPENED_NARROW, 1, 0, 1, 1, 1, sizeof(slab_q3_k))
+KIND(tq1_0, 1, OPENED_NARROW, 0, 0, 1, 0, 1, sizeof(slab_tq1_0))
+KIND(tq2_0, 1, OPENED_NARROW, 0, 0, 1, 0, 1, sizeof(slab_tq2_0))
+KIND(iq4_nl, 7, OPENED_WIDE, 0, 0, 0, 0, 0, 8 * sizeof(slab_iq4_nl))
+KIND(iq4_xs, 7, OPENED_WIDE, 0, 0, 2, 1, 0, sizeof(slab_iq4_xs))
+KIND(mxfp4, 4, OPENED_NARROW, 0, 0, 0, 0, 0, 8 * sizeof(slab_mxfp4))
+KIND(nvfp4, 4, OPENED_NARROW, 1, 0, 0, 0, 0, 4 * sizeof(slab_nvfp4))
+KIND(iq2_xxs, 6, OPENED_SIX, 0, 0, 2, 1, 0, sizeof(slab_iq2_xxs))
+KIND(iq2_xs, 6, OPENED_SIX, 1, 0, 2, 1, 1, sizeof(slab_iq2_xs))
+KIND(iq2_s, 6, OPENED_SIX, 1, 0, 2, 1, 1, sizeof(slab_iq2_s))
+KIND(iq3_xxs, 6, OPENED_FOUR, 0, 0, 2, 1, 0, sizeof(slab_iq3_xxs))
+KIND(iq3_s, 4, OPENED_NARROW, 0, 0, 2, 1, 0, sizeof(slab_iq3_s))
+KIND(iq1_s, 4, OPENED_NARROW, 0, 0, 2, 1, 0, sizeof(slab_iq1_s))
+KIND(iq1_m, 4, OPENED_NARROW, 1, 0, 2, 1, 1, sizeof(slab_iq1_m))
+#undef KIND
 
 static inline uint8_t opened_middle(const opened_kind *kind) {
     return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);

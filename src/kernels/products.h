@@ -3,9 +3,9 @@
  * Contracts: kernels.h. Layouts: layout/slab.h (weights), layout/act.h (activations).
  *
  * What a product computes, so that every instruction set gives the same bits. Per output, one
- * chain y, starting at +0, over blocks (or columns) in ascending k; fma rounds once, * rounds
- * once, sums of integers are exact; float(dot) of Q8_0 and F8_E4M3 rounds once, the others are
- * exact:
+ * chain y, starting at +0, over blocks (or columns) in ascending k, but for sums below; fma rounds
+ * once, * rounds once, sums of integers are exact; float(dot) of Q8_0 and F8_E4M3 rounds once, the
+ * others are exact:
  *
  *   F32 F16 BF16  y = fma(x[k], w[k], y)                                     column by column
  *   Q8_0          y = fma(float(dot), d * xs, y)                  dot = sum of w * x over 32,
@@ -18,10 +18,16 @@
  *   Q5_1          as Q4_1 with q - 16 for q and fma(16, d, m) for m
  *   Q4_K          as Q4_1 with d * sc for d and -(dmin * mn) for m, per 32
  *   Q5_K          as Q4_K with q - 16 for q and fma(16, d * sc, -(dmin * mn)) for m
- *   Q6_K          y = fma(float(sc0 * dot0 + sc1 * dot1), d * xs, y)   halves of 16, q - 32
  *   opened        y = fma(float(dot), scale * xs, y)         (opened.h: PACK_OPENED_LIST)
- *   with halves   y = fma(fma(float(dot1), half1, float(dot0) * half0), scale * xs, y), and then
- *                 Q2_K y = fma(float(min0 * -xsum0 + min1 * -xsum1), min_scale * xs, y)
+ *   with halves   fma(float(dot1), half1, float(dot0) * half0) for float(dot)
+ *
+ * Where 256 columns have one scale d, and blocks none or halves whole ones (Q6_K, and opened kinds
+ * that are is_summed), sums over 256 columns start at +0, and y is added to once:
+ *
+ *   opened        sum = fma(float(dot), xs, sum), with halves as above
+ *   Q6_K          sum = fma(float(sc0 * dot0 + sc1 * dot1), xs, sum)   halves of 16, q - 32
+ *   Q2_K          and least = fma(float(min0 * -xsum0 + min1 * -xsum1), xs, least)
+ *   all           y = fma(sum, d, y), and then Q2_K y = fma(least, min_scale, y)
  *
  * With ACT_Q8_256, over blocks of 256; float(...) rounds once:
  *

@@ -3,7 +3,7 @@
  * Shape: tile_neon.h. Four rows of x and 16 outputs are 16 accumulators; each group of 4 columns
  * is 4 loads of codes and 4 broadcasts for 16 instructions of 16 multiply-adds.
  */
-#include "kernels/arm/tile_neon.h"
+#include "kernels/arm/linear_int_neon.h"
 #include "kernels/products.h"
 
 NEON_INLINE int32x4_t dot4(int32x4_t acc, int8x16_t w, int8x16_t x) { return vdotq_s32(acc, w, x); }

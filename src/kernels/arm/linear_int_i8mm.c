@@ -5,7 +5,7 @@
  * other in a register. A pair of rows and 16 outputs are 8 accumulators of 2 x 2 sums, which are
  * unzipped at the end of a block (for Q6_K, of half of one). A row that is left over takes SDOT.
  */
-#include "kernels/arm/tile_neon.h"
+#include "kernels/arm/linear_int_neon.h"
 #include "kernels/products.h"
 
 NEON_INLINE int32x4_t dot4(int32x4_t acc, int8x16_t w, int8x16_t x) { return vdotq_s32(acc, w, x); }

@@ -3,7 +3,7 @@
  * Shape: tile_neon.h. A dot product of four is two widening multiplications (8 columns of 2 rows
  * each), whose neighbours are added to 16 bits, at most 2 * 32 * 127, and then onto 32.
  */
-#include "kernels/arm/tile_neon.h"
+#include "kernels/arm/linear_int_neon.h"
 #include "kernels/products.h"
 
 NEON_INLINE int32x4_t dot4(int32x4_t acc, int8x16_t w, int8x16_t x) {

@@ -4,7 +4,8 @@
  * as the format's values allow (kernels/opened.h), and over two neighbours among 4 columns: eight
  * groups of values up to 15, two up to 62, one up to 127, which is at most 2 * 127 * 127. Then
  * pairs are added to 32 bits. A tile is 4 rows of x and 4 outputs, a broadcast of x for two
- * multiplications; registers: 8 sums of 16 bits, 4 of 32, 4 y, and 4 first halves.
+ * multiplications; registers: 8 sums of 16 bits, 4 of 32, 4 y, 4 of
+ * minimums, and 4 first halves.
  */
 #include "kernels/arm/tile_opened_neon.h"
 #include "kernels/products.h"

@@ -1,10 +1,10 @@
 /* tile_neon.h - the shape of NEON integer products of formats that are not opened first.
  *
- *   for rows of x, TILE_CHUNK_ROWS at a time          their sums y stay in a 6 KB buffer
- *     for blocks of 32 columns of the panel
- *       open(block)                                   a signed byte a code, scales to float32
- *       for tiles of rows                             16 outputs wide, 4 registers a row
- *         tile(y, block, x)
+ *   open(block)                a signed byte a code, scales to float32
+ *   for tiles of rows          16 outputs wide, 4 registers a row
+ *     tile(y, block, x)
+ *
+ * The loop around it is in linear_int_neon.h.
  *
  * A register of codes is 4 rows of the panel times 4 columns (a quarter of a group, slab.h), which
  * is what the dot-product instructions take: four products are added to one 32-bit sum. The levels
@@ -44,9 +44,11 @@ typedef void neon_open_fn(neon_block *out, const void *panel, size_t block);
 typedef struct neon_kind {
     neon_open_fn *open;
     bool has_min, has_halves;
+    bool is_summed; /* blocks, of 256 columns, before their scale multiplies (products.h) */
 } neon_kind;
 
-/* y [n_rows][16] += x . block, rows of x x_stride bytes apart. */
+/* y [n_rows][16] += x . block, without its scale where is_summed; rows of x x_stride bytes
+ * apart. */
 typedef void neon_tile_fn(neon_kind kind, float *y, const neon_block *w, const uint8_t *x,
                           size_t x_stride, size_t n_rows);
 
@@ -186,11 +188,12 @@ NEON_INLINE void neon_open_q6_k(neon_block *out, const void *panel, size_t block
 
 /* ---- the end of a block ---- */
 
-/* y[0..16) += dot * (scale * xs) [+ min * xsum] for one row. */
+/* y[0..16) += dot * (scale * xs) [+ min * xsum] for one row; where is_summed dot * xs. */
 NEON_INLINE void neon_add_block(neon_kind kind, float *y, const int32x4_t dot[4],
                                 const neon_block *w, const act_block_q8 *x) {
     for (int q = 0; q < 4; q++) {
-        const float32x4_t factor = vmulq_n_f32(vld1q_f32(w->scale + 4 * q), x->scale);
+        const float32x4_t xs = vdupq_n_f32(x->scale);
+        const float32x4_t factor = kind.is_summed ? xs : vmulq_f32(vld1q_f32(w->scale + 4 * q), xs);
         float32x4_t v = vfmaq_f32(vld1q_f32(y + 4 * q), vcvtq_f32_s32(dot[q]), factor);
         if (kind.has_min) {
             v = vfmaq_n_f32(v, vld1q_f32(w->min + 4 * q), x->sum);
@@ -258,7 +261,7 @@ NEON_INLINE void neon_tiles_dot(neon_dot_fn *dot4, neon_kind kind, float *y, con
     }
 }
 
-/* ---- the loop ---- */
+/* ---- outputs ---- */
 
 NEON_INLINE void neon_copy_out(float *y, size_t y_stride, const float *sums, size_t n_rows,
                                size_t n) {
@@ -266,29 +269,5 @@ NEON_INLINE void neon_copy_out(float *y, size_t y_stride, const float *sums, siz
         memcpy(y + r * y_stride, sums + r * PACK_PANEL_ROWS, n * sizeof *y);
     }
 }
-
-NEON_INLINE void neon_run(neon_tile_fn *tile, neon_kind kind, float *y, size_t y_stride,
-                          const void *panel, const uint8_t *x, size_t x_stride, size_t m, size_t n,
-                          size_t k) {
-    float sums[TILE_CHUNK_ROWS * PACK_PANEL_ROWS];
-    for (size_t row = 0; row < m; row += TILE_CHUNK_ROWS) {
-        const size_t n_rows = m - row < TILE_CHUNK_ROWS ? m - row : TILE_CHUNK_ROWS;
-        memset(sums, 0, n_rows * PACK_PANEL_ROWS * sizeof *sums);
-        for (size_t b = 0; b < k / ACT_BLOCK_LEN; b++) {
-            neon_block w;
-            kind.open(&w, panel, b);
-            tile(kind, sums, &w, x + row * x_stride + b * sizeof(act_block_q8), x_stride, n_rows);
-        }
-        neon_copy_out(y + row * y_stride, y_stride, sums, n_rows, n);
-    }
-}
-
-static const neon_kind neon_q4_0 = {.open = neon_open_q4_0};
-static const neon_kind neon_q4_1 = {.open = neon_open_q4_1, .has_min = true};
-static const neon_kind neon_q5_0 = {.open = neon_open_q5_0};
-static const neon_kind neon_q5_1 = {.open = neon_open_q5_1, .has_min = true};
-static const neon_kind neon_q4_k = {.open = neon_open_q4_k, .has_min = true};
-static const neon_kind neon_q5_k = {.open = neon_open_q5_k, .has_min = true};
-static const neon_kind neon_q6_k = {.open = neon_open_q6_k, .has_halves = true};
 
 #endif /* WEFT_KERNELS_ARM_TILE_NEON_H */

@@ -4,7 +4,7 @@
  *     for chunks of 256 columns of the panel
  *       open(chunk)                                 once for all these rows
  *       for tiles of rows x outputs
- *         for blocks of 32 columns                  y in registers
+ *         for blocks of 32 columns                  y, or a chunk's sums, in registers
  *           dots(block or half)                     sums of integers, as the level makes them
  *
  * A quarter is 4 outputs: a register of codes is these times 4 columns. The float steps are those
@@ -64,16 +64,15 @@ NEON_INLINE void opened_block(opened_dots_fn *dots_of, int rows, int quarters, o
     }
 }
 
-/* v + the minimums of halves times minus the sums of the activations. */
-NEON_INLINE float32x4_t opened_add_mins(float32x4_t v, const opened_chunk *c, size_t b,
+/* least + the minimums of halves times minus the sums of the activations. */
+NEON_INLINE float32x4_t opened_add_mins(float32x4_t least, const opened_chunk *c, size_t b,
                                         size_t quarter, const act_block_q8 *x) {
     const int16x4_t first = vld2_s16(c->half_min[2 * b] + 8 * quarter).val[0];
     const int16x4_t second = vld2_s16(c->half_min[2 * b + 1] + 8 * quarter).val[0];
     const int16_t sum0 = (int16_t)act_neg_half(x, 0);
     const int16_t sum1 = (int16_t)act_neg_half(x, 1);
     const int32x4_t sums = vmlal_n_s16(vmull_n_s16(first, sum0), second, sum1);
-    const float32x4_t scale = vld1q_f32(c->half_min_scale + 4 * quarter);
-    return vfmaq_f32(v, vcvtq_f32_s32(sums), vmulq_n_f32(scale, x->scale));
+    return vfmaq_n_f32(least, vcvtq_f32_s32(sums), x->scale);
 }
 
 /* y [rows][16] += x [rows] . chunk, outputs of `quarters` quarters from number `from` on. */
@@ -82,9 +81,11 @@ NEON_INLINE void opened_tile(opened_dots_fn *dots_of, int rows, int quarters, op
                              size_t x_stride) {
     float32x4_t v[OPENED_TILE_ROWS][OPENED_TILE_QUARTERS];
     float32x4_t dots[OPENED_TILE_ROWS][OPENED_TILE_QUARTERS];
+    float32x4_t least[OPENED_TILE_ROWS][OPENED_TILE_QUARTERS];
     for (int r = 0; r < rows; r++) {
         for (int q = 0; q < quarters; q++) {
-            v[r][q] = vld1q_f32(y + 16 * r + 4 * (from + (size_t)q));
+            least[r][q] = vdupq_n_f32(0.0f);
+            v[r][q] = kind.is_summed ? least[r][q] : vld1q_f32(y + 16 * r + 4 * (from + (size_t)q));
         }
     }
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8)) {
@@ -94,16 +95,26 @@ NEON_INLINE void opened_tile(opened_dots_fn *dots_of, int rows, int quarters, op
             const float32x4_t scale = vld1q_f32(c->scale[b] + 4 * (from + (size_t)q));
             for (int r = 0; r < rows; r++) {
                 const act_block_q8 *row = opened_row(x, x_stride, r);
-                v[r][q] = vfmaq_f32(v[r][q], dots[r][q], vmulq_n_f32(scale, row->scale));
+                v[r][q] = kind.is_summed
+                              ? vfmaq_n_f32(v[r][q], dots[r][q], row->scale)
+                              : vfmaq_f32(v[r][q], dots[r][q], vmulq_n_f32(scale, row->scale));
                 if (kind.has_min) {
-                    v[r][q] = opened_add_mins(v[r][q], c, b, from + (size_t)q, row);
+                    least[r][q] = opened_add_mins(least[r][q], c, b, from + (size_t)q, row);
                 }
             }
         }
     }
     for (int r = 0; r < rows; r++) {
         for (int q = 0; q < quarters; q++) {
-            vst1q_f32(y + 16 * r + 4 * (from + (size_t)q), v[r][q]);
+            const size_t at = 4 * (from + (size_t)q);
+            float *to = y + 16 * r + at;
+            if (kind.is_summed) {
+                v[r][q] = vfmaq_f32(vld1q_f32(to), v[r][q], vld1q_f32(c->scale[0] + at));
+            }
+            if (kind.has_min) {
+                v[r][q] = vfmaq_f32(v[r][q], least[r][q], vld1q_f32(c->half_min_scale + at));
+            }
+            vst1q_f32(to, v[r][q]);
         }
     }
 }

@@ -132,12 +132,16 @@ static void load_q6_k(weight_block *w, const void *panel, size_t b, size_t row) 
     }
 }
 
-static float add_block_q8(float y, const weight_block *w, const act_block_q8 *x, bool has_min) {
+static int32_t dot_block(const weight_block *w, const int8_t *x) {
     int32_t dot = 0;
     for (size_t l = 0; l < BLOCK; l++) {
-        dot += w->codes[l] * x->codes[l];
+        dot += w->codes[l] * x[l];
     }
-    y = fmaf((float)dot, w->scale * x->scale, y);
+    return dot;
+}
+
+static float add_block_q8(float y, const weight_block *w, const act_block_q8 *x, bool has_min) {
+    y = fmaf((float)dot_block(w, x->codes), w->scale * x->scale, y);
     return has_min ? fmaf(w->min, x->sum, y) : y;
 }
 
@@ -272,6 +276,15 @@ static void clear(float *y, size_t y_stride, size_t m, size_t n) {
             y[r * y_stride + j] = 0.0f;
         }
     }
+}
+
+/* y + 256 columns whose blocks have the same scale. */
+static float add_summed(float y, const weight_block w[8], const act_block_q8 *x) {
+    float sum = 0.0f;
+    for (size_t b = 0; b < 8; b++) {
+        sum = fmaf((float)dot_block(&w[b], x[b].codes), x[b].scale, sum);
+    }
+    return fmaf(sum, w->scale, y);
 }
 
 static void linear_q8(load_block_fn *load, bool has_min, float *y, size_t y_stride,
@@ -494,5 +507,18 @@ void linear_q5_k_ref(float *y, size_t y_stride, const void *panel, const void *x
 
 void linear_q6_k_ref(float *y, size_t y_stride, const void *panel, const void *x,
                      size_t x_stride_bytes, size_t m, size_t n, size_t k) {
-    linear_q8(load_q6_k, false, y, y_stride, panel, x, x_stride_bytes, m, n, k);
+    weight_block w[8];
+    clear(y, y_stride, m, n);
+    for (size_t j = 0; j < n; j++) {
+        for (size_t from = 0; from < k / BLOCK; from += 8) {
+            for (size_t b = 0; b < 8; b++) {
+                load_q6_k(&w[b], panel, from + b, j);
+            }
+            for (size_t r = 0; r < m; r++) {
+                const uint8_t *row = (const uint8_t *)x + r * x_stride_bytes;
+                float *out = &y[r * y_stride + j];
+                *out = add_summed(*out, w, (const act_block_q8 *)row + from);
+            }
+        }
+    }
 }

@@ -148,21 +148,33 @@ static int32_t min_half(const opened_chunk *c, size_t b, size_t h, size_t j,
     return c->half_min[2 * b + h][2 * j] * act_neg_half(x, h);
 }
 
-static float add_block(float y, const opened_kind *kind, const opened_chunk *c, size_t b, size_t j,
+/* What a block of output j comes to, without its scale. */
+static float dot_block(const opened_kind *kind, const opened_chunk *c, size_t b, size_t j,
                        const act_block_q8 *x) {
-    float dot = dot_half(c, b, 0, j, x);
-    if (kind->has_halves) {
-        dot = fmaf(dot_half(c, b, 1, j, x), c->half_scale[2 * b + 1][j],
-                   dot * c->half_scale[2 * b][j]);
-    } else {
-        dot += dot_half(c, b, 1, j, x);
+    const float dot = dot_half(c, b, 0, j, x), second = dot_half(c, b, 1, j, x);
+    return kind->has_halves
+               ? fmaf(second, c->half_scale[2 * b + 1][j], dot * c->half_scale[2 * b][j])
+               : dot + second;
+}
+
+/* y + the blocks of a chunk, output j. */
+static float add_chunk(float y, const opened_kind *kind, const opened_chunk *c, size_t j,
+                       const act_block_q8 *x) {
+    float sum = 0.0f, least = 0.0f;
+    for (size_t b = 0; b < c->n_blocks; b++) {
+        const float dot = dot_block(kind, c, b, j, x + b);
+        if (kind->is_summed) {
+            sum = fmaf(dot, x[b].scale, sum);
+        } else {
+            y = fmaf(dot, c->scale[b][j] * x[b].scale, y);
+        }
+        if (kind->has_min) {
+            const int32_t min = min_half(c, b, 0, j, x + b) + min_half(c, b, 1, j, x + b);
+            least = fmaf((float)min, x[b].scale, least);
+        }
     }
-    y = fmaf(dot, c->scale[b][j] * x->scale, y);
-    if (kind->has_min) {
-        const int32_t min = min_half(c, b, 0, j, x) + min_half(c, b, 1, j, x);
-        y = fmaf((float)min, c->half_min_scale[j] * x->scale, y);
-    }
-    return y;
+    y = kind->is_summed ? fmaf(sum, c->scale[0][j], y) : y;
+    return kind->has_min ? fmaf(least, c->half_min_scale[j], y) : y;
 }
 
 static void linear_opened(const opened_kind *kind, opened_open_fn *open, float *y, size_t y_stride,
@@ -179,11 +191,9 @@ static void linear_opened(const opened_kind *kind, opened_open_fn *open, float *
         for (size_t r = 0; r < m; r++) {
             const act_block_q8 *row = (const act_block_q8 *)(x + r * x_stride);
             row += col / ACT_BLOCK_LEN;
-            for (size_t b = 0; b < c.n_blocks; b++) {
-                for (size_t j = 0; j < n; j++) {
-                    float *out = &y[r * y_stride + j];
-                    *out = add_block(*out, kind, &c, b, j, row + b);
-                }
+            for (size_t j = 0; j < n; j++) {
+                float *out = &y[r * y_stride + j];
+                *out = add_chunk(*out, kind, &c, j, row);
             }
         }
     }

@@ -7,14 +7,16 @@
  *
  *   index        bytes of a lane, points of a block's 32 columns
  *   points       two registers, low and high bytes
- *   signs        a lane's 32 bits; an even number of minus signs is a multiplication by a matrix of
- *                bits
+ *   signs        a lane's 32 bits; the eighth of a point, which makes their number even, comes of a
+ *                multiplication by a matrix of bits
  *   numbers      vpmultishiftqb takes 4 columns of 16 outputs out of points, a byte each, and their
  *                signs out of signs
  *   codes        vpermb turns number and sign to the value plus the middle
  *
  * Codes are then a group of a slab, as everywhere. Up to FEW_ROWS rows are multiplied by them
  * without a store; for more a chunk is opened, and linear_opened_avx512.c's tiles multiply.
+ * Few rows are bound by the 45 (IQ2_XXS) to 75 (IQ2_S) instructions a block that make codes: one
+ * row reads 0.3 to 0.5 of what plain reading does.
  */
 #include <immintrin.h>
 
@@ -43,8 +45,8 @@ VNNI_INLINE __m512i chosen(__m512i low, __m512i high, __mmask64 bit) {
 }
 
 VNNI_INLINE __m512i of_128(const uint8_t *list, const index64 *i) {
-    return _mm512_permutex2var_epi8(_mm512_loadu_si512(list), i->bytes,
-                                    _mm512_loadu_si512(list + 64));
+    return _mm512_permutex2var_epi8(_mm512_load_si512(list), i->bytes,
+                                    _mm512_load_si512(list + 64));
 }
 
 VNNI_INLINE __m512i of_256(const uint8_t *list, const index64 *i) {
@@ -83,7 +85,7 @@ VNNI_INLINE __m512i lanes_of_rows(const uint8_t (*rows)[16]) {
 }
 
 /* Low (byte 0) or high (1) bytes of four rows of 16 words. */
-VNNI_INLINE __m512i lanes_of_words(const uint16_t (*rows)[16], char byte) {
+VNNI_INLINE __m512i bytes_of_words(const uint16_t (*rows)[16], char byte) {
     const __m512i order =
         _mm512_set_epi32(0x7e5e3e1e, 0x7c5c3c1c, 0x7a5a3a1a, 0x78583818, 0x76563616, 0x74543414,
                          0x72523212, 0x70503010, 0x6e4e2e0e, 0x6c4c2c0c, 0x6a4a2a0a, 0x68482808,
@@ -105,13 +107,13 @@ VNNI_INLINE __m512i signs_of_fields(__m512i fields) { return signs8(lanes_bits(f
 /* ---- codes: four columns of 16 outputs ---- */
 
 /* What numbers of two bits, and of three, stand for, with their sign as the bit above. */
-VNNI_INLINE __m512i values_of_two(int middle, int v0, int v1, int v2) {
+VNNI_INLINE __m512i table_of_two(int middle, int v0, int v1, int v2) {
     const int plus = (middle + v0) | (middle + v1) << 8 | (middle + v2) << 16;
     const int minus = (middle - v0) | (middle - v1) << 8 | (middle - v2) << 16;
     return _mm512_set1_epi64((long long)((uint64_t)(uint32_t)minus << 32 | (uint32_t)plus));
 }
 
-VNNI_INLINE __m512i values_of_three(int middle, __m128i list) {
+VNNI_INLINE __m512i table_of_three(int middle, __m128i list) {
     const __m128i plus = _mm_add_epi8(_mm_set1_epi8((char)middle), list);
     const __m128i minus = _mm_sub_epi8(_mm_set1_epi8((char)middle), list);
     return _mm512_broadcast_i32x4(_mm_unpacklo_epi64(plus, minus));
@@ -169,7 +171,7 @@ VNNI_INLINE void scale_halves(grid_block *to, __m512 d, const uint8_t scales[16]
 /* ---- IQ2: a point is 8 columns ---- */
 
 VNNI_INLINE void codes_iq2(__m512i codes[8], __m512i low, __m512i high, __m512i signs) {
-    const __m512i values = values_of_two(64, 8, 25, 43);
+    const __m512i values = table_of_two(opened_middle(&opened_kind_iq2_xxs), 8, 25, 43);
     for (unsigned g = 0; g < 4; g++) {
         codes[2 * g] = codes_of(values, 2, low, 8 * g, 2, minus_of(signs, 8 * g, 2));
         codes[2 * g + 1] = codes_of(values, 2, high, 8 * g, 2, minus_of(signs, 8 * g + 4, 2));
@@ -180,17 +182,17 @@ VNNI_INLINE void block_iq2_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
     const index64 i = index_of(_mm512_loadu_si512(slab->codes[b][0]));
     const __m512i fields = _mm512_loadu_si512(slab->codes[b][1]);
-    codes_iq2(to->codes, of_256(grid_bytes_iq2_xxs[0], &i), of_256(grid_bytes_iq2_xxs[1], &i),
+    codes_iq2(to->codes, of_256(grid_halves_iq2_xxs[0], &i), of_256(grid_halves_iq2_xxs[1], &i),
               signs_of_fields(fields));
     scale_block(to, load_d(slab->d, 0.125f), _mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
-    const __m512i high = lanes_of_words(slab->codes + 4 * b, 1); /* a bit of indices, then signs */
-    index64 i = index_of(lanes_of_words(slab->codes + 4 * b, 0));
+    const __m512i high = bytes_of_words(slab->codes + 4 * b, 1); /* a bit of indices, then signs */
+    index64 i = index_of(bytes_of_words(slab->codes + 4 * b, 0));
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
-    codes_iq2(to->codes, of_512(grid_bytes_iq2_xs[0], &i), of_512(grid_bytes_iq2_xs[1], &i),
+    codes_iq2(to->codes, of_512(grid_halves_iq2_xs[0], &i), of_512(grid_halves_iq2_xs[1], &i),
               signs8(high, 1));
     scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
 }
@@ -201,7 +203,7 @@ VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
     index64 i = index_of(lanes_of_rows(slab->low + 4 * b));
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
-    codes_iq2(to->codes, of_1024(grid_bytes_iq2_s[0], &i), of_1024(grid_bytes_iq2_s[1], &i),
+    codes_iq2(to->codes, of_1024(grid_halves_iq2_s[0], &i), of_1024(grid_halves_iq2_s[1], &i),
               lanes_of_rows(slab->signs + 4 * b));
     scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
 }
@@ -227,13 +229,14 @@ VNNI_INLINE void codes_iq3(__m512i codes[4], __m512i values, __m512i low, __m512
 VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
     const __m512i values =
-        values_of_three(64, _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
+        table_of_three(opened_middle(&opened_kind_iq3_xxs),
+                       _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
     const __m512i fields = _mm512_loadu_si512(slab->signs[b]);
     const __m512i signs = signs_of_fields(fields);
     for (unsigned h = 0; h < 2; h++) {
         const index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
-        codes_iq3(to->codes + 4 * h, values, of_256(grid_bytes_iq3_xxs[0], &i),
-                  of_256(grid_bytes_iq3_xxs[1], &i), signs, 16 * h);
+        codes_iq3(to->codes + 4 * h, values, of_256(grid_halves_iq3_xxs[0], &i),
+                  of_256(grid_halves_iq3_xxs[1], &i), signs, 16 * h);
     }
     scale_block(to, load_d(slab->d, 0.25f), _mm512_srli_epi32(fields, 28));
 }
@@ -241,14 +244,15 @@ VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
 VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq3_s *slab = (const slab_iq3_s *)from;
     const __m512i values =
-        values_of_three(16, _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
+        table_of_three(opened_middle(&opened_kind_iq3_s),
+                       _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
     const __m512i high = lanes_of_row(slab->high[b]);
     const __m512i signs = lanes_of_rows(slab->signs + 4 * b);
     for (unsigned h = 0; h < 2; h++) {
         index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
         i.bit8 = _mm512_test_epi8_mask(lanes_bits(high, 4 * h, 1), _mm512_set1_epi8(1));
-        codes_iq3(to->codes + 4 * h, values, of_512(grid_bytes_iq3_s[0], &i),
-                  of_512(grid_bytes_iq3_s[1], &i), signs, 16 * h);
+        codes_iq3(to->codes + 4 * h, values, of_512(grid_halves_iq3_s[0], &i),
+                  of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
     }
     scale_block(to, load_d(slab->d, 1.0f),
                 lanes_field(lanes_of_row(slab->scales[b / 2]), (unsigned)(b % 2 * 4), 4));
@@ -291,16 +295,24 @@ VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float 
         v[r] = _mm512_setzero_ps();
     }
     for (size_t col = 0; col < k; col += OPENED_COLS) {
+        grid_block w;
+        __m512 sums[FEW_ROWS];
+        for (int r = 0; r < rows; r++) {
+            sums[r] = kind.is_summed ? _mm512_setzero_ps() : v[r];
+        }
         for (size_t b = 0; b < OPENED_BLOCKS; b++) {
-            grid_block w;
             block_of(&w, slab, b);
             fetch_block(kind, slab, b);
             for (int r = 0; r < rows; r++) {
                 const act_block_q8 *block = (const act_block_q8 *)(x + (size_t)r * x_stride);
-                const __m512 factor = _mm512_mul_ps(w.scale, _mm512_set1_ps(block->scale));
-                v[r] = _mm512_fmadd_ps(dot_block(kind, &w, block), factor, v[r]);
+                const __m512 xs = _mm512_set1_ps(block->scale);
+                const __m512 factor = kind.is_summed ? xs : _mm512_mul_ps(w.scale, xs);
+                sums[r] = _mm512_fmadd_ps(dot_block(kind, &w, block), factor, sums[r]);
             }
             x += sizeof(act_block_q8);
+        }
+        for (int r = 0; r < rows; r++) {
+            v[r] = kind.is_summed ? _mm512_fmadd_ps(sums[r], w.scale, v[r]) : sums[r];
         }
         slab += kind.chunk_bytes;
     }
@@ -338,7 +350,7 @@ VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, opened_chu
         case 1: FEW(1, name); return;                                                             \
         case 2: FEW(2, name); return;                                                             \
         case 3: FEW(3, name); return;                                                             \
-        case FEW_ROWS: FEW(FEW_ROWS, name); return;                                               \
+        case 4: FEW(4, name); return;                                                             \
         default:                                                                                  \
             linear_opened_##name##_avx512vnni(open_##name, y, y_stride, panel, x, x_stride_bytes, \
                                               m, n, k);                                           \
@@ -346,3 +358,4 @@ VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, opened_chu
     }
 PRODUCTS_VBMI_LIST(X)
 #undef X
+#undef FEW

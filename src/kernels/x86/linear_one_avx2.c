@@ -40,6 +40,26 @@ TILE_INLINE void add_dot(floats16 *y, pair16 dot, floats16 scale, float xs) {
     }
 }
 
+/* sums += dot * xs */
+TILE_INLINE void add_unscaled(floats16 *sums, pair16 dot, float xs) {
+    for (int i = 0; i < 2; i++) {
+        sums->v[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot.v[i]), _mm256_set1_ps(xs), sums->v[i]);
+    }
+}
+
+TILE_INLINE floats16 no_floats(void) {
+    return (floats16){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+
+/* y += sums of 256 columns * d */
+TILE_INLINE void add_summed(float *y, floats16 sums, floats16 d) {
+    floats16 v = y_of(y);
+    for (int i = 0; i < 2; i++) {
+        v.v[i] = _mm256_fmadd_ps(sums.v[i], d.v[i], v.v[i]);
+    }
+    y_store(y, v);
+}
+
 /* Bytes of 16 rows as words, each twice: what meets the two lanes of an output's sums. */
 TILE_INLINE pair16 twice(__m128i bytes) {
     return (pair16){{_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes)),
@@ -60,6 +80,13 @@ TILE_INLINE pair16 both(__m256i v) { return (pair16){{v, v}}; }
 TILE_INLINE void add_products(__m256i *sums, __m256i codes, __m256i xs) {
     *sums = _mm256_add_epi16(*sums, _mm256_maddubs_epi16(codes, xs));
     TILE_PIN(*sums);
+}
+
+/* sums += what a block's 16-bit sums come to, times xs. */
+TILE_INLINE void add_sums_unscaled(floats16 *sums, pair16 block, float xs) {
+    pair16 total;
+    add_scaled(&total, 0, block, both(_mm256_set1_epi16(1)));
+    add_unscaled(sums, total, xs);
 }
 
 /* y += what a block's sums come to, times (scale * xs). */
@@ -113,7 +140,7 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
     const slab_q2_k *slab = (const slab_q2_k *)from;
     const __m128i low4 = _mm_set1_epi8(15);
     const floats16 d = f16_of(slab->d), dmin = f16_of(slab->dmin);
-    floats16 result = y_of(y);
+    floats16 sum = no_floats(), min_sum = no_floats();
     for (size_t b = 0; b < n_blocks; b += 4) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         pair16 total[4], least[4];
@@ -130,11 +157,12 @@ void linear_one_q2_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const 
             }
         }
         for (size_t t = 0; t < 4; t++) {
-            add_dot(&result, total[t], d, block[t].scale);
-            add_dot(&result, least[t], dmin, block[t].scale);
+            add_unscaled(&sum, total[t], block[t].scale);
+            add_unscaled(&min_sum, least[t], block[t].scale);
         }
     }
-    y_store(y, result);
+    add_summed(y, sum, d);
+    add_summed(y, min_sum, dmin);
 }
 
 /* 32 less the scale of half h of 16 rows. */
@@ -149,7 +177,7 @@ TILE_INLINE __m128i scales_q3_k(const slab_q3_k *slab, size_t h) {
 }
 
 /* Four blocks, whose third bits begin at `bit`. */
-TILE_INLINE void add_q3_k(floats16 *result, const slab_q3_k *slab, floats16 d, size_t b, int bit,
+TILE_INLINE void add_q3_k(floats16 *sum, const slab_q3_k *slab, size_t b, int bit,
                           const act_block_q8 *block) {
     pair16 total[4];
     for (size_t half = 0; half < 2; half++) {
@@ -163,27 +191,25 @@ TILE_INLINE void add_q3_k(floats16 *result, const slab_q3_k *slab, floats16 d, s
         }
     }
     for (size_t t = 0; t < 4; t++) {
-        add_dot(result, total[t], d, block[t].scale);
+        add_unscaled(sum, total[t], block[t].scale);
     }
 }
 
 void linear_one_q3_k_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_q3_k *slab = (const slab_q3_k *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
-    const floats16 d = f16_of(slab->d);
-    floats16 result = y_of(y);
+    floats16 sum = no_floats();
     (void)n_blocks;
     tile_fetch_far(from, sizeof(*slab) / 2);
-    add_q3_k(&result, slab, d, 0, 0, block);
+    add_q3_k(&sum, slab, 0, 0, block);
     tile_fetch_far(from + sizeof(*slab) / 2, sizeof(*slab) / 2);
-    add_q3_k(&result, slab, d, 4, 4, block + 4);
-    y_store(y, result);
+    add_q3_k(&sum, slab, 4, 4, block + 4);
+    add_summed(y, sum, f16_of(slab->d));
 }
 
 void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_tq2_0 *slab = (const slab_tq2_0 *)from;
-    const floats16 d = f16_of(slab->d);
-    floats16 result = y_of(y);
+    floats16 sum = no_floats();
     for (size_t b = 0; b < n_blocks; b += 4) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
         pair16 sums[4];
@@ -194,10 +220,10 @@ void linear_one_tq2_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 0);
         add_half(sums, slab->codes + 2 * b, NULL, -1, block, 4);
         for (size_t t = 0; t < 4; t++) {
-            add_sums(&result, sums[t], d, block[t].scale);
+            add_sums_unscaled(&sum, sums[t], block[t].scale);
         }
     }
-    y_store(y, result);
+    add_summed(y, sum, f16_of(slab->d));
 }
 
 /* ---- ternary digits, up to five a byte (layout/slab.h) ---- */
@@ -245,8 +271,7 @@ TILE_INLINE void add_four_tq1_0(pair16 *sums, size_t i, const uint8_t word[64],
 void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_tq1_0 *slab = (const slab_tq1_0 *)from;
     const act_block_q8 *b = (const act_block_q8 *)x;
-    const floats16 d = f16_of(slab->d);
-    floats16 result = y_of(y);
+    floats16 sum = no_floats();
     (void)n_blocks;
     pair16 first[5] = {start_of_block(&b[0], 0), start_of_block(&b[1], 0), start_of_block(&b[2], 0),
                        start_of_block(&b[3], 0), start_of_block(&b[4], 0)};
@@ -255,11 +280,11 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         add_blocks_tq1_0(first, 0, slab->five[w], b, w);
         add_blocks_tq1_0(first, 1, slab->five[w], b, w);
     }
-    add_sums(&result, first[0], d, b[0].scale);
-    add_sums(&result, first[1], d, b[1].scale);
-    add_sums(&result, first[2], d, b[2].scale);
-    add_sums(&result, first[3], d, b[3].scale);
-    add_sums(&result, first[4], d, b[4].scale);
+    add_sums_unscaled(&sum, first[0], b[0].scale);
+    add_sums_unscaled(&sum, first[1], b[1].scale);
+    add_sums_unscaled(&sum, first[2], b[2].scale);
+    add_sums_unscaled(&sum, first[3], b[3].scale);
+    add_sums_unscaled(&sum, first[4], b[4].scale);
     pair16 last[3] = {start_of_block(&b[5], 0), start_of_block(&b[6], 0), start_of_block(&b[7], 0)};
     for (size_t w = 0; w < 4; w++) {
         tile_fetch_next(slab->five[8 + w], sizeof(slab->five[8 + w]));
@@ -269,10 +294,10 @@ void linear_one_tq1_0_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     tile_fetch_next(slab->four, sizeof(slab->four));
     add_four_tq1_0(&last[2], 0, slab->four, b + 7);
     add_four_tq1_0(&last[2], 1, slab->four, b + 7);
-    add_sums(&result, last[0], d, b[5].scale);
-    add_sums(&result, last[1], d, b[6].scale);
-    add_sums(&result, last[2], d, b[7].scale);
-    y_store(y, result);
+    add_sums_unscaled(&sum, last[0], b[5].scale);
+    add_sums_unscaled(&sum, last[1], b[6].scale);
+    add_sums_unscaled(&sum, last[2], b[7].scale);
+    add_summed(y, sum, f16_of(slab->d));
 }
 
 /* ---- lists of 16 values of 8 bits ---- */

@@ -179,6 +179,23 @@ TILE_INLINE void add_pairs(lanes16 *y, const __m256i sums[4], lanes16 scale, flo
               xs);
 }
 
+/* y += the sums of 256 columns * d */
+TILE_INLINE void add_summed(float *y, lanes16 sums, lanes16 d) {
+    lanes16 v = lanes_load(y);
+    v.v[0] = _mm256_fmadd_ps(sums.v[0], d.v[0], v.v[0]);
+    v.v[1] = _mm256_fmadd_ps(sums.v[1], d.v[1], v.v[1]);
+    lanes_store(y, v);
+}
+
+/* The sums of each output's two, times the scale of x only. */
+TILE_INLINE void add_pairs_unscaled(lanes16 *sums, const __m256i pairs[4], float xs) {
+    const __m256 scale = _mm256_set1_ps(xs);
+    const __m256 dots0 = _mm256_cvtepi32_ps(_mm256_hadd_epi32(pairs[0], pairs[1]));
+    const __m256 dots1 = _mm256_cvtepi32_ps(_mm256_hadd_epi32(pairs[2], pairs[3]));
+    sums->v[0] = _mm256_fmadd_ps(dots0, scale, sums->v[0]);
+    sums->v[1] = _mm256_fmadd_ps(dots1, scale, sums->v[1]);
+}
+
 #define EACH_OF_2(name, ...)   \
     do {                       \
         {                      \
@@ -272,8 +289,7 @@ TILE_INLINE void one_row_iq2(float *y, const uint8_t *slab, size_t slab_bytes, s
                              const uint64_t *grid, uint16_t (*index)[16],
                              group_signs_fn *group_signs) {
     const act_block_q8 *block = (const act_block_q8 *)x;
-    const lanes16 d = lanes_f16(tile_load(d16), 0.125f);
-    lanes16 result = lanes_load(y);
+    lanes16 total = {{_mm256_setzero_ps(), _mm256_setzero_ps()}};
     for (size_t b = 0; b < n_blocks; b++, block++) {
         __m256i sums[4];
         tile_fetch_far(slab + b * (slab_bytes / 8), slab_bytes / 8);
@@ -283,9 +299,9 @@ TILE_INLINE void one_row_iq2(float *y, const uint8_t *slab, size_t slab_bytes, s
             add_half_iq2(sums, half, grid, index + g, signs,
                          words_odd(words_nibble(scales, 2 * b + half)), block->codes + 16 * half);
         });
-        add_pairs(&result, sums, d, block->scale);
+        add_pairs_unscaled(&total, sums, block->scale);
     }
-    lanes_store(y, result);
+    add_summed(y, total, lanes_f16(tile_load(d16), 0.125f));
 }
 
 TILE_INLINE __m256i signs_iq2_xs(const uint8_t *slab, size_t g) {
@@ -366,9 +382,8 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
 void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
-    const lanes16 d = lanes_f16(open_split_f16(slab->scales), 0.125f);
     const __m256i nine = _mm256_set1_epi16(9), two = _mm256_set1_epi8(2);
-    lanes16 result = lanes_load(y);
+    lanes16 total = {{_mm256_setzero_ps(), _mm256_setzero_ps()}};
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t h = 0; h < 2 * n_blocks; h++) {
         const __m256i high = words_of_bytes(slab->high[h]);
@@ -405,9 +420,9 @@ void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const
                 sums[q] = half == 0 ? product : _mm256_add_epi32(sums[q], product);
             });
         });
-        add_pairs(&result, sums, d, block->scale);
+        add_pairs_unscaled(&total, sums, block->scale);
     }
-    lanes_store(y, result);
+    add_summed(y, total, lanes_f16(open_split_f16(slab->scales), 0.125f));
 }
 
 /* ---- IQ3: points of 4 columns ---- */

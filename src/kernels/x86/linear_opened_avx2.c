@@ -95,6 +95,7 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
     tile_more more;
+    tile_summed summed;
     c.middle = kind.width == OPENED_NARROW ? opened_middle(&kind) : 0;
     for (size_t from = 0; from < m; from += OPENED_ROWS) {
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
@@ -112,8 +113,16 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
                 open(&c, slab);
                 tile_make_more(kind, &more, &c, rows);
                 for (size_t r = 0; r < rows; r += tile_rows(kind)) {
-                    tile(rows - r, kind, wide_is_masked(rows), sums + r * PACK_PANEL_ROWS, &c,
-                         &more, x_chunk + r * x_stride, x_stride, ahead);
+                    const size_t n_rows = rows - r < tile_rows(kind) ? rows - r : tile_rows(kind);
+                    float *y_tile = sums + r * PACK_PANEL_ROWS;
+                    if (kind.is_summed) {
+                        tile_summed_start(kind, &summed, n_rows);
+                    }
+                    tile(n_rows, kind, wide_is_masked(rows), kind.is_summed ? summed.v[0] : y_tile,
+                         &c, &more, x_chunk + r * x_stride, x_stride, ahead);
+                    if (kind.is_summed) {
+                        tile_summed_end(kind, y_tile, &summed, &c, n_rows);
+                    }
                     ahead.at += OPENED_BLOCKS * ahead.bytes;
                 }
             }

@@ -8,7 +8,7 @@
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
  * Where a code times its half's scale fits a byte, many rows multiply that instead.
  *
- * Many rows are bound by the 10 to 14 instructions that multiply, a block and row. Few are
+ * Many rows are bound by the 9 to 12 instructions that multiply, a block and row. Few are
  * multiplied as codes are opened: of two and three bits in linear_few_avx512.c, a single row of
  * codebooks by AVX2. With VBMI codebooks are opened by linear_grids_avx512vbmi.c.
  */
@@ -23,7 +23,6 @@
 #include "kernels/x86/rows_avx512.h"
 
 #define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
-#define FEW_ROWS_MAX 8u   /* are multiplied as codes of two and three bits are opened */
 
 /* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. For many rows these are
  * multiplied first, and are like codes of blocks without halves: sums are the same integers. */
@@ -109,8 +108,11 @@ VNNI_INLINE __m512i half_min(const opened_chunk *c, size_t half) {
 VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *c,
                       const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
     vnni_rows x = vnni_rows_of(from, x_stride);
-    __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
+    __m512 v[VNNI_ROWS_MAX], least[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, {
+        v[r] = kind.is_summed ? _mm512_setzero_ps() : _mm512_load_ps(y + 16 * r);
+        least[r] = _mm512_setzero_ps();
+    });
     for (size_t b = 0; b < c->n_blocks; b++) {
         const uint8_t *codes = c->codes[b][0];
         vnni_ahead_step(ahead);
@@ -121,19 +123,26 @@ VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *
         }
         const __m512 scale = _mm512_load_ps(c->scale[b]);
         VNNI_EACH_ROW(rows, {
-            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(vnni_block(&x, r)->scale));
-            v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
+            const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
+            v[r] = _mm512_fmadd_ps(dots[r], kind.is_summed ? xs : _mm512_mul_ps(scale, xs), v[r]);
         });
         if (kind.has_min) {
-            const __m512 min_scale = _mm512_load_ps(c->half_min_scale);
             const __m512i min0 = half_min(c, 2 * b), min1 = half_min(c, 2 * b + 1);
             VNNI_EACH_ROW(rows, {
                 const act_block_q8 *block = vnni_block(&x, r);
-                const __m512 factor = _mm512_mul_ps(min_scale, _mm512_set1_ps(block->scale));
-                v[r] = _mm512_fmadd_ps(dot_mins(min0, min1, block), factor, v[r]);
+                const __m512 xs = _mm512_set1_ps(block->scale);
+                least[r] = _mm512_fmadd_ps(dot_mins(min0, min1, block), xs, least[r]);
             });
         }
         vnni_rows_step(&x, sizeof(act_block_q8));
+    }
+    if (kind.is_summed) {
+        const __m512 d = _mm512_load_ps(c->scale[0]);
+        VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(v[r], d, _mm512_load_ps(y + 16 * r)); });
+    }
+    if (kind.has_min) {
+        const __m512 min_scale = _mm512_load_ps(c->half_min_scale);
+        VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(least[r], min_scale, v[r]); });
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
@@ -175,22 +184,6 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
     }
 }
 
-/* Few rows, without opening: a slab stays in the first-level cache while tiles of them read it. */
-VNNI_INLINE void linear_few(linear_few_avx512_fn *few, size_t slab_bytes, float *y, size_t y_stride,
-                            const uint8_t *slab, const uint8_t *x, size_t x_stride, size_t m,
-                            size_t n, size_t k) {
-    WEFT_ALIGNED(64) float sums[FEW_ROWS_MAX * PACK_PANEL_ROWS] = {0};
-    for (size_t col = 0; col < k; col += OPENED_COLS) {
-        for (size_t r = 0; r < m; r += LINEAR_FEW_ROWS) {
-            const size_t rows = m - r < LINEAR_FEW_ROWS ? m - r : LINEAR_FEW_ROWS;
-            few(rows, sums + r * PACK_PANEL_ROWS, slab, x + r * x_stride, x_stride);
-        }
-        slab += slab_bytes;
-        x += OPENED_BLOCKS * sizeof(act_block_q8);
-    }
-    vnni_store_outputs(y, y_stride, sums, m, n);
-}
-
 #define LINEAR(name)                                                                             \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k)
@@ -198,14 +191,13 @@ VNNI_INLINE void linear_few(linear_few_avx512_fn *few, size_t slab_bytes, float 
     linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x, x_stride_bytes, \
                   m, n, k)
 
-#define X(name)                                                                                \
-    LINEAR(name) {                                                                             \
-        if (m <= FEW_ROWS_MAX) {                                                               \
-            linear_few(linear_few_##name##_avx512, sizeof(slab_##name), y, y_stride, panel, x, \
-                       x_stride_bytes, m, n, k);                                               \
-        } else {                                                                               \
-            OPENED(name);                                                                      \
-        }                                                                                      \
+#define X(name)                                                                             \
+    LINEAR(name) {                                                                          \
+        if (m <= LINEAR_FEW_ROWS_MAX) {                                                     \
+            linear_few_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+        } else {                                                                            \
+            OPENED(name);                                                                   \
+        }                                                                                   \
     }
 X(q2_k)
 X(q3_k)
@@ -232,3 +224,5 @@ PACK_GRIDS_LIST(X)
 
 LINEAR(tq1_0) { OPENED(tq1_0); }
 LINEAR(nvfp4) { OPENED(nvfp4); }
+#undef OPENED
+#undef LINEAR

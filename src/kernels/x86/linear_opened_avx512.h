@@ -6,8 +6,8 @@
 
 #include "kernels/opened.h"
 
-/* A linear_fn (kernels.h) whose chunks `open` opens. Of these it must set codes, scale and
- * half_scale. */
+/* A linear_fn (kernels.h) whose chunks `open` opens. Of these it must set codes, scale and,
+ * where halves have scales, half_scale. */
 typedef void linear_opened_fn(opened_open_fn *open, float *y, size_t y_stride, const void *panel,
                               const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
 

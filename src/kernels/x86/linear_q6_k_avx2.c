@@ -3,7 +3,8 @@
  * Layout: slab.h. As tile_int_avx2.h, with 16-bit sums over halves of 16 columns, because there is
  * a scale for each: codes less 32 give at most 8 * 32 * 127 = 32512 in a lane. vpmaddwd by the
  * pair of equal scales multiplies and adds the two lanes of an output; the first half's result
- * waits in memory. Both together stay below 2^24, so the conversion to float is exact.
+ * waits in memory. Both together stay below 2^24, so the conversion to float is exact. Blocks times
+ * the scale of x are summed, in memory too, and d multiplies the sum of 256 columns.
  */
 #include "kernels/products.h"
 #include "kernels/x86/tile_avx2.h"
@@ -53,16 +54,22 @@ TILE_INLINE void add_half(int rows, int is_expanded, __m256i a0[TILE_ROWS], __m2
     add_group(rows, is_expanded, a0, a1, at, x, x_stride, 4 * h + 3);
 }
 
-TILE_INLINE void add_block(float *y, __m256i sums, __m256i pair, __m256i first, const float *scale,
-                           float xs) {
+/* sum [8] += a block * xs */
+TILE_INLINE void add_block(float *sum, __m256i sums, __m256i pair, __m256i first, float xs) {
     const __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(sums, pair), first);
-    tile_add_dot(y, _mm256_cvtepi32_ps(dot), _mm256_load_ps(scale), xs);
+    const __m256 scale = _mm256_set1_ps(xs);
+    _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, _mm256_load_ps(sum)));
 }
 
 TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, const uint8_t *x,
                       size_t x_stride) {
     const uint8_t *at = is_expanded ? &c->codes[0][0][0] : c->panel;
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
+    WEFT_ALIGNED(32) float sums[TILE_ROWS][16];
+    TILE_EACH_ROW(rows, {
+        _mm256_store_ps(sums[r], _mm256_setzero_ps());
+        _mm256_store_ps(sums[r] + 8, _mm256_setzero_ps());
+    });
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
@@ -82,12 +89,19 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
         const __m256i q1 = tile_load(c->pair[2 * b + 1] + 16);
         TILE_EACH_ROW(rows, {
             const float xs = ((const act_block_q8 *)(x + r * x_stride))->scale;
-            add_block(y + 16 * r, a0[r], q0, tile_load(&first[r][0]), c->scale[0], xs);
-            add_block(y + 16 * r + 8, a1[r], q1, tile_load(&first[r][8]), c->scale[0] + 8, xs);
+            add_block(sums[r], a0[r], q0, tile_load(&first[r][0]), xs);
+            add_block(sums[r] + 8, a1[r], q1, tile_load(&first[r][8]), xs);
         });
         x += sizeof(act_block_q8);
         at += is_expanded ? sizeof(c->codes[0]) : sizeof(slab_q6_k_block);
     }
+    const __m256 d0 = _mm256_load_ps(c->scale[0]), d1 = _mm256_load_ps(c->scale[0] + 8);
+    TILE_EACH_ROW(rows, {
+        float *to = y + 16 * r;
+        _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_load_ps(sums[r]), d0, _mm256_load_ps(to)));
+        to += 8;
+        _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_load_ps(sums[r] + 8), d1, _mm256_load_ps(to)));
+    });
 }
 
 static void open_q6_k(tile_chunk *c, const uint8_t *slabs) {

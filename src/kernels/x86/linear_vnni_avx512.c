@@ -12,7 +12,7 @@
  * Registers of a tile of 12 x 16 outputs: 12 sums, 12 y, 1 of weights, 2 of scales, 2 spare. The 4
  * activations of a group are broadcast by the load. A block of a row is 8 products, a conversion
  * and 2 or 3 multiplications that scale it: many rows are bound by what of these multiplies, one
- * row by reading the panel. Q6_K scales halves of a block: tiles of 8.
+ * row by reading the panel. Q6_K scales halves of a block, and 256 columns at once: tiles of 8.
  *
  * A tile only decides which rows are computed together; bits do not depend on it (products.h).
  */
@@ -29,7 +29,8 @@ VNNI_INLINE bool has_high_bits(vnni_kind kind) {
 
 /* The kind for one or two rows alone. They convert scales as they come to them: to open those of
  * 256 columns first is a jump ahead, and the processor's prefetchers follow a stream that does not
- * jump. Where blocks take more instructions for one row anyway, they would only delay it. */
+ * jump. A single row of 5 or 6 bits takes more instructions for a block, and opens. is_fast is of
+ * those whose lines take so few that they are shown the next page. */
 VNNI_INLINE vnni_kind kind_of_few(int rows, vnni_kind kind) {
     kind.is_stream = rows == 2 || !has_high_bits(kind);
     kind.is_fast = rows == 2 ? !has_high_bits(kind) : kind.codes != VNNI_CODES_5;
@@ -104,21 +105,22 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
     const int is_expanded = kind.codes == VNNI_CODES_EXPANDED;
     const uint8_t *at = is_expanded ? &c->codes[0][0][0] : c->panel;
     vnni_rows x = vnni_rows_of(from, x_stride);
+    const bool is_summed = kind.scales == VNNI_SCALES_16; /* d is the scale of all blocks */
     __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
+    VNNI_EACH_ROW(rows, { v[r] = is_summed ? _mm512_setzero_ps() : _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
         if (is_expanded) {
             vnni_ahead_step(ahead);
         }
-        if (kind.scales == VNNI_SCALES_16) {
+        if (is_summed) {
             dot_halves(rows, kind, dots, at, &x, c, b);
         } else {
             dot_block(rows, kind, dots, at, &x);
         }
         const __m512 scale = scale_of(kind, c, b).scale;
         VNNI_EACH_ROW(rows, {
-            const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(vnni_block(&x, r)->scale));
-            v[r] = _mm512_fmadd_ps(dots[r], factor, v[r]);
+            const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
+            v[r] = _mm512_fmadd_ps(dots[r], is_summed ? xs : _mm512_mul_ps(scale, xs), v[r]);
         });
         if (vnni_has_min(kind)) {
             const __m512 min = scale_of(kind, c, b).min;
@@ -128,6 +130,10 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
         }
         vnni_rows_step(&x, sizeof(act_block_q8));
         at += is_expanded ? sizeof(c->codes[0]) : kind.block_stride;
+    }
+    if (is_summed) {
+        const __m512 d = scale_of(kind, c, 0).scale;
+        VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(v[r], d, _mm512_load_ps(y + 16 * r)); });
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }

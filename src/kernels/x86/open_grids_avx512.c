@@ -3,7 +3,7 @@
  * As open_grids_avx2.c, a panel's row in each 32-bit lane. Signs become a mask that turns values
  * about their middle: middle + v is 2 * middle less middle - v. The plain C of each format is in
  * ref/opened_open_ref.c. For tiles of AMX: on processors without, gathers are slow, and
- * linear_opened_avx512.c opens with AVX2.
+ * AVX2 opens, or linear_grids_avx512vbmi.c.
  */
 #include <immintrin.h>
 

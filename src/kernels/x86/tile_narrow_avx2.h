@@ -37,15 +37,17 @@ TILE_INLINE void narrow_half(int rows, opened_kind kind, int is_start, __m256i a
     narrow_group(rows, 0, a0, a1, at, x, x_stride, group + 3);
 }
 
-/* y [16] += minimums times minus the sums of a block of x. */
-TILE_INLINE void narrow_add_min(float *y, const opened_chunk *c, size_t b, const act_block_q8 *x) {
+/* least [16] += minimums times minus the sums of a block of x. */
+TILE_INLINE void narrow_add_min(float *least, const opened_chunk *c, size_t b,
+                                const act_block_q8 *x) {
     const __m256i first = tile_broadcast32(x->neg_sums[0]);
     const __m256i second = tile_broadcast32(x->neg_sums[1]);
     for (size_t half = 0; half < 2; half++) {
         const __m256i m0 = _mm256_madd_epi16(tile_load(c->half_min[2 * b] + 16 * half), first);
         const __m256i m1 = _mm256_madd_epi16(tile_load(c->half_min[2 * b + 1] + 16 * half), second);
-        tile_add_dot(y + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)),
-                     _mm256_load_ps(c->half_min_scale + 8 * half), x->scale);
+        const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1));
+        float *to = least + 8 * half;
+        _mm256_store_ps(to, _mm256_fmadd_ps(dot, _mm256_set1_ps(x->scale), _mm256_load_ps(to)));
     }
 }
 
@@ -77,7 +79,8 @@ TILE_INLINE __m256 narrow_dot(opened_kind kind, const opened_chunk *c, const hal
     return narrow_is_whole(kind) ? _mm256_cvtepi32_ps(dot) : _mm256_castsi256_ps(dot);
 }
 
-/* y [rows][16] += x . c; pairs only where scales of halves are whole. */
+/* y [rows][16] += x . c, without d where is_summed; minimums are added to rows TILE_ROWS and on.
+ * pairs only where scales of halves are whole. */
 TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk *c,
                         const half_pairs *pairs, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
@@ -102,10 +105,10 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
             const act_block_q8 *block = tile_block(x, x_stride, r);
             const __m256 d0 = narrow_dot(kind, c, pairs, b, 0, a0[r], first[r]);
             const __m256 d1 = narrow_dot(kind, c, pairs, b, 1, a1[r], first[r] + 8);
-            tile_add_dot(y + 16 * r, d0, s0, block->scale);
-            tile_add_dot(y + 16 * r + 8, d1, s1, block->scale);
+            tile_add_dot_of(kind.is_summed, y + 16 * r, d0, s0, block->scale);
+            tile_add_dot_of(kind.is_summed, y + 16 * r + 8, d1, s1, block->scale);
             if (kind.has_min) {
-                narrow_add_min(y + 16 * r, c, b, block);
+                narrow_add_min(y + 16 * (TILE_ROWS + r), c, b, block);
             }
         });
     }

@@ -16,8 +16,52 @@ TILE_INLINE const act_block_q8 *tile_block(const uint8_t *x, size_t x_stride, si
     return (const act_block_q8 *)(x + r * x_stride);
 }
 
-/* y [rows][16] += what block b comes to, times the scales of both. */
-TILE_INLINE void tile_add_sums(int rows, float *y, const opened_chunk *c, size_t b,
+/* Of a tile whose 256 columns are summed before d multiplies them (products.h): those, and of
+ * their minimums. */
+typedef struct tile_summed {
+    WEFT_ALIGNED(64) float v[2 * TILE_ROWS][PACK_PANEL_ROWS]; /* rows' sums, then of minimums */
+} tile_summed;
+
+TILE_INLINE void tile_summed_start(opened_kind kind, tile_summed *s, size_t rows) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < PACK_PANEL_ROWS; i += 8) {
+            _mm256_store_ps(s->v[r] + i, _mm256_setzero_ps());
+            if (kind.has_min) {
+                _mm256_store_ps(s->v[TILE_ROWS + r] + i, _mm256_setzero_ps());
+            }
+        }
+    }
+}
+
+/* y [16] += sums * d */
+TILE_INLINE void tile_add_scaled(float *y, const float *sums, const float *d) {
+    for (size_t i = 0; i < PACK_PANEL_ROWS; i += 8) {
+        const __m256 sum = _mm256_load_ps(sums + i), scale = _mm256_load_ps(d + i);
+        _mm256_store_ps(y + i, _mm256_fmadd_ps(sum, scale, _mm256_load_ps(y + i)));
+    }
+}
+
+TILE_INLINE void tile_summed_end(opened_kind kind, float *y, const tile_summed *s,
+                                 const opened_chunk *c, size_t rows) {
+    for (size_t r = 0; r < rows; r++) {
+        tile_add_scaled(y + r * PACK_PANEL_ROWS, s->v[r], c->scale[0]);
+        if (kind.has_min) {
+            tile_add_scaled(y + r * PACK_PANEL_ROWS, s->v[TILE_ROWS + r], c->half_min_scale);
+        }
+    }
+}
+
+/* y [8] += dot times the scales of both; without that of weights where d comes later. */
+TILE_INLINE void tile_add_dot_of(int is_summed, float *y, __m256 dot, __m256 scale, float xs) {
+    if (is_summed) {
+        _mm256_store_ps(y, _mm256_fmadd_ps(dot, _mm256_set1_ps(xs), _mm256_load_ps(y)));
+    } else {
+        tile_add_dot(y, dot, scale, xs);
+    }
+}
+
+/* y [rows][16] += what block b comes to, times the scales of both; x's only where is_summed. */
+TILE_INLINE void tile_add_sums(int rows, int is_summed, float *y, const opened_chunk *c, size_t b,
                                const __m256i a0[TILE_ROWS], const __m256i a1[TILE_ROWS],
                                const uint8_t *x, size_t x_stride) {
     TILE_FORGET();
@@ -25,8 +69,8 @@ TILE_INLINE void tile_add_sums(int rows, float *y, const opened_chunk *c, size_t
     const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
     TILE_EACH_ROW(rows, {
         const float xs = tile_block(x, x_stride, r)->scale;
-        tile_add_dot(y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-        tile_add_dot(y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
+        tile_add_dot_of(is_summed, y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+        tile_add_dot_of(is_summed, y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
     });
 }
 

@@ -104,7 +104,7 @@ TILE_INLINE void parts_add(int rows, opened_kind kind, __m256i a0[TILE_ROWS], __
     });
 }
 
-/* y [rows][16] += x . c */
+/* y [rows][16] += x . c, without d where is_summed */
 TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk *c,
                        const parts_chunk *p, const uint8_t *x, size_t x_stride, tile_stream s) {
     WEFT_ALIGNED(32) uint8_t raised[TILE_ROWS * OPENED_COLS];
@@ -124,7 +124,7 @@ TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk 
         if (parts_count(kind) == 4) {
             parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 3);
         }
-        tile_add_sums(rows, y, c, b, a0, a1, x, x_stride);
+        tile_add_sums(rows, kind.is_summed, y, c, b, a0, a1, x, x_stride);
     }
 }
 

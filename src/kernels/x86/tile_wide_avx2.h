@@ -86,7 +86,7 @@ TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
         });
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 0);
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 4);
-        tile_add_sums(rows, y, c, b, a0, a1, x, x_stride);
+        tile_add_sums(rows, 0, y, c, b, a0, a1, x, x_stride);
     }
 }
 
