@@ -17,10 +17,6 @@
 #define BLOCKS 4 /* that share words */
 #define ROWS 4u  /* of a tile */
 
-VNNI_INLINE __m512i widened(const uint8_t *bytes) {
-    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
-}
-
 /* Block t's codes of two bits. */
 VNNI_INLINE __m512i two_bits(__m512i word, unsigned t) {
     return _mm512_and_si512(_mm512_srli_epi16(word, 2 * t), _mm512_set1_epi8(3));
@@ -124,7 +120,7 @@ VNNI_INLINE void add_half_q2_k(int rows, __m512 dots[BLOCKS][ROWS], __m512i mins
     }
     add_groups(rows, sums, slab->codes + 2 * b, NULL, 0, x, x_stride, half);
     for (size_t t = 0; t < BLOCKS; t++) {
-        const __m512i fields = widened(slab->scales[2 * (b + t) + half]);
+        const __m512i fields = vnni_load_bytes(slab->scales[2 * (b + t) + half]);
         mins[t][half] = _mm512_srli_epi32(fields, 4);
         add_half(rows, dots[t], half, sums[t], _mm512_and_si512(fields, _mm512_set1_epi32(15)));
     }
@@ -163,8 +159,10 @@ VNNI_INLINE void rows_q2_k(int rows, float *y, const uint8_t *from, const uint8_
 
 /* The scale of half h of 16 rows, 32 less. */
 VNNI_INLINE __m512i scale_q3_k(const slab_q3_k *slab, size_t h) {
-    const __m512i low = _mm512_srli_epi32(widened(slab->scales[h % 8]), (unsigned)(h / 8 * 4));
-    const __m512i high = _mm512_srli_epi32(widened(slab->scales[8 + h % 4]), (unsigned)(h / 4 * 2));
+    const __m512i low =
+        _mm512_srli_epi32(vnni_load_bytes(slab->scales[h % 8]), (unsigned)(h / 8 * 4));
+    const __m512i high =
+        _mm512_srli_epi32(vnni_load_bytes(slab->scales[8 + h % 4]), (unsigned)(h / 4 * 2));
     const __m512i low4 = _mm512_and_si512(low, _mm512_set1_epi32(15));
     const __m512i high2 = _mm512_and_si512(high, _mm512_set1_epi32(3));
     return _mm512_sub_epi32(_mm512_or_si512(low4, _mm512_slli_epi32(high2, 4)),
@@ -260,13 +258,13 @@ VNNI_INLINE void rows_tq2_0(int rows, float *y, const uint8_t *from, const uint8
                                         size_t k) {                                               \
         WEFT_ALIGNED(64) float sums[LINEAR_FEW_ROWS_MAX * PACK_PANEL_ROWS] = {0};                 \
         const uint8_t *slab = panel, *x_slab = x;                                                 \
-        for (size_t col = 0; col < k; col += 256) {                                               \
+        for (size_t col = 0; col < k; col += VNNI_COLS) {                                         \
             for (size_t r = 0; r < m; r += ROWS) {                                                \
                 tile_##name(m - r < ROWS ? m - r : ROWS, sums + r * PACK_PANEL_ROWS, slab,        \
                             x_slab + r * x_stride_bytes, x_stride_bytes);                         \
             }                                                                                     \
             slab += sizeof(slab_##name);                                                          \
-            x_slab += 8 * sizeof(act_block_q8);                                                   \
+            x_slab += VNNI_BLOCKS * sizeof(act_block_q8);                                         \
         }                                                                                         \
         vnni_store_outputs(y, y_stride, sums, m, n);                                              \
     }

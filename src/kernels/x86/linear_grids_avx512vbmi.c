@@ -71,10 +71,6 @@ VNNI_INLINE __m512i lanes_bits(__m512i v, unsigned from, unsigned step) {
     return _mm512_multishift_epi64_epi8(_mm512_set1_epi64((long long)(places + second)), v);
 }
 
-VNNI_INLINE __m512i lanes_of_row(const uint8_t row[16]) {
-    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)row));
-}
-
 /* Four rows of 16 bytes become the bytes of 16 lanes. */
 VNNI_INLINE __m512i lanes_of_rows(const uint8_t (*rows)[16]) {
     const __m512i order =
@@ -147,8 +143,7 @@ VNNI_INLINE __m512i odd_of(__m512i sc) {
 }
 
 VNNI_INLINE __m512 load_d(const uint16_t d[16], float factor) {
-    const __m512 halves = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)d));
-    return _mm512_mul_ps(halves, _mm512_set1_ps(factor));
+    return _mm512_mul_ps(vnni_load_f16(d), _mm512_set1_ps(factor));
 }
 
 /* n bits of each lane. */
@@ -162,7 +157,7 @@ VNNI_INLINE void scale_block(grid_block *to, __m512 d, __m512i sc) {
 
 /* Halves of a block have the two nibbles of a byte. */
 VNNI_INLINE void scale_halves(grid_block *to, __m512 d, const uint8_t scales[16]) {
-    const __m512i both = lanes_of_row(scales);
+    const __m512i both = vnni_load_bytes(scales);
     to->scale = d;
     to->half_scale[0] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 0, 4)));
     to->half_scale[1] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 4, 4)));
@@ -199,7 +194,7 @@ VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
 
 VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_s *slab = (const slab_iq2_s *)from;
-    const __m512i high = lanes_bits(lanes_of_row(slab->high[b]), 0, 2);
+    const __m512i high = lanes_bits(vnni_load_bytes(slab->high[b]), 0, 2);
     index64 i = index_of(lanes_of_rows(slab->low + 4 * b));
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
@@ -246,7 +241,7 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i values =
         table_of_three(opened_middle(&opened_kind_iq3_s),
                        _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512i high = lanes_of_row(slab->high[b]);
+    const __m512i high = vnni_load_bytes(slab->high[b]);
     const __m512i signs = lanes_of_rows(slab->signs + 4 * b);
     for (unsigned h = 0; h < 2; h++) {
         index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
@@ -255,7 +250,7 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
                   of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
     }
     scale_block(to, load_d(slab->d, 1.0f),
-                lanes_field(lanes_of_row(slab->scales[b / 2]), (unsigned)(b % 2 * 4), 4));
+                lanes_field(vnni_load_bytes(slab->scales[b / 2]), (unsigned)(b % 2 * 4), 4));
 }
 
 /* ---- rows ---- */

@@ -57,8 +57,7 @@ TILE_INLINE void add_half(int rows, int is_expanded, __m256i a0[TILE_ROWS], __m2
 /* sum [8] += a block * xs */
 TILE_INLINE void add_block(float *sum, __m256i sums, __m256i pair, __m256i first, float xs) {
     const __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(sums, pair), first);
-    const __m256 scale = _mm256_set1_ps(xs);
-    _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, _mm256_load_ps(sum)));
+    tile_add_unscaled(sum, _mm256_cvtepi32_ps(dot), xs);
 }
 
 TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, const uint8_t *x,
@@ -95,13 +94,7 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
         x += sizeof(act_block_q8);
         at += is_expanded ? sizeof(c->codes[0]) : sizeof(slab_q6_k_block);
     }
-    const __m256 d0 = _mm256_load_ps(c->scale[0]), d1 = _mm256_load_ps(c->scale[0] + 8);
-    TILE_EACH_ROW(rows, {
-        float *to = y + 16 * r;
-        _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_load_ps(sums[r]), d0, _mm256_load_ps(to)));
-        to += 8;
-        _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_load_ps(sums[r] + 8), d1, _mm256_load_ps(to)));
-    });
+    TILE_EACH_ROW(rows, { tile_add_summed(y + 16 * r, sums[r], c->scale[0]); });
 }
 
 static void open_q6_k(tile_chunk *c, const uint8_t *slabs) {

@@ -15,10 +15,6 @@ VNNI_INLINE __m512i points(const uint16_t *grid, __m512i indices) {
     return _mm512_i32gather_epi32(indices, (const int *)(const void *)grid, sizeof(*grid));
 }
 
-VNNI_INLINE __m512i lanes_of_bytes(const uint8_t bytes[16]) {
-    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
-}
-
 VNNI_INLINE __m512i lanes_of_words(const uint16_t words[16]) {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)words));
 }
@@ -149,7 +145,7 @@ void opened_iq2_xxs_avx512(opened_chunk *c, const uint8_t *from) {
 VNNI_INLINE void open_scales_iq2(opened_chunk *c, const uint16_t *d, const uint8_t (*scales)[16]) {
     open_d_all(c, load_halves(d), 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
-        const __m512i both = lanes_of_bytes(scales[b]);
+        const __m512i both = vnni_load_bytes(scales[b]);
         open_odd_half(c, 2 * b, bits_of(both, 0, 4));
         open_odd_half(c, 2 * b + 1, bits_of(both, 4, 4));
     }
@@ -171,11 +167,11 @@ void opened_iq2_s_avx512(opened_chunk *c, const uint8_t *from) {
     const grid_values v = values_iq2(c);
     open_scales_iq2(c, slab->d, slab->scales);
     for (size_t g = 0; g < 32; g++) {
-        const __m512i high = bits_of(lanes_of_bytes(slab->high[g / 4]), 2 * (g % 4), 2);
-        const __m512i low = lanes_of_bytes(slab->low[g]);
+        const __m512i high = bits_of(vnni_load_bytes(slab->high[g / 4]), 2 * (g % 4), 2);
+        const __m512i low = vnni_load_bytes(slab->low[g]);
         open_iq2(c, 2 * g,
                  points(quant_grid_iq2_s, _mm512_or_si512(low, _mm512_slli_epi32(high, 8))),
-                 lanes_of_bytes(slab->signs[g]), v);
+                 vnni_load_bytes(slab->signs[g]), v);
     }
 }
 
@@ -199,8 +195,8 @@ void opened_iq3_xxs_avx512(opened_chunk *c, const uint8_t *from) {
         const __m512i signs = _mm512_loadu_si512(slab->signs[b]);
         open_odd_block(c, b, _mm512_srli_epi32(signs, 28));
         for (size_t g = 8 * b; g < 8 * b + 8; g += 2) {
-            open_iq3(c, g, points(quant_grid_iq3_xxs, lanes_of_bytes(slab->low[g])),
-                     points(quant_grid_iq3_xxs, lanes_of_bytes(slab->low[g + 1])),
+            open_iq3(c, g, points(quant_grid_iq3_xxs, vnni_load_bytes(slab->low[g])),
+                     points(quant_grid_iq3_xxs, vnni_load_bytes(slab->low[g + 1])),
                      signs8(bits_of(signs, 7 * (g % 8 / 2), 7)), v);
         }
     }
@@ -209,7 +205,7 @@ void opened_iq3_xxs_avx512(opened_chunk *c, const uint8_t *from) {
 /* Points of group g: bit 8 of the index is bit g % 8 of `high`. */
 VNNI_INLINE __m512i points_iq3_s(const slab_iq3_s *slab, __m512i high, size_t g) {
     const __m512i bit = _mm512_slli_epi32(bits_of(high, g % 8, 1), 8);
-    return points(quant_grid_iq3_s, _mm512_or_si512(lanes_of_bytes(slab->low[g]), bit));
+    return points(quant_grid_iq3_s, _mm512_or_si512(vnni_load_bytes(slab->low[g]), bit));
 }
 
 void opened_iq3_s_avx512(opened_chunk *c, const uint8_t *from) {
@@ -218,11 +214,11 @@ void opened_iq3_s_avx512(opened_chunk *c, const uint8_t *from) {
         values_of(c, _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
     open_d(c, load_halves(slab->d), 1.0f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
-        const __m512i high = lanes_of_bytes(slab->high[b]);
-        open_odd_block(c, b, bits_of(lanes_of_bytes(slab->scales[b / 2]), 4 * (b % 2), 4));
+        const __m512i high = vnni_load_bytes(slab->high[b]);
+        open_odd_block(c, b, bits_of(vnni_load_bytes(slab->scales[b / 2]), 4 * (b % 2), 4));
         for (size_t g = 8 * b; g < 8 * b + 8; g += 2) {
             open_iq3(c, g, points_iq3_s(slab, high, g), points_iq3_s(slab, high, g + 1),
-                     lanes_of_bytes(slab->signs[g / 2]), v);
+                     vnni_load_bytes(slab->signs[g / 2]), v);
         }
     }
 }
@@ -252,7 +248,7 @@ void opened_iq1_s_avx512(opened_chunk *c, const uint8_t *from) {
         open_odd_block(c, b, bits_of(word, 12, 3));
         for (size_t g = 0; g < 4; g++) {
             const __m512i high = _mm512_slli_epi32(bits_of(word, 3 * g, 3), 8);
-            const __m512i low = lanes_of_bytes(slab->low[4 * b + g]);
+            const __m512i low = vnni_load_bytes(slab->low[4 * b + g]);
             open_iq1(c, 8 * b + 2 * g, _mm512_or_si512(low, high), word, 15, v);
         }
     }
@@ -276,8 +272,8 @@ void opened_iq1_m_avx512(opened_chunk *c, const uint8_t *from) {
         open_odd_half(c, h, bits_of(lanes_of_words(slab->scales[h / 4]), 3 * (h % 4), 3));
     }
     for (size_t g = 0; g < 32; g++) {
-        const __m512i four = bits_of(lanes_of_bytes(slab->high[g / 2]), 4 * (g % 2), 4);
+        const __m512i four = bits_of(vnni_load_bytes(slab->high[g / 2]), 4 * (g % 2), 4);
         const __m512i high = _mm512_slli_epi32(bits_of(four, 0, 3), 8);
-        open_iq1(c, 2 * g, _mm512_or_si512(lanes_of_bytes(slab->low[g]), high), four, 3, v);
+        open_iq1(c, 2 * g, _mm512_or_si512(vnni_load_bytes(slab->low[g]), high), four, 3, v);
     }
 }

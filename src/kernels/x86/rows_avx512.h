@@ -87,6 +87,15 @@ VNNI_INLINE __m512i vnni_broadcast32(const void *p) {
     return _mm512_set1_epi32(v);
 }
 
+/* 16 halves as float32, and 16 bytes as words of 32 bits. */
+VNNI_INLINE __m512 vnni_load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+VNNI_INLINE __m512i vnni_load_bytes(const uint8_t bytes[16]) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+}
+
 /* A row's block of ACT_Q8. */
 VNNI_INLINE const act_block_q8 *vnni_block(const vnni_rows *x, int r) {
     return (const act_block_q8 *)vnni_row(x, r);

@@ -188,4 +188,17 @@ TILE_INLINE void tile_add_dot(float *y, __m256 dot, __m256 scale, float xs) {
     _mm256_store_ps(y, _mm256_fmadd_ps(dot, factor, _mm256_load_ps(y)));
 }
 
+/* Where 256 columns are summed before d multiplies them (products.h): sums [8] += dot * xs, and
+ * then y [16] += sums * d. */
+TILE_INLINE void tile_add_unscaled(float *sums, __m256 dot, float xs) {
+    _mm256_store_ps(sums, _mm256_fmadd_ps(dot, _mm256_set1_ps(xs), _mm256_load_ps(sums)));
+}
+
+TILE_INLINE void tile_add_summed(float *y, const float *sums, const float *d) {
+    for (size_t i = 0; i < PACK_PANEL_ROWS; i += 8) {
+        const __m256 sum = _mm256_load_ps(sums + i), scale = _mm256_load_ps(d + i);
+        _mm256_store_ps(y + i, _mm256_fmadd_ps(sum, scale, _mm256_load_ps(y + i)));
+    }
+}
+
 #endif /* WEFT_KERNELS_X86_TILE_AVX2_H */

@@ -45,9 +45,7 @@ TILE_INLINE void narrow_add_min(float *least, const opened_chunk *c, size_t b,
     for (size_t half = 0; half < 2; half++) {
         const __m256i m0 = _mm256_madd_epi16(tile_load(c->half_min[2 * b] + 16 * half), first);
         const __m256i m1 = _mm256_madd_epi16(tile_load(c->half_min[2 * b + 1] + 16 * half), second);
-        const __m256 dot = _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1));
-        float *to = least + 8 * half;
-        _mm256_store_ps(to, _mm256_fmadd_ps(dot, _mm256_set1_ps(x->scale), _mm256_load_ps(to)));
+        tile_add_unscaled(least + 8 * half, _mm256_cvtepi32_ps(_mm256_add_epi32(m0, m1)), x->scale);
     }
 }
 

@@ -33,20 +33,12 @@ TILE_INLINE void tile_summed_start(opened_kind kind, tile_summed *s, size_t rows
     }
 }
 
-/* y [16] += sums * d */
-TILE_INLINE void tile_add_scaled(float *y, const float *sums, const float *d) {
-    for (size_t i = 0; i < PACK_PANEL_ROWS; i += 8) {
-        const __m256 sum = _mm256_load_ps(sums + i), scale = _mm256_load_ps(d + i);
-        _mm256_store_ps(y + i, _mm256_fmadd_ps(sum, scale, _mm256_load_ps(y + i)));
-    }
-}
-
 TILE_INLINE void tile_summed_end(opened_kind kind, float *y, const tile_summed *s,
                                  const opened_chunk *c, size_t rows) {
     for (size_t r = 0; r < rows; r++) {
-        tile_add_scaled(y + r * PACK_PANEL_ROWS, s->v[r], c->scale[0]);
+        tile_add_summed(y + r * PACK_PANEL_ROWS, s->v[r], c->scale[0]);
         if (kind.has_min) {
-            tile_add_scaled(y + r * PACK_PANEL_ROWS, s->v[TILE_ROWS + r], c->half_min_scale);
+            tile_add_summed(y + r * PACK_PANEL_ROWS, s->v[TILE_ROWS + r], c->half_min_scale);
         }
     }
 }
@@ -54,7 +46,7 @@ TILE_INLINE void tile_summed_end(opened_kind kind, float *y, const tile_summed *
 /* y [8] += dot times the scales of both; without that of weights where d comes later. */
 TILE_INLINE void tile_add_dot_of(int is_summed, float *y, __m256 dot, __m256 scale, float xs) {
     if (is_summed) {
-        _mm256_store_ps(y, _mm256_fmadd_ps(dot, _mm256_set1_ps(xs), _mm256_load_ps(y)));
+        tile_add_unscaled(y, dot, xs);
     } else {
         tile_add_dot(y, dot, scale, xs);
     }

@@ -52,10 +52,6 @@ VNNI_INLINE void vnni_fetch_group(bool is_fast, const uint8_t *at, size_t block_
 
 VNNI_INLINE __m512i vnni_load(const void *p) { return _mm512_loadu_si512(p); }
 
-VNNI_INLINE __m512 vnni_load_f16(const void *p) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-}
-
 /* min + middle * scale: what goes with codes less the middle. */
 VNNI_INLINE __m512 vnni_centred_min(vnni_kind kind, __m512 scale, __m512 min) {
     const __m512 middle = _mm512_set1_ps((float)(1 << kind.log2_middle));
