@@ -290,8 +290,9 @@ enum { INPUT_PRECISE = ACT_FORM_COUNT, INPUT_COUNT = 2 * ACT_FORM_COUNT };
 
 static uint32_t input_of(const device_cpu *d, const device_weight *w) {
     const act_form form = d->kernels.act_form[w->dtype];
+    const bool has_near_scale = form == ACT_Q8 || form == ACT_STEPS;
     const bool is_precise = form == ACT_Q8_256 ? w->input != DEVICE_INPUT_EVEN
-                                               : form == ACT_Q8 && w->input == DEVICE_INPUT_KEPT;
+                                               : has_near_scale && w->input == DEVICE_INPUT_KEPT;
     return is_precise ? INPUT_PRECISE + form : form;
 }
 

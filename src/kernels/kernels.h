@@ -25,7 +25,7 @@
  * page: of the order or the rounding of additions in a product, in attention or in a row operation,
  * of which of two ways a level goes, of a record of activations. Pages on disk of another version
  * are not used. */
-#define KERNELS_NUMERICS_VERSION 5u
+#define KERNELS_NUMERICS_VERSION 6u
 
 /* ---- packed weights (layout/pack.h) ---- */
 
@@ -176,7 +176,7 @@ typedef struct kernels_cpu {
     linear_fn *linear_precise[WEFT_DTYPE_COUNT];
     linear_fn *linear_bf16_pairs; /* BF16 weights, rows in ACT_BF16: kernels_cpu_use_bf16 */
     act_quantize_fn *act_quantize[ACT_FORM_COUNT]; /* ACT_F32 copies */
-    act_residual_fn *act_residual[ACT_FORM_COUNT]; /* set for ACT_Q8, ACT_Q8_256 */
+    act_residual_fn *act_residual[ACT_FORM_COUNT]; /* set for ACT_Q8, ACT_Q8_256, ACT_STEPS */
     attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */

@@ -16,13 +16,16 @@
  * Where 256 columns share a scale (kind.n_planes is not 0), that and the whole numbers beside it
  * are there as well:
  *
- *   d            what all of the chunk is times of; not from VBMI
+ *   d            what all of the chunk is times of
  *   whole        of a half, or of a block where halves have none; not if !kind.has_scales, and not
  *                from NEON and VBMI, whose products read none
+ *
+ * From VBMI a scale that whole numbers are times of is not in them: scale is a whole number.
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -90,6 +93,16 @@ KIND(iq1_m, 4, OPENED_NARROW, 1, 0, 2, 1, 1, sizeof(slab_iq1_m))
 
 static inline uint8_t opened_middle(const opened_kind *kind) {
     return (uint8_t)(kind->log2_middle != 0 ? 1 << kind->log2_middle : 0);
+}
+
+/* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. */
+static inline bool opened_fits_bytes(const opened_kind *kind) {
+    return kind->n_planes == 1 && kind->has_scales;
+}
+
+/* Whether halves of a block are added to sums one by one (products.h, ACT_STEPS). */
+static inline bool opened_sums_halves(const opened_kind *kind) {
+    return kind->has_halves && !opened_fits_bytes(kind);
 }
 
 /* Opens the n_blocks blocks that begin at slab. n_blocks and middle are set. */

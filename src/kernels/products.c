@@ -73,8 +73,10 @@ void products_init_ref(kernels_cpu *k) {
     k->act_quantize[ACT_Q12] = act_quantize_q12_ref;
     k->act_quantize[ACT_SPLIT] = act_quantize_split_ref;
     k->act_quantize[ACT_Q9] = act_quantize_q9_ref;
+    k->act_quantize[ACT_STEPS] = act_quantize_steps_ref;
     k->act_residual[ACT_Q8] = act_residual_q8_ref;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_ref;
+    k->act_residual[ACT_STEPS] = act_residual_steps_ref;
     for (int dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
         k->act_form[dtype] = act_form_of((weft_dtype)dtype);
         k->linear_panels[dtype] = 1;
@@ -115,8 +117,10 @@ static void init_avx512(kernels_cpu *k) {
     k->act_quantize[ACT_Q8] = act_quantize_q8_avx512;
     k->act_quantize[ACT_Q12] = act_quantize_q12_avx512;
     k->act_quantize[ACT_Q8_256] = act_quantize_q8_256_avx512;
+    k->act_quantize[ACT_STEPS] = act_quantize_steps_avx512;
     k->act_residual[ACT_Q8] = act_residual_q8_avx512;
     k->act_residual[ACT_Q8_256] = act_residual_q8_256_avx512;
+    k->act_residual[ACT_STEPS] = act_residual_steps_avx512;
     k->linear_rows = 32;
 }
 
@@ -125,12 +129,17 @@ static void init_avx512vnni(kernels_cpu *k) {
     PRODUCTS_BYTES_LIST(X)
     PACK_OPENED_LIST(X)
 #undef X
+#define X(NAME, name) k->act_form[WEFT_DTYPE_##NAME] = ACT_STEPS;
+    PRODUCTS_STEPS_VNNI_LIST(X)
+#undef X
     k->act_form[WEFT_DTYPE_Q8_0] = ACT_Q8;
     k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_avx512vnni;
 }
 
 static void init_avx512vbmi(kernels_cpu *k) {
-#define X(NAME, name) k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx512vbmi;
+#define X(NAME, name)                                          \
+    k->linear[WEFT_DTYPE_##NAME] = linear_##name##_avx512vbmi; \
+    k->act_form[WEFT_DTYPE_##NAME] = ACT_STEPS;
     PRODUCTS_VBMI_LIST(X)
 #undef X
 }

@@ -37,6 +37,15 @@
  *   opened        y = fma(float(sum of whole * dot), d * xs, y)      16 of 16, or 8 of 32
  *   Q2_K          then y = fma(float(sum of min * xsum), -min_scale * xs, y)
  *
+ * With ACT_STEPS, over blocks of 256, of which sums begin at +0; 2^s is of 32 activations:
+ *
+ *   over blocks of 32               sum = sum + float(sum of sc * dot) / 2^s     sums as above
+ *                                   Q6_K, IQ2_XS, IQ2_S: over halves of these
+ *   t = sum * d, and where there are minimums t = fma(float(sum of mn * xsum), -dmin / 8, t)
+ *   y = fma(t, xs, y)
+ *
+ * float(...) is exact here, and xsum is in eighths of the scale.
+ *
  * With ACT_Q12, over blocks of 256 columns, or what is left of them, sums begin at +0:
  *
  *   over blocks of 32               sum = fma(float(dot), d * 16 / 2^s, sum)
@@ -120,8 +129,8 @@ linear_fn linear_f8_e4m3_fixed_ref; /* with ACT_Q9: without fastbf16 and amxbf16
 
 act_quantize_fn act_quantize_f32_ref, act_quantize_q8_ref, act_quantize_q16_ref;
 act_quantize_fn act_quantize_q12_ref, act_quantize_q8_256_ref, act_quantize_bf16_ref;
-act_quantize_fn act_quantize_split_ref, act_quantize_q9_ref;
-act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref;
+act_quantize_fn act_quantize_split_ref, act_quantize_q9_ref, act_quantize_steps_ref;
+act_residual_fn act_residual_q8_ref, act_residual_q8_256_ref, act_residual_steps_ref;
 
 /* The formats of PACK_OPENED_LIST, a function of each kind for each. */
 #define X(NAME, name)                          \
@@ -144,10 +153,11 @@ act_residual_fn act_residual_q8_avx2;
 /* x86/: AVX-512 F, BW, DQ, VL. */
 linear_fn linear_f32_avx512, linear_f16_avx512, linear_bf16_avx512;
 act_quantize_fn act_quantize_q8_avx512, act_quantize_q12_avx512, act_quantize_q8_256_avx512;
-act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
+act_quantize_fn act_quantize_steps_avx512;
+act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512, act_residual_steps_avx512;
 
 /* Formats whose products multiply bytes of codes by bytes of activations where an instruction sums
- * four such products, as X(NAME, name). All read ACT_Q8 there, Q8_0 too. */
+ * four such products, as X(NAME, name). All read 8-bit activations there, Q8_0 too. */
 #define PRODUCTS_BYTES_LIST(X) \
     X(Q4_0, q4_0)              \
     X(Q4_1, q4_1)              \
@@ -182,6 +192,29 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
     PRODUCTS_LONG_PACKED_LIST(X) \
     PRODUCTS_LONG_OPENED_LIST(X)
 
+/* Formats that VBMI and GFNI open, as X(NAME, name): codebooks short enough to be looked up in
+ * registers, and bits. */
+#define PRODUCTS_VBMI_GRIDS_LIST(X) \
+    X(IQ2_XXS, iq2_xxs)             \
+    X(IQ2_XS, iq2_xs)               \
+    X(IQ2_S, iq2_s)                 \
+    X(IQ3_XXS, iq3_xxs)             \
+    X(IQ3_S, iq3_s)
+#define PRODUCTS_VBMI_BITS_LIST(X) \
+    X(Q3_K, q3_k)                  \
+    X(TQ2_0, tq2_0)
+#define PRODUCTS_VBMI_LIST(X)   \
+    PRODUCTS_VBMI_GRIDS_LIST(X) \
+    PRODUCTS_VBMI_BITS_LIST(X)
+
+/* Formats whose products may read ACT_STEPS, as X(NAME, name): with VNNI, and with VBMI. */
+#define PRODUCTS_STEPS_VNNI_LIST(X) \
+    PRODUCTS_LONG_PACKED_LIST(X)    \
+    PACK_BITS_LIST(X)
+#define PRODUCTS_STEPS_LIST(X)  \
+    PRODUCTS_STEPS_VNNI_LIST(X) \
+    PRODUCTS_VBMI_GRIDS_LIST(X)
+
 /* Formats whose products may read ACT_SPLIT, as X(NAME, name). */
 #define PRODUCTS_SPLIT_LIST(X) \
     X(F32, f32)                \
@@ -191,6 +224,9 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512;
 /* Their twins in plain C. */
 #define X(NAME, name) linear_fn linear_##name##_long_ref;
 PRODUCTS_LONG_LIST(X)
+#undef X
+#define X(NAME, name) linear_fn linear_##name##_steps_ref;
+PRODUCTS_STEPS_LIST(X)
 #undef X
 #define X(NAME, name) linear_fn linear_##name##_twelve_ref;
 PRODUCTS_TWELVE_LIST(X)
@@ -221,14 +257,6 @@ linear_fn linear_f8_e4m3_avx512vnni;
 PRODUCTS_BYTES_LIST(X)
 PACK_OPENED_LIST(X)
 #undef X
-
-/* Formats whose codebooks are short enough to be looked up in registers, as X(NAME, name). */
-#define PRODUCTS_VBMI_LIST(X) \
-    X(IQ2_XXS, iq2_xxs)       \
-    X(IQ2_XS, iq2_xs)         \
-    X(IQ2_S, iq2_s)           \
-    X(IQ3_XXS, iq3_xxs)       \
-    X(IQ3_S, iq3_s)
 
 /* x86/: AVX-512 with VNNI, VBMI and GFNI. */
 #define X(NAME, name) linear_fn linear_##name##_avx512vbmi;

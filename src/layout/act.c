@@ -6,7 +6,9 @@
  * nearly float32. Where one instruction multiplies and adds four bytes they would cost twice the
  * time, and the table of kernels says ACT_Q8 instead; and where tiles of a matrix unit add up 256
  * columns at once, ACT_Q8_256 for weights with a scale for as many, and ACT_Q12 for other codes, of
- * which such a tile takes twice as many columns as a block of weights has. Such a unit multiplies
+ * which such a tile takes twice as many columns as a block of weights has. Where instructions that
+ * scale sums are as dear as those that multiply codes, and no tile adds up, ACT_STEPS for the same
+ * weights: steps are scaled by an addition. A matrix unit multiplies
  * bfloat16 too, many times faster than float32 is multiplied elsewhere: there F32, F16 and BF16
  * weights read ACT_SPLIT, which loses nothing.
  *
@@ -33,7 +35,8 @@ act_form act_form_of(weft_dtype weight_dtype) {
 }
 
 size_t act_block_len(act_form form) {
-    return form == ACT_Q8_256 || form == ACT_Q12 ? ACT_LONG_LEN : ACT_BLOCK_LEN;
+    return form == ACT_Q8_256 || form == ACT_Q12 || form == ACT_STEPS ? ACT_LONG_LEN
+                                                                      : ACT_BLOCK_LEN;
 }
 
 size_t act_block_bytes(act_form form) {
@@ -46,6 +49,7 @@ size_t act_block_bytes(act_form form) {
         [ACT_Q12] = sizeof(act_block_q12),
         [ACT_SPLIT] = sizeof(act_block_split),
         [ACT_Q9] = sizeof(act_block_q16),
+        [ACT_STEPS] = sizeof(act_block_steps),
     };
     return bytes[form];
 }
@@ -90,7 +94,7 @@ bool act_is_float(weft_dtype weight_dtype) {
 }
 
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k, bool has_floats) {
-    const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_Q8_256, k);
+    const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_STEPS, k);
     const uint64_t wide = act_row_bytes(ACT_Q16, k), twelve = act_row_bytes(ACT_Q12, k);
     const uint64_t integers =
         2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide) + twelve;

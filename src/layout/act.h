@@ -1,13 +1,16 @@
 /* act.h - how activations lie in memory when a product reads them. Pure arithmetic.
  *
- * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 9, or 16, or
- * per 256 values to 8); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16
- * whose sum is the value where tiles of a matrix unit multiply those; F8_E4M3 weights multiply
- * rows of bf16, in which they are exact, or of 9 bits where the table of kernels says ACT_Q9. One
- * row is one contiguous record of act_row_bytes; rows lie act_row_bytes apart.
+ * For block-quantised weights each row is quantised once, per 32 values, to 8 bits (or 9, or 16; or
+ * with a scale for 256 values, which every 32 of them may halve up to three times or which all
+ * share); for F32, F16 and BF16 weights it stays float32, or becomes three bfloat16 whose sum is
+ * the value where tiles of a matrix unit multiply those; F8_E4M3 weights multiply rows of bf16, in
+ * which they are exact, or of 9 bits where the table of kernels says ACT_Q9. One row is one
+ * contiguous record of act_row_bytes; rows lie act_row_bytes apart.
  *
  *   scale = max|x| / 127 (ACT_Q9 255, ACT_Q16 32767, ACT_Q12 2039),
  *   code = round_to_even(x * (127 / max|x|))
+ *
+ * and with ACT_STEPS scale / 2^s, for the largest s up to 3 that the 32 values allow.
  *
  * A block whose largest magnitude is below ACT_TINY becomes exact zeros with scale 0. A block
  * with an infinity or a NaN gets zero codes and a NaN scale, so that every product of the row is
@@ -41,6 +44,7 @@ typedef enum act_form {
     ACT_Q12,    /* act_block_q12 for every 256 values */
     ACT_SPLIT,  /* act_block_split for every 32 values */
     ACT_Q9,     /* act_block_q16 for every 32 values, whose codes have 9 bits */
+    ACT_STEPS,  /* act_block_steps for every 256 values */
     ACT_FORM_COUNT
 } act_form;
 
@@ -78,6 +82,36 @@ typedef struct act_block_q8_256 {
     float unused[3]; /* zeros */
 } act_block_q8_256;
 
+/* 32 values whose scale is that of 256 over 2^s, s from 0 to 3. base is 1.5 * 2^(23 - s): a sum of
+ * integers that starts from its bits, and stays below 2^22, is the float base + sum / 2^s, so that
+ * one subtraction makes it a float and scales it. starts are these bits less 128 times the sum of
+ * codes of half 0, of half 1 and of all: what sums start from where codes of weights are 128 more
+ * than their values. */
+typedef struct act_step {
+    int8_t codes[32];
+    float base;
+    int32_t starts[3];
+} act_step;
+
+#define ACT_STEP_ALL 2 /* of starts: of all 32 */
+
+#define ACT_STEP_MAX 3
+#define ACT_STEP_BASE 0x1.8p23f
+
+/* 8-bit codes as near as a scale for 32 values makes them, but for one bit, whose products are
+ * summed up over 256 before they are scaled. sums16[i] and sums32[i] are sums of codes from 16i and
+ * 32i on, times 2^(3 - s): all of them count eighths of the scale. */
+typedef struct act_block_steps {
+    act_step steps[8];
+    int16_t sums16[16];
+    int16_t sums32[8];
+    float scale;
+    float unused[3]; /* zeros */
+} act_block_steps;
+
+/* 2^-s */
+static inline float act_step_factor(const act_step *step) { return step->base / ACT_STEP_BASE; }
+
 /* piece[0] is the bfloat16 nearest to the value, piece[1] to what that lost, piece[2] to what both
  * lost: their sum is the value, but for what lies below the smallest normal number. Infinities and
  * NaN leave a NaN. Values beyond k in the last block are zeros. */
@@ -87,6 +121,7 @@ typedef struct act_block_split {
 
 _Static_assert(sizeof(act_block_split) == 192, "activation block in three pieces");
 _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256");
+_Static_assert(sizeof(act_block_steps) == 448, "8-bit activation block of 256 with steps");
 /* 12 bits: a code is 16 * a + b, a of 8 bits, b from -8 to 7, because matrix units multiply bytes
  * and take 64 columns at once: 32 values as a and b side by side, which a product multiplies by 32
  * weights and by a sixteenth of these. codes[i]: a of 16 values, b of these, a of 16 more, b of
@@ -154,8 +189,8 @@ size_t act_block_bytes(act_form form);
 act_form act_form_of(weft_dtype weight_dtype);
 
 /* Bytes of one row of k values, a multiple of 64. k is a multiple of 32 unless the form is
- * ACT_F32, ACT_BF16 or ACT_SPLIT, and of 256 for ACT_Q8_256. 0 when k is so large that it would
- * overflow. */
+ * ACT_F32, ACT_BF16 or ACT_SPLIT, and of 256 for ACT_Q8_256 and ACT_STEPS. 0 when k is so large
+ * that it would overflow. */
 size_t act_row_bytes(act_form form, uint64_t k);
 
 /* Whether weights of this format are multiplied as floats on some level: ACT_BF16, ACT_SPLIT and
@@ -163,9 +198,9 @@ size_t act_row_bytes(act_form form, uint64_t k);
 bool act_is_float(weft_dtype weight_dtype);
 
 /* Room for the quantised inputs of one operation over n_rows rows of k values: the forms that a
- * level reads side by side (ACT_Q8, ACT_Q8_256 or ACT_Q16, ACT_Q12 and, if some weights have
- * act_is_float, ACT_BF16, ACT_SPLIT or ACT_Q9), and the second half of rows that are given in
- * two. */
+ * level reads side by side (ACT_Q8, then ACT_Q8_256, ACT_STEPS or ACT_Q16, then ACT_Q12 and, if
+ * some weights have act_is_float, ACT_BF16, ACT_SPLIT or ACT_Q9), and the second half of rows that
+ * are given in two. */
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k, bool has_floats);
 
 #endif /* WEFT_LAYOUT_ACT_H */

@@ -63,6 +63,56 @@ static void look_at_q8_256(kcheck *kc, const act_block_q8_256 *b, const float *x
     }
 }
 
+static float largest_of(const float *x, size_t n) {
+    float largest = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmaxf(largest, fabsf(x[i]));
+    }
+    return largest;
+}
+
+/* base and starts of a step whose codes have these sums, and how often it halves the scale. */
+static int look_at_step(kcheck *kc, const act_step *step, const int sums[2], size_t b) {
+    int32_t base, n = 0;
+    memcpy(&base, &step->base, sizeof(base));
+    while (n < 3 && step->base != ldexpf(1.5f, 23 - n)) {
+        n++;
+    }
+    if (step->base != ldexpf(1.5f, 23 - n) || step->starts[0] != base - 128 * sums[0] ||
+        step->starts[1] != base - 128 * sums[1] ||
+        step->starts[2] != base - 128 * (sums[0] + sums[1])) {
+        kc_fail(kc, "step %zu: base %g, starts %d %d %d, sums %d %d", b, (double)step->base,
+                step->starts[0], step->starts[1], step->starts[2], sums[0], sums[1]);
+    }
+    return n;
+}
+
+/* Each step is the smallest that holds its values. */
+static void look_at_steps(kcheck *kc, const act_block_steps *block, const float *x) {
+    const float largest = largest_of(x, ACT_LONG_LEN);
+    for (size_t b = 0; b < 8; b++) {
+        const act_step *step = &block->steps[b];
+        const float *from = x + b * ACT_BLOCK_LEN, max = largest_of(from, ACT_BLOCK_LEN);
+        int sums[2] = {0, 0};
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            sums[l / 16] += step->codes[l];
+        }
+        const int n = look_at_step(kc, step, sums, b);
+        for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+            look_at_code(kc, from[l], step->codes[l], ldexpf(block->scale, -n), 127, l);
+        }
+        if (ldexpf(max, n) > largest || (n < 3 && ldexpf(max, n + 1) <= largest)) {
+            kc_fail(kc, "step %zu: %g of %g is halved %d times", b, (double)max, (double)largest,
+                    n);
+        }
+        if (block->sums16[2 * b] != sums[0] * (8 >> n) ||
+            block->sums16[2 * b + 1] != sums[1] * (8 >> n) ||
+            block->sums32[b] != (sums[0] + sums[1]) * (8 >> n)) {
+            kc_fail(kc, "sums16[%zu] or sums32[%zu] is not the sum", 2 * b, b);
+        }
+    }
+}
+
 /* A block of len values, then zeros. */
 static void look_at_q12(kcheck *kc, const act_block_q12 *block, const float *x, size_t len) {
     for (size_t b = 0; b < 8; b++) {
@@ -125,6 +175,20 @@ static void look_at_special_bf16(kcheck *kc, special what, const uint16_t *block
     }
 }
 
+/* The last block of steps: only zero codes, and of their scale a NaN or 0. */
+static void look_at_special_steps(kcheck *kc, special what, const act_block_steps *block) {
+    static const int zeros[16] = {0};
+    for (size_t b = 0; b < 8; b++) {
+        kc_bits(kc, zeros, block->steps[b].codes, ACT_BLOCK_LEN);
+        look_at_step(kc, &block->steps[b], zeros, b);
+    }
+    kc_bits(kc, zeros, block->sums16, sizeof(block->sums16));
+    kc_bits(kc, zeros, block->sums32, sizeof(block->sums32));
+    if (what == SPECIAL_TINY ? block->scale != 0.0f : !isnan(block->scale)) {
+        kc_fail(kc, "the scale is %g", (double)block->scale);
+    }
+}
+
 /* The last block: NaN scale where a value is not finite, all zero where all are tiny. */
 static void look_at_special(kcheck *kc, special what, act_form form, const void *block) {
     static const size_t scale_at[ACT_FORM_COUNT] = {
@@ -178,6 +242,8 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
                           form == ACT_Q9 ? 255 : 32767);
         } else if (form == ACT_Q8_256) {
             look_at_q8_256(kc, (const act_block_q8_256 *)got + b, x + b * ACT_LONG_LEN);
+        } else if (form == ACT_STEPS) {
+            look_at_steps(kc, (const act_block_steps *)got + b, x + b * ACT_LONG_LEN);
         } else if (form == ACT_Q12) {
             const size_t at = b * ACT_LONG_LEN, len = n - at < ACT_LONG_LEN ? n - at : ACT_LONG_LEN;
             look_at_q12(kc, (const act_block_q12 *)got + b, x + at, len);
@@ -187,6 +253,8 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     }
     if (what != SPECIAL_NONE && form == ACT_BF16) {
         look_at_special_bf16(kc, what, (const uint16_t *)(got + bytes - block_bytes));
+    } else if (what != SPECIAL_NONE && form == ACT_STEPS) {
+        look_at_special_steps(kc, what, (const act_block_steps *)(got + bytes - block_bytes));
     } else if (what != SPECIAL_NONE && form != ACT_F32 && form != ACT_SPLIT) {
         look_at_special(kc, what, form, got + bytes - block_bytes);
     }
@@ -212,6 +280,10 @@ static void check_split_end(kcheck *kc, const kernels_cpu *k, size_t n) {
 }
 
 static float block_scale(act_form form, const uint8_t *act, size_t i) {
+    if (form == ACT_STEPS) {
+        const act_block_steps *block = (const act_block_steps *)act + i / ACT_LONG_LEN;
+        return block->scale * act_step_factor(&block->steps[i % ACT_LONG_LEN / ACT_BLOCK_LEN]);
+    }
     return form == ACT_Q8 ? ((const act_block_q8 *)act)[i / ACT_BLOCK_LEN].scale
                           : ((const act_block_q8_256 *)act)[i / ACT_LONG_LEN].scale;
 }
@@ -268,6 +340,7 @@ void check_act(kcheck *kc, const kernels_cpu *k) {
         for (size_t i = 0; i < KC_LEN(blocks); i++) {
             check_residual(kc, k, ACT_Q8, blocks[i], (kc_values)kind);
             check_residual(kc, k, ACT_Q8_256, blocks[i], (kc_values)kind);
+            check_residual(kc, k, ACT_STEPS, blocks[i], (kc_values)kind);
         }
     }
     for (int form = 0; form < ACT_FORM_COUNT; form++) {

@@ -25,6 +25,10 @@ static void dequantize_act(act_form form, double *out, const void *act, size_t k
         } else if (form == ACT_Q8_256) {
             const act_block_q8_256 *block = (const act_block_q8_256 *)act + i / ACT_LONG_LEN;
             out[i] = (double)block->codes[i % ACT_LONG_LEN] * (double)block->scale;
+        } else if (form == ACT_STEPS) {
+            const act_block_steps *block = (const act_block_steps *)act + i / ACT_LONG_LEN;
+            const act_step *step = &block->steps[b % 8];
+            out[i] = (double)step->codes[l] * (double)(block->scale * act_step_factor(step));
         } else if (form == ACT_Q12) {
             const act_block_q12 *block = (const act_block_q12 *)act + i / ACT_LONG_LEN;
             const int8_t *code = &block->codes[b % 8][l / 16 * 32 + l % 16];
@@ -154,6 +158,16 @@ static double n_roundings(const linear_case *c, act_form form, linear_fn *twin) 
     }
 }
 
+static linear_fn *steps_twin_of(weft_dtype dtype) {
+    switch (dtype) {
+#define X(NAME, name) \
+    case WEFT_DTYPE_##NAME: return linear_##name##_steps_ref;
+        PRODUCTS_STEPS_LIST(X)
+#undef X
+    default: return NULL;
+    }
+}
+
 /* The plain C product that reads the level's form of x. */
 static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const linear_case *c,
                           act_form form) {
@@ -173,6 +187,9 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
     }
     if (form == ACT_Q9) {
         return linear_f8_e4m3_fixed_ref;
+    }
+    if (form == ACT_STEPS) {
+        return steps_twin_of(c->dtype);
     }
     switch (c->dtype) {
 #define X(NAME, name) \

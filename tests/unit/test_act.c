@@ -20,6 +20,7 @@ static void rows_hold_all_blocks(void **state) {
         assert_true(act_row_bytes(ACT_BF16, k) >= k * sizeof(uint16_t));
         assert_true(act_row_bytes(ACT_SPLIT, k) >= k / 32 * sizeof(act_block_split));
         assert_true(act_row_bytes(ACT_Q8_256, k) >= (k + 255) / 256 * sizeof(act_block_q8_256));
+        assert_true(act_row_bytes(ACT_STEPS, k) >= (k + 255) / 256 * sizeof(act_block_steps));
         assert_true(act_row_bytes(ACT_Q12, k) >= (k + 255) / 256 * sizeof(act_block_q12));
     }
     assert_true(act_row_bytes(ACT_F32, 7) >= 28);
@@ -44,6 +45,7 @@ static void workspaces_hold_forms_side_by_side_and_halves(void **state) {
         assert_int_equal(act_workspace_bytes(3, k, true), integers + 3 * floats);
         const uint64_t both = integers - 3 * act_row_bytes(ACT_Q12, k);
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
+        assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_STEPS, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));
     }
 }

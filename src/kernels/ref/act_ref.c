@@ -136,6 +136,67 @@ void act_residual_q8_256_ref(float *r, const float *x, const void *act, size_t k
     }
 }
 
+/* How often the scale of 256 values can be halved for 32 of them, whose largest is max. */
+static int steps_of(float max, float max256) {
+    int n = 0;
+    while (n < ACT_STEP_MAX && max * (float)(2 << n) <= max256) {
+        n++;
+    }
+    return n;
+}
+
+static float largest_of(const float *x, size_t len) {
+    float largest = 0.0f;
+    for (size_t l = 0; l < len; l++) {
+        largest = fmaxf(largest, fabsf(x[l]));
+    }
+    return largest;
+}
+
+/* Fills a step, and the sums of its halves. */
+static void put_step(act_step *step, int16_t sums16[2], const float *x, float inverse, int n) {
+    int sums[2] = {0, 0};
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        const int code = code_of(x[l], inverse * (float)(1 << n));
+        step->codes[l] = (int8_t)code;
+        sums[l / 16] += code;
+    }
+    int32_t base;
+    step->base = ACT_STEP_BASE / (float)(1 << n);
+    memcpy(&base, &step->base, sizeof(base));
+    for (size_t h = 0; h < 2; h++) {
+        step->starts[h] = base - 128 * sums[h];
+        sums16[h] = (int16_t)(sums[h] * (8 >> n));
+    }
+    step->starts[ACT_STEP_ALL] = base - 128 * (sums[0] + sums[1]);
+}
+
+void act_quantize_steps_ref(void *act, const float *x, size_t k) {
+    act_block_steps *block = act;
+    for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
+        float inverse;
+        memset(block->unused, 0, sizeof(block->unused));
+        block->scale = block_scale(&inverse, x + i, ACT_LONG_LEN, 127.0f);
+        const float max256 = inverse != 0.0f ? largest_of(x + i, ACT_LONG_LEN) : 0.0f;
+        for (size_t b = 0; b < 8; b++) {
+            const float *from = x + i + b * ACT_BLOCK_LEN;
+            const float max = inverse != 0.0f ? largest_of(from, ACT_BLOCK_LEN) : 0.0f;
+            put_step(&block->steps[b], block->sums16 + 2 * b, from, inverse, steps_of(max, max256));
+            block->sums32[b] = (int16_t)(block->sums16[2 * b] + block->sums16[2 * b + 1]);
+        }
+    }
+}
+
+void act_residual_steps_ref(float *r, const float *x, const void *act, size_t k) {
+    const act_block_steps *block = act;
+    for (size_t i = 0; i < k; i++) {
+        const act_block_steps *b = block + i / ACT_LONG_LEN;
+        const act_step *step = &b->steps[i % ACT_LONG_LEN / ACT_BLOCK_LEN];
+        const float scale = b->scale * act_step_factor(step);
+        r[i] = x[i] - scale * (float)step->codes[i % ACT_BLOCK_LEN];
+    }
+}
+
 static void quantize_words(act_block_q16 *block, const float *x, size_t k, float max_code) {
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
         float inverse;

@@ -153,18 +153,21 @@ static float add_block_q16(float y, const weight_block *w, const act_block_q16 *
     return fmaf((float)dot, w->scale * x->scale, y);
 }
 
-/* ---- 256 activations to a scale ---- */
+/* ---- 256 activations to a scale, or to one and its steps ---- */
 
 typedef struct long_block {
     int codes[8 * BLOCK]; /* as they multiply: unsigned, or less their middle */
     int scale[16];        /* of every 16 columns */
-    int min[16];
+    int min[16];          /* zeros where there are none */
     float d, dmin;
+    bool has_min;
+    bool sums_halves; /* with ACT_STEPS they are added one by one */
 } long_block;
 
 typedef void load_long_fn(long_block *w, const void *panel, size_t s, size_t row);
 
 static void load_long_scales6(long_block *w, const uint8_t scales[12][16], size_t row) {
+    w->has_min = true;
     for (size_t b = 0; b < 8; b++) {
         scale6(&w->scale[2 * b], &w->min[2 * b], scales, b, row);
         w->scale[2 * b + 1] = w->scale[2 * b];
@@ -196,6 +199,7 @@ static void load_long_q5_k(long_block *w, const void *panel, size_t s, size_t ro
 static void load_long_q6_k(long_block *w, const void *panel, size_t s, size_t row) {
     const slab_q6_k *slab = (const slab_q6_k *)panel + s;
     w->d = quant_f16_to_f32(slab->d[row]);
+    w->sums_halves = true;
     for (size_t i = 0; i < 16; i++) {
         w->scale[i] = slab->scales[i][slab_q6_k_lane((unsigned)row)];
     }
@@ -211,6 +215,8 @@ static void load_long_opened(long_block *w, const opened_kind *kind, opened_open
     opened_chunk c = {.n_blocks = OPENED_BLOCKS, .middle = opened_middle(kind)};
     open(&c, panel + s * kind->chunk_bytes);
     w->d = c.d[row];
+    w->has_min = kind->has_min;
+    w->sums_halves = opened_sums_halves(kind);
     w->dmin = kind->has_min ? c.half_min_scale[row] : 0.0f;
     for (size_t h = 0; h < OPENED_HALVES; h++) {
         w->scale[h] = kind->has_scales ? c.whole[kind->has_halves ? h : h / 2][row] : 1;
@@ -229,19 +235,43 @@ PRODUCTS_LONG_OPENED_LIST(X)
 X(IQ4_XS, iq4_xs)
 #undef X
 
-static float add_block_long(float y, const long_block *w, const act_block_q8_256 *x, bool has_min) {
+/* y + 256 columns of a row of x */
+typedef float add_long_fn(float y, const long_block *w, const void *x);
+
+static float add_block_long(float y, const long_block *w, const void *block) {
+    const act_block_q8_256 *x = block;
     int32_t dots = 0, mins = 0;
     for (size_t i = 0; i < 8 * BLOCK; i++) {
         dots += w->scale[i / 16] * w->codes[i] * x->codes[i];
-        mins += has_min ? w->min[i / 16] * x->codes[i] : 0;
+        mins += w->min[i / 16] * x->codes[i];
     }
     y = fmaf((float)dots, w->d * x->scale, y);
-    return has_min ? fmaf((float)mins, -w->dmin * x->scale, y) : y;
+    return w->has_min ? fmaf((float)mins, -w->dmin * x->scale, y) : y;
 }
 
-static void linear_long(load_long_fn *load, bool has_min, float *y, size_t y_stride,
-                        const void *panel, const uint8_t *x, size_t x_stride_bytes, size_t m,
-                        size_t n, size_t k) {
+static float add_block_steps(float y, const long_block *w, const void *block) {
+    const act_block_steps *x = block;
+    float sum = 0.0f;
+    int32_t mins = 0;
+    for (size_t b = 0; b < 8; b++) {
+        int32_t dots[2] = {0, 0};
+        for (size_t l = 0; l < BLOCK; l++) {
+            dots[l / 16] +=
+                w->scale[2 * b + l / 16] * w->codes[b * BLOCK + l] * x->steps[b].codes[l];
+        }
+        const float factor = act_step_factor(&x->steps[b]);
+        sum += (float)(w->sums_halves ? dots[0] : dots[0] + dots[1]) * factor;
+        sum += w->sums_halves ? (float)dots[1] * factor : 0.0f;
+        mins += w->min[2 * b] * x->sums16[2 * b] + w->min[2 * b + 1] * x->sums16[2 * b + 1];
+    }
+    sum *= w->d;
+    sum = w->has_min ? fmaf((float)mins, w->dmin * -0.125f, sum) : sum;
+    return fmaf(sum, x->scale, y);
+}
+
+static void linear_long(load_long_fn *load, add_long_fn *add, act_form form, float *y,
+                        size_t y_stride, const void *panel, const uint8_t *x, size_t x_stride_bytes,
+                        size_t m, size_t n, size_t k) {
     long_block w = {0};
     for (size_t j = 0; j < n; j++) {
         for (size_t r = 0; r < m; r++) {
@@ -250,24 +280,24 @@ static void linear_long(load_long_fn *load, bool has_min, float *y, size_t y_str
         for (size_t s = 0; s < k / ACT_LONG_LEN; s++) {
             load(&w, panel, s, j);
             for (size_t r = 0; r < m; r++) {
-                const act_block_q8_256 *row = (const act_block_q8_256 *)(x + r * x_stride_bytes);
-                y[r * y_stride + j] = add_block_long(y[r * y_stride + j], &w, row + s, has_min);
+                const uint8_t *block = x + r * x_stride_bytes + s * act_block_bytes(form);
+                y[r * y_stride + j] = add(y[r * y_stride + j], &w, block);
             }
         }
     }
 }
 
-#define LINEAR_LONG(name, has_min)                                                              \
-    void linear_##name##_long_ref(float *y, size_t y_stride, const void *panel, const void *x,  \
-                                  size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
-        linear_long(load_long_##name, has_min, y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+#define LINEAR_LONG(name, way, form)                                                              \
+    void linear_##name##_##way##_ref(float *y, size_t y_stride, const void *panel, const void *x, \
+                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
+        linear_long(load_long_##name, add_block_##way, form, y, y_stride, panel, x,               \
+                    x_stride_bytes, m, n, k);                                                     \
     }
-LINEAR_LONG(q4_k, true)
-LINEAR_LONG(q5_k, true)
-LINEAR_LONG(q6_k, false)
-LINEAR_LONG(iq4_xs, false)
-#define X(NAME, name) LINEAR_LONG(name, opened_kind_##name.has_min)
-PRODUCTS_LONG_OPENED_LIST(X)
+#define X(NAME, name) LINEAR_LONG(name, long, ACT_Q8_256)
+PRODUCTS_LONG_LIST(X)
+#undef X
+#define X(NAME, name) LINEAR_LONG(name, steps, ACT_STEPS)
+PRODUCTS_STEPS_LIST(X)
 #undef X
 
 static void clear(float *y, size_t y_stride, size_t m, size_t n) {

@@ -81,16 +81,19 @@ void act_quantize_q8_avx512(void *act, const float *x, size_t k) {
     }
 }
 
+/* r [32] <- x - codes * scale */
+VNNI_INLINE void residual32(float *r, const float *x, float scale, const int8_t *codes) {
+    for (size_t h = 0; h < ACT_BLOCK_LEN; h += 16) {
+        const __m512i words = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(codes + h)));
+        const __m512 kept = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_cvtepi32_ps(words));
+        _mm512_storeu_ps(r + h, _mm512_sub_ps(_mm512_loadu_ps(x + h), kept));
+    }
+}
+
 void act_residual_q8_avx512(float *r, const float *x, const void *act, size_t k) {
     const act_block_q8 *block = act;
     for (size_t i = 0; i < k; i += ACT_BLOCK_LEN, block++) {
-        const __m512 scale = _mm512_set1_ps(block->scale);
-        for (size_t h = 0; h < ACT_BLOCK_LEN; h += 16) {
-            const __m128i codes = _mm_loadu_si128((const __m128i *)(block->codes + h));
-            const __m512 kept =
-                _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
-            _mm512_storeu_ps(r + i + h, _mm512_sub_ps(_mm512_loadu_ps(x + i + h), kept));
-        }
+        residual32(r + i, x + i, block->scale, block->codes);
     }
 }
 
@@ -107,14 +110,8 @@ VNNI_INLINE void sum_codes64(int16_t sums16[4], int16_t sums32[2], const int8_t 
     memcpy(sums32, &two, sizeof(two));
 }
 
-/* Of 256 values, or of the len that are left. */
-VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float largest) {
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i max16 = _mm512_setzero_si512();
-    for (size_t l = 0; l < len; l += 16) {
-        max16 = _mm512_max_epi32(max16, _mm512_and_si512(vnni_load(x + l), magnitude));
-    }
-    const int32_t bits = _mm512_reduce_max_epi32(max16);
+/* Of values whose largest magnitude has these bits. */
+VNNI_INLINE float scale_of_max(float *inverse, int32_t bits, float largest) {
     float max;
     memcpy(&max, &bits, sizeof(max));
     *inverse = 0.0f;
@@ -126,6 +123,16 @@ VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float l
     }
     *inverse = largest / max;
     return max / largest;
+}
+
+/* Of 256 values, or of the len that are left. */
+VNNI_INLINE float long_scale(float *inverse, const float *x, size_t len, float largest) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i max16 = _mm512_setzero_si512();
+    for (size_t l = 0; l < len; l += 16) {
+        max16 = _mm512_max_epi32(max16, _mm512_and_si512(vnni_load(x + l), magnitude));
+    }
+    return scale_of_max(inverse, _mm512_reduce_max_epi32(max16), largest);
 }
 
 /* Codes of 16 values, of 32 bits each. */
@@ -218,13 +225,112 @@ void act_quantize_q8_256_avx512(void *act, const float *x, size_t k) {
 
 void act_residual_q8_256_avx512(float *r, const float *x, const void *act, size_t k) {
     const act_block_q8_256 *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN) {
+        const act_block_q8_256 *b = block + i / ACT_LONG_LEN;
+        residual32(r + i, x + i, b->scale, b->codes + i % ACT_LONG_LEN);
+    }
+}
+
+/* How often each of eight blocks halves the scale of them all; three times where all have only
+ * zero codes. */
+VNNI_INLINE __m256i steps8(__m256i max_bits, __mmask8 has_codes) {
+    const __m256i bits = _mm256_maskz_mov_epi32(has_codes, max_bits), one = _mm256_set1_epi32(1);
+    const __m256 max = _mm256_castsi256_ps(bits);
+    const __m256i all = _mm256_set1_epi32(_mm512_reduce_max_epi32(_mm512_zextsi256_si512(bits)));
+    const __m256 largest = _mm256_castsi256_ps(all);
+    __m256i n = _mm256_setzero_si256();
+    for (int i = 1; i <= ACT_STEP_MAX; i++) {
+        const __m256 scaled = _mm256_mul_ps(max, _mm256_set1_ps((float)(1 << i)));
+        n = _mm256_mask_add_epi32(n, _mm256_cmp_ps_mask(scaled, largest, _CMP_LE_OQ), n, one);
+    }
+    return n;
+}
+
+/* Sums of halves 0 and 1 of eight blocks, from words of pairs of columns. */
+VNNI_INLINE void sum_halves(__m256i sums[2], const __m256i pairs[8]) {
+    __m256i four[2];
+    for (size_t i = 0; i < 2; i++) {
+        const __m256i ones = _mm256_set1_epi16(1), *p = pairs + 4 * i;
+        const __m256i a =
+            _mm256_hadd_epi32(_mm256_madd_epi16(p[0], ones), _mm256_madd_epi16(p[1], ones));
+        const __m256i b =
+            _mm256_hadd_epi32(_mm256_madd_epi16(p[2], ones), _mm256_madd_epi16(p[3], ones));
+        four[i] = _mm256_hadd_epi32(a, b);
+    }
+    sums[0] = _mm256_permute2x128_si256(four[0], four[1], 0x20);
+    sums[1] = _mm256_permute2x128_si256(four[0], four[1], 0x31);
+}
+
+/* base and starts of each of eight steps, a lane each. */
+VNNI_INLINE void put_starts(act_step steps[8], __m256i base, __m256i first, __m256i second,
+                            __m256i both) {
+    const __m256i low[2] = {_mm256_unpacklo_epi32(base, first),
+                            _mm256_unpacklo_epi32(second, both)};
+    const __m256i high[2] = {_mm256_unpackhi_epi32(base, first),
+                             _mm256_unpackhi_epi32(second, both)};
+    const __m256i of[4] = {
+        _mm256_unpacklo_epi64(low[0], low[1]), _mm256_unpackhi_epi64(low[0], low[1]),
+        _mm256_unpacklo_epi64(high[0], high[1]), _mm256_unpackhi_epi64(high[0], high[1])};
+    for (size_t i = 0; i < 4; i++) {
+        _mm_storeu_si128((__m128i *)&steps[i].base, _mm256_castsi256_si128(of[i]));
+        _mm_storeu_si128((__m128i *)&steps[i + 4].base, _mm256_extracti128_si256(of[i], 1));
+    }
+}
+
+/* What a block's sums of codes are for, with steps of n. */
+VNNI_INLINE void put_step_sums(act_block_steps *block, const __m256i pairs[8], __m256i n) {
+    __m256i sums[2];
+    sum_halves(sums, pairs);
+    const __m256i both = _mm256_add_epi32(sums[0], sums[1]);
+    const __m256i base = _mm256_sub_epi32(_mm256_castps_si256(_mm256_set1_ps(ACT_STEP_BASE)),
+                                          _mm256_slli_epi32(n, 23));
+    put_starts(block->steps, base, _mm256_sub_epi32(base, _mm256_slli_epi32(sums[0], 7)),
+               _mm256_sub_epi32(base, _mm256_slli_epi32(sums[1], 7)),
+               _mm256_sub_epi32(base, _mm256_slli_epi32(both, 7)));
+    const __m256i eighths = _mm256_sub_epi32(_mm256_set1_epi32(3), n);
+    const __m256i first = _mm256_sllv_epi32(sums[0], eighths);
+    const __m256i second = _mm256_sllv_epi32(sums[1], eighths);
+    _mm256_storeu_si256((__m256i *)block->sums16,
+                        _mm256_mask_blend_epi16(0xaaaa, first, _mm256_slli_epi32(second, 16)));
+    _mm_storeu_si128((__m128i *)block->sums32,
+                     _mm256_cvtepi32_epi16(_mm256_add_epi32(first, second)));
+}
+
+void act_quantize_steps_avx512(void *act, const float *x, size_t k) {
+    act_block_steps *block = act;
     for (size_t i = 0; i < k; i += ACT_LONG_LEN, block++) {
-        const __m512 scale = _mm512_set1_ps(block->scale);
-        for (size_t l = 0; l < ACT_LONG_LEN; l += 16) {
-            const __m128i codes = _mm_loadu_si128((const __m128i *)(block->codes + l));
-            const __m512 kept =
-                _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)));
-            _mm512_storeu_ps(r + i + l, _mm512_sub_ps(_mm512_loadu_ps(x + i + l), kept));
+        WEFT_ALIGNED(32) int32_t max[8];
+        WEFT_ALIGNED(32) float inverses[8];
+        __m256i pairs[8];
+        float inverse;
+        for (size_t b = 0; b < 8; b++) {
+            max[b] = max_bits(x + i + b * ACT_BLOCK_LEN);
         }
+        const __m256i bits = _mm256_load_si256((const __m256i *)max);
+        block->scale =
+            scale_of_max(&inverse, _mm512_reduce_max_epi32(_mm512_zextsi256_si512(bits)), 127.0f);
+        memset(block->unused, 0, sizeof(block->unused));
+        const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
+        const __m256i n = steps8(bits, (__mmask8)has_codes);
+        const __m256i doubled = _mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23);
+        _mm256_store_ps(inverses,
+                        _mm256_mul_ps(_mm256_set1_ps(inverse), _mm256_castsi256_ps(doubled)));
+        for (size_t b = 0; b < 8; b++) {
+            const float *from = x + i + b * ACT_BLOCK_LEN;
+            const __m256i codes = _mm256_set_m128i(codes16(from + 16, inverses[b], has_codes),
+                                                   codes16(from, inverses[b], has_codes));
+            _mm256_storeu_si256((__m256i *)block->steps[b].codes, codes);
+            pairs[b] = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
+        }
+        put_step_sums(block, pairs, n);
+    }
+}
+
+void act_residual_steps_avx512(float *r, const float *x, const void *act, size_t k) {
+    const act_block_steps *block = act;
+    for (size_t i = 0; i < k; i += ACT_BLOCK_LEN) {
+        const act_block_steps *b = block + i / ACT_LONG_LEN;
+        const act_step *step = &b->steps[i % ACT_LONG_LEN / ACT_BLOCK_LEN];
+        residual32(r + i, x + i, b->scale * act_step_factor(step), step->codes);
     }
 }

@@ -27,6 +27,7 @@
 #include "kernels/x86/rows_avx512.h"
 
 #define FEW_ROWS 4
+#define MIDDLE 128 /* of codes: x comes in steps (layout/act.h) */
 
 /* ---- points ---- */
 
@@ -130,11 +131,11 @@ VNNI_INLINE __m512i minus_of(__m512i signs, unsigned column, unsigned bits) {
     return lanes_bits(signs, 64 + column - bits, 1);
 }
 
-/* A block's eight groups, and what they are times of. */
+/* A block's eight groups, and the whole number that all or each half of them is times of. */
 typedef struct grid_block {
     __m512i codes[8];
     __m512 scale;
-    __m512 half_scale[2]; /* where halves have scales */
+    __m512 half_scale[2];
 } grid_block;
 
 /* 2 * sc + 1 */
@@ -142,31 +143,24 @@ VNNI_INLINE __m512i odd_of(__m512i sc) {
     return _mm512_add_epi32(_mm512_add_epi32(sc, sc), _mm512_set1_epi32(1));
 }
 
-VNNI_INLINE __m512 load_d(const uint16_t d[16], float factor) {
-    return _mm512_mul_ps(vnni_load_f16(d), _mm512_set1_ps(factor));
-}
-
 /* n bits of each lane. */
 VNNI_INLINE __m512i lanes_field(__m512i v, unsigned from, int n) {
     return _mm512_and_si512(_mm512_srli_epi32(v, from), _mm512_set1_epi32((1 << n) - 1));
 }
 
-VNNI_INLINE void scale_block(grid_block *to, __m512 d, __m512i sc) {
-    to->scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(odd_of(sc)));
-}
+VNNI_INLINE __m512 scale_of(__m512i sc) { return _mm512_cvtepi32_ps(odd_of(sc)); }
 
 /* Halves of a block have the two nibbles of a byte. */
-VNNI_INLINE void scale_halves(grid_block *to, __m512 d, const uint8_t scales[16]) {
+VNNI_INLINE void scale_halves(grid_block *to, const uint8_t scales[16]) {
     const __m512i both = vnni_load_bytes(scales);
-    to->scale = d;
-    to->half_scale[0] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 0, 4)));
-    to->half_scale[1] = _mm512_cvtepi32_ps(odd_of(lanes_field(both, 4, 4)));
+    to->half_scale[0] = scale_of(lanes_field(both, 0, 4));
+    to->half_scale[1] = scale_of(lanes_field(both, 4, 4));
 }
 
 /* ---- IQ2: a point is 8 columns ---- */
 
 VNNI_INLINE void codes_iq2(__m512i codes[8], __m512i low, __m512i high, __m512i signs) {
-    const __m512i values = table_of_two(opened_middle(&opened_kind_iq2_xxs), 8, 25, 43);
+    const __m512i values = table_of_two(MIDDLE, 8, 25, 43);
     for (unsigned g = 0; g < 4; g++) {
         codes[2 * g] = codes_of(values, 2, low, 8 * g, 2, minus_of(signs, 8 * g, 2));
         codes[2 * g + 1] = codes_of(values, 2, high, 8 * g, 2, minus_of(signs, 8 * g + 4, 2));
@@ -179,7 +173,7 @@ VNNI_INLINE void block_iq2_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i fields = _mm512_loadu_si512(slab->codes[b][1]);
     codes_iq2(to->codes, of_256(grid_halves_iq2_xxs[0], &i), of_256(grid_halves_iq2_xxs[1], &i),
               signs_of_fields(fields));
-    scale_block(to, load_d(slab->d, 0.125f), _mm512_srli_epi32(fields, 28));
+    to->scale = scale_of(_mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
@@ -189,7 +183,7 @@ VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     codes_iq2(to->codes, of_512(grid_halves_iq2_xs[0], &i), of_512(grid_halves_iq2_xs[1], &i),
               signs8(high, 1));
-    scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
+    scale_halves(to, slab->scales[b]);
 }
 
 VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
@@ -200,7 +194,7 @@ VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
     i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
     codes_iq2(to->codes, of_1024(grid_halves_iq2_s[0], &i), of_1024(grid_halves_iq2_s[1], &i),
               lanes_of_rows(slab->signs + 4 * b));
-    scale_halves(to, load_d(slab->d, 0.125f), slab->scales[b]);
+    scale_halves(to, slab->scales[b]);
 }
 
 /* ---- IQ3: a point is 4 columns ---- */
@@ -223,9 +217,8 @@ VNNI_INLINE void codes_iq3(__m512i codes[4], __m512i values, __m512i low, __m512
 
 VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
-    const __m512i values =
-        table_of_three(opened_middle(&opened_kind_iq3_xxs),
-                       _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512i values = table_of_three(
+        MIDDLE, _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0));
     const __m512i fields = _mm512_loadu_si512(slab->signs[b]);
     const __m512i signs = signs_of_fields(fields);
     for (unsigned h = 0; h < 2; h++) {
@@ -233,14 +226,13 @@ VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
         codes_iq3(to->codes + 4 * h, values, of_256(grid_halves_iq3_xxs[0], &i),
                   of_256(grid_halves_iq3_xxs[1], &i), signs, 16 * h);
     }
-    scale_block(to, load_d(slab->d, 0.25f), _mm512_srli_epi32(fields, 28));
+    to->scale = scale_of(_mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq3_s *slab = (const slab_iq3_s *)from;
     const __m512i values =
-        table_of_three(opened_middle(&opened_kind_iq3_s),
-                       _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
+        table_of_three(MIDDLE, _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0));
     const __m512i high = vnni_load_bytes(slab->high[b]);
     const __m512i signs = lanes_of_rows(slab->signs + 4 * b);
     for (unsigned h = 0; h < 2; h++) {
@@ -249,8 +241,8 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
         codes_iq3(to->codes + 4 * h, values, of_512(grid_halves_iq3_s[0], &i),
                   of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
     }
-    scale_block(to, load_d(slab->d, 1.0f),
-                lanes_field(vnni_load_bytes(slab->scales[b / 2]), (unsigned)(b % 2 * 4), 4));
+    const __m512i both = vnni_load_bytes(slab->scales[b / 2]);
+    to->scale = scale_of(lanes_field(both, (unsigned)(b % 2 * 4), 4));
 }
 
 /* ---- rows ---- */
@@ -264,16 +256,17 @@ VNNI_INLINE __m512i dot_half(__m512i sum, const __m512i codes[4], const int8_t *
     return _mm512_dpbusd_epi32(sum, codes[3], vnni_broadcast32(x + 12));
 }
 
-VNNI_INLINE __m512 dot_block(opened_kind kind, const grid_block *w, const act_block_q8 *x) {
+/* sum + a block times a step of x */
+VNNI_INLINE __m512 add_step(__m512 sum, opened_kind kind, const grid_block *w, const act_step *x) {
     if (!kind.has_halves) {
-        const __m512i first = dot_half(vnni_start(kind.log2_middle, x), w->codes, x->codes);
-        return _mm512_cvtepi32_ps(dot_half(first, w->codes + 4, x->codes + 16));
+        const __m512i first = dot_half(vnni_step_start(true, x, ACT_STEP_ALL), w->codes, x->codes);
+        const __m512i all = dot_half(first, w->codes + 4, x->codes + 16);
+        return _mm512_fmadd_ps(vnni_step_sum(true, all, x), w->scale, sum);
     }
-    const __m512i half0 = dot_half(vnni_start_half(kind.log2_middle, x, 0), w->codes, x->codes);
-    const __m512i half1 =
-        dot_half(vnni_start_half(kind.log2_middle, x, 1), w->codes + 4, x->codes + 16);
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(half1), w->half_scale[1],
-                           _mm512_mul_ps(_mm512_cvtepi32_ps(half0), w->half_scale[0]));
+    const __m512i half0 = dot_half(vnni_step_start(true, x, 0), w->codes, x->codes);
+    const __m512i half1 = dot_half(vnni_step_start(true, x, 1), w->codes + 4, x->codes + 16);
+    sum = _mm512_fmadd_ps(vnni_step_sum(true, half0, x), w->half_scale[0], sum);
+    return _mm512_fmadd_ps(vnni_step_sum(true, half1, x), w->half_scale[1], sum);
 }
 
 /* A block's share of the lines of its slab, for later. */
@@ -282,34 +275,40 @@ VNNI_INLINE void fetch_block(opened_kind kind, const uint8_t *slab, size_t b) {
     vnni_fetch_lines(slab + b * bytes, bytes);
 }
 
-VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float *y, size_t y_stride,
-                     const uint8_t *slab, const uint8_t *x, size_t x_stride, size_t n, size_t k) {
+/* What 256 columns are times of: slabs begin with it. */
+VNNI_INLINE __m512 load_d(const uint8_t *slab, float factor) {
+    return _mm512_mul_ps(vnni_load_f16(slab), _mm512_set1_ps(factor));
+}
+
+VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float factor, float *y,
+                     size_t y_stride, const uint8_t *slab, const uint8_t *x, size_t x_stride,
+                     size_t n, size_t k) {
     const __mmask16 there = (__mmask16)((1u << n) - 1);
     __m512 v[FEW_ROWS];
     for (int r = 0; r < rows; r++) {
         v[r] = _mm512_setzero_ps();
     }
     for (size_t col = 0; col < k; col += OPENED_COLS) {
-        grid_block w;
+        const vnni_rows blocks = vnni_rows_of(x, x_stride);
         __m512 sums[FEW_ROWS];
         for (int r = 0; r < rows; r++) {
-            sums[r] = kind.is_summed ? _mm512_setzero_ps() : v[r];
+            sums[r] = _mm512_setzero_ps();
         }
         for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+            grid_block w;
             block_of(&w, slab, b);
             fetch_block(kind, slab, b);
             for (int r = 0; r < rows; r++) {
-                const act_block_q8 *block = (const act_block_q8 *)(x + (size_t)r * x_stride);
-                const __m512 xs = _mm512_set1_ps(block->scale);
-                const __m512 factor = kind.is_summed ? xs : _mm512_mul_ps(w.scale, xs);
-                sums[r] = _mm512_fmadd_ps(dot_block(kind, &w, block), factor, sums[r]);
+                const act_step *step = &vnni_block_steps(&blocks, r)->steps[b];
+                sums[r] = add_step(sums[r], kind, &w, step);
             }
-            x += sizeof(act_block_q8);
         }
+        const __m512 d = load_d(slab, factor);
         for (int r = 0; r < rows; r++) {
-            v[r] = kind.is_summed ? _mm512_fmadd_ps(sums[r], w.scale, v[r]) : sums[r];
+            v[r] = vnni_add_steps(v[r], sums[r], d, vnni_block_steps(&blocks, r));
         }
         slab += kind.chunk_bytes;
+        x += VNNI_X_BYTES;
     }
     for (int r = 0; r < rows; r++) {
         _mm512_mask_storeu_ps(y + (size_t)r * y_stride, there, v[r]);
@@ -317,27 +316,34 @@ VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float 
 }
 
 /* What tiles of many rows read. */
-VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, opened_chunk *c,
+VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, float factor, opened_chunk *c,
                            const uint8_t *slab) {
+    _mm512_store_ps(c->d, load_d(slab, factor));
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         grid_block w;
         block_of(&w, slab, b);
         for (size_t g = 0; g < 8; g++) {
             _mm512_store_si512(c->codes[b][g], w.codes[g]);
         }
-        _mm512_store_ps(c->scale[b], w.scale);
         if (kind.has_halves) {
             _mm512_store_ps(c->half_scale[2 * b], w.half_scale[0]);
             _mm512_store_ps(c->half_scale[2 * b + 1], w.half_scale[1]);
+        } else {
+            _mm512_store_ps(c->scale[b], w.scale);
         }
     }
 }
 
-#define FEW(rows, name) \
-    few(rows, opened_kind_##name, block_##name, y, y_stride, panel, x, x_stride_bytes, n, k)
+/* What numbers of a codebook are times of, beside d. */
+static const float factor_iq2_xxs = 0.125f, factor_iq2_xs = 0.125f, factor_iq2_s = 0.125f;
+static const float factor_iq3_xxs = 0.25f, factor_iq3_s = 1.0f;
+
+#define FEW(rows, name)                                                               \
+    few(rows, opened_kind_##name, block_##name, factor_##name, y, y_stride, panel, x, \
+        x_stride_bytes, n, k)
 #define X(NAME, name)                                                                             \
     static void open_##name(opened_chunk *c, const uint8_t *slab) {                               \
-        open_slab(opened_kind_##name, block_##name, c, slab);                                     \
+        open_slab(opened_kind_##name, block_##name, factor_##name, c, slab);                      \
     }                                                                                             \
     void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x,  \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
@@ -351,6 +357,6 @@ VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, opened_chu
                                               m, n, k);                                           \
         }                                                                                         \
     }
-PRODUCTS_VBMI_LIST(X)
+PRODUCTS_VBMI_GRIDS_LIST(X)
 #undef X
 #undef FEW

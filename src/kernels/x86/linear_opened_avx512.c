@@ -6,11 +6,12 @@
  * the load broadcasts. Nothing saturates, so narrow and wide codes are alike: all come with their
  * middle, and sums start at -middle * (sum of activations). Registers of a tile of 12 rows: 12
  * sums, 12 y, 1 of weights, 2 of scales; where halves have scales 8 rows, whose first halves wait.
- * Where a code times its half's scale fits a byte, many rows multiply that instead.
  *
- * Many rows are bound by the 9 to 12 instructions that multiply, a block and row. Few are
- * multiplied as codes are opened: of two and three bits in linear_few_avx512.c, a single row of
- * codebooks by AVX2. With VBMI codebooks are opened by linear_grids_avx512vbmi.c.
+ * Bits, and codebooks with VBMI, read x in steps (layout/act.h), and many rows are bound by 8 to 10
+ * instructions that multiply, a block and row; the others read ACT_Q8, and it is 10 or 11. Where a
+ * code times its half's scale fits a byte, many rows multiply that instead. Few are multiplied as
+ * codes are opened: of two and three bits in linear_few_avx512.c, a single row of codebooks by
+ * AVX2. With VBMI codebooks are opened by linear_grids_avx512vbmi.c.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -24,27 +25,28 @@
 
 #define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
 
-/* Whether a code times the whole scale of its half fits a byte: Q2_K, Q3_K. For many rows these are
- * multiplied first, and are like codes of blocks without halves: sums are the same integers. */
-VNNI_INLINE bool can_fold(opened_kind kind) { return kind.n_planes == 1 && kind.has_scales; }
-
-VNNI_INLINE opened_kind folded_kind(opened_kind kind) {
-    kind.has_halves = 0;
+/* Where x comes in steps: codes with a middle have it at 128. */
+VNNI_INLINE opened_kind steps_kind(opened_kind kind) {
     kind.log2_middle = kind.log2_middle != 0 ? 7 : 0;
     return kind;
 }
 
-/* Codes times scales in place of codes, with the middle of folded_kind. */
+/* Codes times the scales of their halves in place of codes, with the same middle. They are then
+ * like codes of blocks without scales: sums are the same integers. */
 VNNI_INLINE void fold(opened_kind kind, opened_chunk *c) {
-    const int16_t middle = kind.log2_middle != 0 ? 128 : 0;
     for (size_t h = 0; h < 2 * c->n_blocks; h++) {
         uint8_t(*codes)[64] = c->codes[h / 2] + 4 * (h % 2);
         const __m512i whole = _mm512_load_si512(c->whole[h]);
-        const long_scale scale = long_scale_of(whole, kind.log2_middle, middle);
+        const long_scale scale = long_scale_of(whole, kind.log2_middle, c->middle);
         for (size_t g = 0; g < 4; g++) {
             long_multiply(codes[g], _mm512_load_si512(codes[g]), scale);
         }
     }
+}
+
+VNNI_INLINE opened_kind folded_kind(opened_kind kind) {
+    kind.has_halves = kind.has_scales = 0;
+    return kind;
 }
 
 VNNI_INLINE void add_group(int rows, __m512i sums[VNNI_ROWS_MAX], const uint8_t *codes,
@@ -89,30 +91,13 @@ VNNI_INLINE void dot_halves(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MA
     }
 }
 
-/* Minimums of halves times minus the sums of the activations: (first - second) * that of the first
- * half + second * that of both. They lie twice in each 32 bits, whose upper half is a total's sign
- * here. */
-VNNI_INLINE __m512 dot_mins(__m512i min0, __m512i min1, const act_block_q8 *x) {
-    __m512i sums = _mm512_setzero_si512();
-    sums = _mm512_dpwssd_epi32(sums, _mm512_sub_epi16(min0, min1),
-                               vnni_broadcast32(&x->neg_totals[0]));
-    sums = _mm512_dpwssd_epi32(sums, min1, vnni_broadcast32(&x->neg_totals[1]));
-    return _mm512_cvtepi32_ps(sums);
-}
-
-VNNI_INLINE __m512i half_min(const opened_chunk *c, size_t half) {
-    return _mm512_and_si512(_mm512_load_si512(c->half_min[half]), _mm512_set1_epi32(0xffff));
-}
-
 /* y [rows][16] += x [rows] . chunk */
-VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *c,
-                      const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+VNNI_INLINE void tile_blocks(int rows, opened_kind kind, float *y, const opened_chunk *c,
+                             const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
     vnni_rows x = vnni_rows_of(from, x_stride);
-    __m512 v[VNNI_ROWS_MAX], least[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, {
-        v[r] = kind.is_summed ? _mm512_setzero_ps() : _mm512_load_ps(y + 16 * r);
-        least[r] = _mm512_setzero_ps();
-    });
+    __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows,
+                  { v[r] = kind.is_summed ? _mm512_setzero_ps() : _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
         const uint8_t *codes = c->codes[b][0];
         vnni_ahead_step(ahead);
@@ -126,40 +111,119 @@ VNNI_INLINE void tile(int rows, opened_kind kind, float *y, const opened_chunk *
             const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
             v[r] = _mm512_fmadd_ps(dots[r], kind.is_summed ? xs : _mm512_mul_ps(scale, xs), v[r]);
         });
-        if (kind.has_min) {
-            const __m512i min0 = half_min(c, 2 * b), min1 = half_min(c, 2 * b + 1);
-            VNNI_EACH_ROW(rows, {
-                const act_block_q8 *block = vnni_block(&x, r);
-                const __m512 xs = _mm512_set1_ps(block->scale);
-                least[r] = _mm512_fmadd_ps(dot_mins(min0, min1, block), xs, least[r]);
-            });
-        }
         vnni_rows_step(&x, sizeof(act_block_q8));
     }
     if (kind.is_summed) {
         const __m512 d = _mm512_load_ps(c->scale[0]);
         VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(v[r], d, _mm512_load_ps(y + 16 * r)); });
     }
-    if (kind.has_min) {
-        const __m512 min_scale = _mm512_load_ps(c->half_min_scale);
-        VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(least[r], min_scale, v[r]); });
-    }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
-VNNI_INLINE void tiles(opened_kind kind, float *y, const opened_chunk *c, const uint8_t *x,
-                       size_t x_stride, size_t m, vnni_ahead *ahead) {
-    if (!kind.has_halves) {
-        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead))
+/* sums of a step of x, or of half 0 or 1 of it, as float32. */
+VNNI_INLINE void dot_step(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX],
+                          const uint8_t *codes, const vnni_rows *x, int half) {
+    const bool has_middle = kind.log2_middle != 0;
+    __m512i sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { sums[r] = vnni_step_start(has_middle, vnni_step(x, r), half); });
+    if (half != 1) {
+        add_half(rows, sums, codes, x, 0);
     }
-    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
+    if (half != 0) {
+        add_half(rows, sums, codes, x, 1);
+    }
+    VNNI_EACH_ROW(rows, { dots[r] = vnni_step_sum(has_middle, sums[r], vnni_step(x, r)); });
 }
 
-VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y, size_t y_stride,
-                               const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m,
-                               size_t n, size_t k) {
+/* v += block b times its scales. */
+VNNI_INLINE void add_step(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
+                          const opened_chunk *c, size_t b, const vnni_rows *x) {
+    const uint8_t *codes = c->codes[b][0];
+    __m512 dots[VNNI_ROWS_MAX], first[VNNI_ROWS_MAX];
+    if (!kind.has_halves) {
+        const __m512 scale = _mm512_load_ps(c->scale[b]);
+        dot_step(rows, kind, dots, codes, x, ACT_STEP_ALL);
+        VNNI_EACH_ROW(rows, {
+            v[r] = kind.has_scales ? _mm512_fmadd_ps(dots[r], scale, v[r])
+                                   : _mm512_add_ps(v[r], dots[r]);
+        });
+        return;
+    }
+    const __m512 scale0 = _mm512_load_ps(c->half_scale[2 * b]);
+    const __m512 scale1 = _mm512_load_ps(c->half_scale[2 * b + 1]);
+    dot_step(rows, kind, dots, codes, x, 0);
+    VNNI_EACH_ROW(rows, {
+        if (opened_sums_halves(&kind)) {
+            v[r] = _mm512_fmadd_ps(dots[r], scale0, v[r]);
+        } else {
+            first[r] = _mm512_mul_ps(dots[r], scale0);
+        }
+    });
+    dot_step(rows, kind, dots, codes, x, 1);
+    VNNI_EACH_ROW(rows, {
+        v[r] = opened_sums_halves(&kind)
+                   ? _mm512_fmadd_ps(dots[r], scale1, v[r])
+                   : _mm512_add_ps(v[r], _mm512_fmadd_ps(dots[r], scale1, first[r]));
+    });
+}
+
+/* As tile_blocks, where x comes in steps. */
+VNNI_INLINE void tile_steps(int rows, opened_kind kind, float *y, const opened_chunk *c,
+                            const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+    const vnni_rows blocks = vnni_rows_of(from, x_stride);
+    vnni_rows x = blocks;
+    __m512 v[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { v[r] = _mm512_setzero_ps(); });
+    for (size_t b = 0; b < OPENED_BLOCKS; b++) {
+        vnni_ahead_step(ahead);
+        add_step(rows, kind, v, c, b, &x);
+        vnni_rows_step(&x, sizeof(act_step));
+    }
+    __m512i least[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { least[r] = _mm512_setzero_si512(); });
+    for (size_t b = 0; kind.has_min && b < OPENED_BLOCKS; b++) {
+        const __m512i mins =
+            _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_load_si512(c->half_min[2 * b]),
+                                    _mm512_load_si512(c->half_min[2 * b + 1]));
+        VNNI_EACH_ROW(rows, {
+            const __m512i sums = vnni_broadcast32(&vnni_block_steps(&blocks, r)->sums16[2 * b]);
+            least[r] = _mm512_dpwssd_epi32(least[r], mins, sums);
+        });
+    }
+    const __m512 d = _mm512_load_ps(c->d), dmin = _mm512_load_ps(c->half_min_scale);
+    VNNI_EACH_ROW(rows, {
+        float *to = y + 16 * r;
+        const act_block_steps *block = vnni_block_steps(&blocks, r);
+        const __m512 before = _mm512_load_ps(to);
+        _mm512_store_ps(to, kind.has_min
+                                ? vnni_add_steps_least(before, v[r], d, least[r], dmin, block)
+                                : vnni_add_steps(before, v[r], d, block));
+    });
+}
+
+VNNI_INLINE void tile(int rows, opened_kind kind, bool is_steps, float *y, const opened_chunk *c,
+                      const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+    if (is_steps) {
+        tile_steps(rows, kind, y, c, from, x_stride, ahead);
+    } else {
+        tile_blocks(rows, kind, y, c, from, x_stride, ahead);
+    }
+}
+
+VNNI_INLINE void tiles(opened_kind kind, bool is_steps, float *y, const opened_chunk *c,
+                       const uint8_t *x, size_t x_stride, size_t m, vnni_ahead *ahead) {
+    if (!kind.has_halves) {
+        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, is_steps, y, c, x, x_stride, ahead))
+    }
+    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, is_steps, y, c, x, x_stride, ahead));
+}
+
+VNNI_INLINE void linear_opened(opened_kind kind, bool is_steps, opened_open_fn *open, float *y,
+                               size_t y_stride, const uint8_t *panel, const uint8_t *x,
+                               size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
+    kind = is_steps ? steps_kind(kind) : kind;
     c.middle = opened_middle(&kind);
     for (size_t from = 0; from < m; from += OPENED_ROWS) {
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
@@ -171,14 +235,14 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
             vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, rows, c.n_blocks);
-            if (can_fold(kind) && rows >= FOLD_ROWS_MIN) {
+            if (is_steps && opened_fits_bytes(&kind) && rows >= FOLD_ROWS_MIN) {
                 fold(kind, &c);
-                tiles(folded_kind(kind), sums, &c, x_chunk, x_stride, rows, &ahead);
+                tiles(folded_kind(kind), true, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
-                tiles(kind, sums, &c, x_chunk, x_stride, rows, &ahead);
+                tiles(kind, is_steps, sums, &c, x_chunk, x_stride, rows, &ahead);
             }
             slab += kind.chunk_bytes;
-            x_chunk += OPENED_BLOCKS * sizeof(act_block_q8);
+            x_chunk += VNNI_X_BYTES;
         }
         vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }
@@ -187,16 +251,16 @@ VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, float *y,
 #define LINEAR(name)                                                                             \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k)
-#define OPENED(name)                                                                               \
-    linear_opened(opened_kind_##name, opened_##name##_avx2, y, y_stride, panel, x, x_stride_bytes, \
-                  m, n, k)
+#define OPENED(name, is_steps)                                                               \
+    linear_opened(opened_kind_##name, is_steps, opened_##name##_avx2, y, y_stride, panel, x, \
+                  x_stride_bytes, m, n, k)
 
 #define X(name)                                                                             \
     LINEAR(name) {                                                                          \
         if (m <= LINEAR_FEW_ROWS_MAX) {                                                     \
             linear_few_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
         } else {                                                                            \
-            OPENED(name);                                                                   \
+            OPENED(name, true);                                                             \
         }                                                                                   \
     }
 X(q2_k)
@@ -205,24 +269,28 @@ X(tq2_0)
 #undef X
 
 /* One row, by AVX2, because loading points one by one is faster than a gather. */
-#define X(NAME, name)                                                                             \
-    void linear_opened_##name##_avx512vnni(opened_open_fn *open, float *y, size_t y_stride,       \
-                                           const void *panel, const void *x,                      \
-                                           size_t x_stride_bytes, size_t m, size_t n, size_t k) { \
-        linear_opened(opened_kind_##name, open, y, y_stride, panel, x, x_stride_bytes, m, n, k);  \
-    }                                                                                             \
-    LINEAR(name) {                                                                                \
-        if (m == 1) {                                                                             \
-            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k);                 \
-        } else {                                                                                  \
-            linear_opened_##name##_avx512vnni(opened_##name##_avx2, y, y_stride, panel, x,        \
-                                              x_stride_bytes, m, n, k);                           \
-        }                                                                                         \
+#define X(NAME, name)                                                             \
+    LINEAR(name) {                                                                \
+        if (m == 1) {                                                             \
+            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
+        } else {                                                                  \
+            OPENED(name, false);                                                  \
+        }                                                                         \
     }
 PACK_GRIDS_LIST(X)
 #undef X
 
-LINEAR(tq1_0) { OPENED(tq1_0); }
-LINEAR(nvfp4) { OPENED(nvfp4); }
+#define X(NAME, name)                                                                              \
+    void linear_opened_##name##_avx512vnni(opened_open_fn *open, float *y, size_t y_stride,        \
+                                           const void *panel, const void *x,                       \
+                                           size_t x_stride_bytes, size_t m, size_t n, size_t k) {  \
+        linear_opened(opened_kind_##name, true, open, y, y_stride, panel, x, x_stride_bytes, m, n, \
+                      k);                                                                          \
+    }
+PRODUCTS_VBMI_GRIDS_LIST(X)
+#undef X
+
+LINEAR(tq1_0) { OPENED(tq1_0, true); }
+LINEAR(nvfp4) { OPENED(nvfp4, false); }
 #undef OPENED
 #undef LINEAR

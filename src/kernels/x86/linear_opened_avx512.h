@@ -5,14 +5,15 @@
 #include <stddef.h>
 
 #include "kernels/opened.h"
+#include "kernels/products.h"
 
-/* A linear_fn (kernels.h) whose chunks `open` opens. Of these it must set codes, scale and,
- * where halves have scales, half_scale. */
+/* A linear_fn (kernels.h) that reads x in steps and whose chunks `open` opens. Of these it must set
+ * codes, d and, as whole numbers, half_scale where halves have scales, else scale. */
 typedef void linear_opened_fn(opened_open_fn *open, float *y, size_t y_stride, const void *panel,
                               const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
 
 #define X(NAME, name) linear_opened_fn linear_opened_##name##_avx512vnni;
-PACK_GRIDS_LIST(X)
+PRODUCTS_VBMI_GRIDS_LIST(X)
 #undef X
 
 #endif /* WEFT_KERNELS_X86_LINEAR_OPENED_AVX512_H */

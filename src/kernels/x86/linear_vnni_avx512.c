@@ -41,9 +41,32 @@ VNNI_INLINE vnni_scale scale_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
     return kind.is_stream ? vnni_scale_of(kind, c->slabs, b) : vnni_scale_opened(kind, c, b);
 }
 
+/* As vnni_weights, but that the middle of codes of 6 bits is at 128. */
+VNNI_INLINE __m512i weights(vnni_codes codes, const uint8_t *at, int group) {
+    const __m512i w = vnni_weights(codes, at, group);
+    return codes == VNNI_CODES_6 ? _mm512_add_epi8(w, _mm512_set1_epi8(128 - 32)) : w;
+}
+
+VNNI_INLINE void expand(vnni_kind kind, vnni_chunk *c) {
+    for (size_t b = 0; b < c->n_blocks; b++) {
+        const uint8_t *at = c->panel + b * kind.block_stride;
+        uint8_t *to = c->codes[b][0];
+#define EXPAND(g) _mm512_store_si512(to + 64 * (g), weights(kind.codes, at, g))
+        EXPAND(0);
+        EXPAND(1);
+        EXPAND(2);
+        EXPAND(3);
+        EXPAND(4);
+        EXPAND(5);
+        EXPAND(6);
+        EXPAND(7);
+#undef EXPAND
+    }
+}
+
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x, int group) {
-    const __m512i w = vnni_weights(kind.codes, at, group);
+    const __m512i w = weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
         vnni_fetch_group(kind.is_fast, at, kind.block_stride, (size_t)group);
     }
@@ -59,83 +82,131 @@ VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
     vnni_fetch_lines(slab, has_header ? kind.codes_at : 0);
 }
 
-/* The integer part of a block, with one scale. */
-VNNI_INLINE void dot_block(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
-                           const vnni_rows *x) {
-    __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { sums[r] = vnni_start(kind.log2_middle, vnni_block(x, r)); });
-    add_group(rows, kind, sums, at, x, 0);
-    add_group(rows, kind, sums, at, x, 1);
-    add_group(rows, kind, sums, at, x, 2);
-    add_group(rows, kind, sums, at, x, 3);
-    add_group(rows, kind, sums, at, x, 4);
-    add_group(rows, kind, sums, at, x, 5);
-    add_group(rows, kind, sums, at, x, 6);
-    add_group(rows, kind, sums, at, x, 7);
-    VNNI_EACH_ROW(rows, { dots[r] = _mm512_cvtepi32_ps(sums[r]); });
+/* sums += groups 4 * half to 4 * half + 3 */
+VNNI_INLINE void add_half(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
+                          const vnni_rows *x, int half) {
+    add_group(rows, kind, sums, at, x, 4 * half);
+    add_group(rows, kind, sums, at, x, 4 * half + 1);
+    add_group(rows, kind, sums, at, x, 4 * half + 2);
+    add_group(rows, kind, sums, at, x, 4 * half + 3);
 }
 
-/* The same where halves have scales: products and their sum stay below 2^24, so float32 holds
- * them exactly. */
-VNNI_INLINE void dot_halves(int rows, vnni_kind kind, __m512 dots[VNNI_ROWS_MAX], const uint8_t *at,
-                            const vnni_rows *x, const vnni_chunk *c, size_t b) {
-    __m512i sums[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 0); });
-    add_group(rows, kind, sums, at, x, 0);
-    add_group(rows, kind, sums, at, x, 1);
-    add_group(rows, kind, sums, at, x, 2);
-    add_group(rows, kind, sums, at, x, 3);
-    const __m512 first = scale_of(kind, c, b).half_scale[0];
-    VNNI_EACH_ROW(rows, {
-        dots[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), first);
-        sums[r] = vnni_start_half(kind.log2_middle, vnni_block(x, r), 1);
-    });
-    add_group(rows, kind, sums, at, x, 4);
-    add_group(rows, kind, sums, at, x, 5);
-    add_group(rows, kind, sums, at, x, 6);
-    add_group(rows, kind, sums, at, x, 7);
-    const __m512 second = scale_of(kind, c, b).half_scale[1];
-    VNNI_EACH_ROW(rows,
-                  { dots[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), second, dots[r]); });
+VNNI_INLINE const uint8_t *first_codes(vnni_kind kind, const vnni_chunk *c) {
+    return kind.codes == VNNI_CODES_EXPANDED ? &c->codes[0][0][0] : c->panel;
+}
+
+VNNI_INLINE size_t codes_stride(vnni_kind kind, const vnni_chunk *c) {
+    return kind.codes == VNNI_CODES_EXPANDED ? sizeof(c->codes[0]) : kind.block_stride;
 }
 
 /* y [rows][16] += x [rows] . chunk */
-VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *from,
-                      size_t x_stride, vnni_ahead *ahead) {
-    const int is_expanded = kind.codes == VNNI_CODES_EXPANDED;
-    const uint8_t *at = is_expanded ? &c->codes[0][0][0] : c->panel;
+VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
+                             const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+    const uint8_t *at = first_codes(kind, c);
     vnni_rows x = vnni_rows_of(from, x_stride);
-    const bool is_summed = kind.scales == VNNI_SCALES_16; /* d is the scale of all blocks */
-    __m512 v[VNNI_ROWS_MAX], dots[VNNI_ROWS_MAX];
-    VNNI_EACH_ROW(rows, { v[r] = is_summed ? _mm512_setzero_ps() : _mm512_load_ps(y + 16 * r); });
+    __m512 v[VNNI_ROWS_MAX];
+    __m512i sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
-        if (is_expanded) {
+        if (kind.codes == VNNI_CODES_EXPANDED) {
             vnni_ahead_step(ahead);
         }
-        if (is_summed) {
-            dot_halves(rows, kind, dots, at, &x, c, b);
-        } else {
-            dot_block(rows, kind, dots, at, &x);
-        }
-        const __m512 scale = scale_of(kind, c, b).scale;
+        VNNI_EACH_ROW(rows, { sums[r] = vnni_start(kind.log2_middle, vnni_block(&x, r)); });
+        add_half(rows, kind, sums, at, &x, 0);
+        add_half(rows, kind, sums, at, &x, 1);
+        const vnni_scale s = scale_of(kind, c, b);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
-            v[r] = _mm512_fmadd_ps(dots[r], is_summed ? xs : _mm512_mul_ps(scale, xs), v[r]);
+            v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), _mm512_mul_ps(s.scale, xs), v[r]);
         });
         if (vnni_has_min(kind)) {
-            const __m512 min = scale_of(kind, c, b).min;
             VNNI_EACH_ROW(rows, {
-                v[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(vnni_block(&x, r)->sum), v[r]);
+                v[r] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(vnni_block(&x, r)->sum), v[r]);
             });
         }
         vnni_rows_step(&x, sizeof(act_block_q8));
-        at += is_expanded ? sizeof(c->codes[0]) : kind.block_stride;
-    }
-    if (is_summed) {
-        const __m512 d = scale_of(kind, c, 0).scale;
-        VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(v[r], d, _mm512_load_ps(y + 16 * r)); });
+        at += codes_stride(kind, c);
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
+}
+
+/* v += half 0, 1 or all of a block times its whole scale */
+VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], int half, __m512 scale,
+                          const uint8_t *at, const vnni_rows *x) {
+    const bool has_middle = kind.scales != VNNI_SCALES_6;
+    __m512i sums[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { sums[r] = vnni_step_start(has_middle, vnni_step(x, r), half); });
+    if (half != 1) {
+        add_half(rows, kind, sums, at, x, 0);
+    }
+    if (half != 0) {
+        add_half(rows, kind, sums, at, x, 1);
+    }
+    VNNI_EACH_ROW(rows, {
+        v[r] = _mm512_fmadd_ps(vnni_step_sum(has_middle, sums[r], vnni_step(x, r)), scale, v[r]);
+    });
+}
+
+/* least += minimums of blocks 2i and 2i + 1 times x's sums */
+VNNI_INLINE void add_mins6(int rows, vnni_kind kind, __m512i least[VNNI_ROWS_MAX],
+                           const vnni_chunk *c, size_t i, const vnni_rows *x) {
+    const __m512i mins = kind.is_stream ? vnni_mins6(c->slabs, i) : _mm512_load_si512(c->mins6[i]);
+    VNNI_EACH_ROW(rows, {
+        const __m512i sums = vnni_broadcast32(&vnni_block_steps(x, r)->sums32[2 * i]);
+        least[r] = _mm512_dpwssd_epi32(least[r], mins, sums);
+    });
+}
+
+/* As tile_blocks, where x comes in steps. */
+VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
+                            const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+    const uint8_t *at = first_codes(kind, c);
+    const vnni_rows blocks = vnni_rows_of(from, x_stride);
+    vnni_rows x = blocks;
+    __m512 v[VNNI_ROWS_MAX];
+    __m512i least[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, {
+        v[r] = _mm512_setzero_ps();
+        least[r] = _mm512_setzero_si512();
+    });
+    for (size_t b = 0; b < VNNI_BLOCKS; b++) {
+        if (kind.codes == VNNI_CODES_EXPANDED) {
+            vnni_ahead_step(ahead);
+        }
+        if (kind.scales == VNNI_SCALES_16) {
+            add_part(rows, kind, v, 0, scale_of(kind, c, b).half_scale[0], at, &x);
+            add_part(rows, kind, v, 1, scale_of(kind, c, b).half_scale[1], at, &x);
+        } else {
+            add_part(rows, kind, v, ACT_STEP_ALL, scale_of(kind, c, b).scale, at, &x);
+        }
+        if (kind.scales == VNNI_SCALES_6 && kind.is_stream && b % 2 == 1) {
+            add_mins6(rows, kind, least, c, b / 2, &blocks);
+        }
+        vnni_rows_step(&x, sizeof(act_step));
+        at += codes_stride(kind, c);
+    }
+    for (size_t i = 0; kind.scales == VNNI_SCALES_6 && !kind.is_stream && i < VNNI_BLOCKS / 2;
+         i++) {
+        add_mins6(rows, kind, least, c, i, &blocks);
+    }
+    const __m512 d = vnni_load_f16(c->slabs), dmin = vnni_load_f16(c->slabs + 32);
+    VNNI_EACH_ROW(rows, {
+        float *to = y + 16 * r;
+        const act_block_steps *block = vnni_block_steps(&blocks, r);
+        const __m512 before = _mm512_load_ps(to);
+        _mm512_store_ps(to, kind.scales == VNNI_SCALES_6
+                                ? vnni_add_steps_least(before, v[r], d, least[r], dmin, block)
+                                : vnni_add_steps(before, v[r], d, block));
+    });
+}
+
+VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *from,
+                      size_t x_stride, vnni_ahead *ahead) {
+    if (vnni_has_steps(kind)) {
+        tile_steps(rows, kind, y, c, from, x_stride, ahead);
+    } else {
+        tile_blocks(rows, kind, y, c, from, x_stride, ahead);
+    }
 }
 
 VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *x,
@@ -177,7 +248,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
                 few(2, kind, sums, &c, x_chunk, x_stride);
             } else if (rows >= EXPAND_ROWS_MIN) {
                 vnni_open(kind, &c);
-                vnni_expand(kind, &c);
+                expand(kind, &c);
                 vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows, c.n_blocks);
                 tiles(expanded, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
@@ -186,7 +257,7 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
                 tiles(kind, sums, &c, x_chunk, x_stride, rows, NULL);
             }
             slabs += kind.chunk_bytes;
-            x_chunk += VNNI_BLOCKS * sizeof(act_block_q8);
+            x_chunk += VNNI_X_BYTES;
         }
         vnni_store_outputs(y + from * y_stride, y_stride, sums, rows, n);
     }

@@ -120,6 +120,45 @@ VNNI_INLINE __m512i vnni_start_half(int log2_middle, const act_block_q8 *x, int 
     return _mm512_slli_epi32(neg_sum, (unsigned)log2_middle);
 }
 
+/* Bytes of 256 columns of a row, in either form. */
+#define VNNI_X_BYTES sizeof(act_block_steps)
+_Static_assert(VNNI_X_BYTES == 8 * sizeof(act_block_q8), "8 blocks, or steps of one");
+
+/* A row's step of ACT_STEPS, and its block of 256. */
+VNNI_INLINE const act_step *vnni_step(const vnni_rows *x, int r) {
+    return (const act_step *)vnni_row(x, r);
+}
+
+VNNI_INLINE const act_block_steps *vnni_block_steps(const vnni_rows *x, int r) {
+    return (const act_block_steps *)vnni_row(x, r);
+}
+
+/* What sums over a step (ACT_STEP_ALL) or its half begin with, and what they then come to. Codes
+ * with a middle have it at 128. */
+VNNI_INLINE __m512i vnni_step_start(bool has_middle, const act_step *x, int half) {
+    return vnni_broadcast32(has_middle ? (const void *)&x->starts[half] : (const void *)&x->base);
+}
+
+/* With a broadcast of another kind than the start's: gcc would keep that in registers, of which
+ * there are not enough. */
+VNNI_INLINE __m512 vnni_step_sum(bool has_middle, __m512i sum, const act_step *x) {
+    const __m512 base =
+        has_middle ? _mm512_castsi512_ps(vnni_broadcast32(&x->base)) : _mm512_set1_ps(x->base);
+    return _mm512_sub_ps(_mm512_castsi512_ps(sum), base);
+}
+
+/* y + (sum * d, and least * least_scale where there are minimums) * scale: 256 columns. */
+VNNI_INLINE __m512 vnni_add_steps(__m512 y, __m512 sum, __m512 d, const act_block_steps *x) {
+    return _mm512_fmadd_ps(_mm512_mul_ps(sum, d), _mm512_set1_ps(x->scale), y);
+}
+
+VNNI_INLINE __m512 vnni_add_steps_least(__m512 y, __m512 sum, __m512 d, __m512i least, __m512 dmin,
+                                        const act_block_steps *x) {
+    const __m512 unit = _mm512_mul_ps(dmin, _mm512_set1_ps(-0.125f));
+    const __m512 t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(least), unit, _mm512_mul_ps(sum, d));
+    return _mm512_fmadd_ps(t, _mm512_set1_ps(x->scale), y);
+}
+
 /* Weights are one stream, which is asked for before it is read, because the processor's own
  * prefetchers stop at every 4 KB. A line at a time, between products: a burst of them stalls.
  *

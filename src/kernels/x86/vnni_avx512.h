@@ -8,7 +8,6 @@
  *   open      the scales of up to 256 columns, as float32, once for all rows of x
  *   weights   one group from its packed bits: 1 to 5 instructions
  *   fetch     prefetches that go with a group that is read as it is packed
- *   expand    all groups to bytes, once for many rows
  *
  * What differs between formats is constants (vnni_kinds.h); all code is inlined into each.
  */
@@ -30,14 +29,19 @@
 typedef struct vnni_chunk {
     WEFT_ALIGNED(64) float scale[VNNI_BLOCKS][PACK_PANEL_ROWS];
     float min[VNNI_BLOCKS][PACK_PANEL_ROWS];
-    float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS]; /* VNNI_SCALES_16: exact integers */
-    uint8_t codes[VNNI_BLOCKS][8][64];                  /* by block and group */
-    const uint8_t *slabs, *panel;                       /* packed; the first block's codes */
+    float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS];  /* VNNI_SCALES_16 */
+    int16_t mins6[VNNI_BLOCKS / 2][2 * PACK_PANEL_ROWS]; /* VNNI_SCALES_6: of two blocks a lane */
+    uint8_t codes[VNNI_BLOCKS][8][64];                   /* by block and group */
+    const uint8_t *slabs, *panel;                        /* packed; the first block's codes */
     size_t n_blocks;
 } vnni_chunk;
 
-VNNI_INLINE int vnni_has_min(vnni_kind kind) {
-    return kind.scales == VNNI_SCALES_DM || kind.scales == VNNI_SCALES_6;
+VNNI_INLINE bool vnni_has_min(vnni_kind kind) { return kind.scales == VNNI_SCALES_DM; }
+
+/* Slabs of 256 columns begin with their d, and blocks have whole scales: x comes in steps. */
+VNNI_INLINE bool vnni_has_steps(vnni_kind kind) {
+    return kind.scales == VNNI_SCALES_XS || kind.scales == VNNI_SCALES_6 ||
+           kind.scales == VNNI_SCALES_16;
 }
 
 /* Asks for what follows a block of block_bytes at `at`: the lines that fall to one of its eight
@@ -67,8 +71,8 @@ VNNI_INLINE __m512 vnni_half_e8m0(const void *bytes) {
         _mm512_mask_sllv_epi32(normal, is_low, _mm512_set1_epi32(0x00200000), e));
 }
 
-/* What a block's codes are times of, and what is added: of 16 outputs. Halves of a block have
- * scales of their own, whole numbers. */
+/* What a block's codes are times of, and what is added: of 16 outputs. With steps scales are whole
+ * numbers, or those of halves are. */
 typedef struct vnni_scale {
     __m512 scale, min;
     __m512 half_scale[2];
@@ -112,14 +116,13 @@ VNNI_INLINE __m512i vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
     return _mm512_sub_epi32(sc, _mm512_set1_epi32(32));
 }
 
-/* d * sc and -(dmin * mn), block b of slabs of 256 columns with 6-bit fields. */
-VNNI_INLINE vnni_scale vnni_scale6(vnni_kind kind, const uint8_t *slabs, size_t b) {
-    __m128i sc, mn;
-    vnni_fields6(&sc, &mn, slabs + 64, b);
-    const __m512 scale = _mm512_mul_ps(vnni_load_f16(slabs), vnni_bytes_to_floats(sc));
-    const __m512 min = _mm512_mul_ps(vnni_load_f16(slabs + 32), vnni_bytes_to_floats(mn));
-    const __m512 minus = _mm512_xor_ps(min, _mm512_set1_ps(-0.0f));
-    return (vnni_scale){.scale = scale, .min = vnni_centred_min(kind, scale, minus)};
+/* The 6-bit minimums of blocks 2i and 2i + 1, in the lower and upper words of lanes. */
+VNNI_INLINE __m512i vnni_mins6(const uint8_t *slab, size_t i) {
+    __m128i sc, mn[2];
+    vnni_fields6(&sc, &mn[0], slab + 64, 2 * i);
+    vnni_fields6(&sc, &mn[1], slab + 64, 2 * i + 1);
+    return _mm512_or_si512(_mm512_cvtepu8_epi32(mn[0]),
+                           _mm512_slli_epi32(_mm512_cvtepu8_epi32(mn[1]), 16));
 }
 
 /* Block b of the slabs of 256 columns. */
@@ -133,14 +136,18 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
         s.scale = vnni_load_f16(at);
         s.min = vnni_centred_min(kind, s.scale, vnni_load_f16(at + 32));
         return s;
-    case VNNI_SCALES_6: return vnni_scale6(kind, slabs, b);
+    case VNNI_SCALES_6: {
+        __m128i sc, mn;
+        vnni_fields6(&sc, &mn, slabs + 64, b);
+        s.scale = vnni_bytes_to_floats(sc);
+        return s;
+    }
     case VNNI_SCALES_XS:
-        s.scale = _mm512_mul_ps(vnni_load_f16(slabs),
-                                _mm512_cvtepi32_ps(vnni_scales_xs((const slab_iq4_xs *)slabs, b)));
+        s.scale = _mm512_cvtepi32_ps(vnni_scales_xs((const slab_iq4_xs *)slabs, b));
         return s;
     case VNNI_SCALES_16: break;
     }
-    s.scale = vnni_load_f16(slabs);
+    s.scale = _mm512_setzero_ps();
     s.half_scale[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b)));
     s.half_scale[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b + 1)));
     return s;
@@ -165,6 +172,9 @@ VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
             _mm512_store_ps(c->half_scale[2 * b], s.half_scale[0]);
             _mm512_store_ps(c->half_scale[2 * b + 1], s.half_scale[1]);
         }
+    }
+    for (size_t i = 0; kind.scales == VNNI_SCALES_6 && i < VNNI_BLOCKS / 2; i++) {
+        _mm512_store_si512(c->mins6[i], vnni_mins6(c->slabs, i));
     }
 }
 
@@ -225,23 +235,6 @@ VNNI_INLINE __m512i vnni_weights(vnni_codes codes, const uint8_t *at, int group)
         v = _mm512_or_si512(v, vnni_high_bits(high, 2 * (group % 4), 48));
     }
     return v;
-}
-
-VNNI_INLINE void vnni_expand(vnni_kind kind, vnni_chunk *c) {
-    for (size_t b = 0; b < c->n_blocks; b++) {
-        const uint8_t *at = c->panel + b * kind.block_stride;
-        uint8_t *to = c->codes[b][0];
-#define EXPAND(g) _mm512_store_si512(to + 64 * (g), vnni_weights(kind.codes, at, g))
-        EXPAND(0);
-        EXPAND(1);
-        EXPAND(2);
-        EXPAND(3);
-        EXPAND(4);
-        EXPAND(5);
-        EXPAND(6);
-        EXPAND(7);
-#undef EXPAND
-    }
 }
 
 #endif /* WEFT_KERNELS_X86_VNNI_AVX512_H */
