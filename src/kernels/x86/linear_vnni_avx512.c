@@ -41,10 +41,24 @@ VNNI_INLINE vnni_scale scale_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
     return kind.is_stream ? vnni_scale_of(kind, c->slabs, b) : vnni_scale_opened(kind, c, b);
 }
 
-/* As vnni_weights, but that the middle of codes of 6 bits is at 128. */
+/* Codes of 6 bits plus 96, so that their middle is at 128: the upper two bits, plus 6, come from a
+ * list of what four bits, of which they are a half, stand for. */
+VNNI_INLINE __m512i six_bits(const uint8_t *at, int group) {
+    const __m512i low4 = _mm512_set1_epi8(15);
+    const __m128i list =
+        group % 2 == 0 ? _mm_set1_epi32((int)0x90807060)
+                       : _mm_setr_epi32(0x60606060, 0x70707070, (int)0x80808080, (int)0x90909090);
+    const __m512i highs = vnni_load(at - 128 + 64 * (group / 4));
+    const __m512i four =
+        _mm512_and_si512(group % 4 < 2 ? highs : _mm512_srli_epi16(highs, 4), low4);
+    const __m512i high = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(list), four);
+    const __m512i lows = vnni_load(at + 64 * (group / 2));
+    const __m512i low = group % 2 == 0 ? lows : _mm512_srli_epi16(lows, 4);
+    return _mm512_ternarylogic_epi64(low, low4, high, 0xea); /* (a & b) | c */
+}
+
 VNNI_INLINE __m512i weights(vnni_codes codes, const uint8_t *at, int group) {
-    const __m512i w = vnni_weights(codes, at, group);
-    return codes == VNNI_CODES_6 ? _mm512_add_epi8(w, _mm512_set1_epi8(128 - 32)) : w;
+    return codes == VNNI_CODES_6 ? six_bits(at, group) : vnni_weights(codes, at, group);
 }
 
 VNNI_INLINE void expand(vnni_kind kind, vnni_chunk *c) {
