@@ -161,12 +161,11 @@ VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], int
     });
 }
 
-/* least += minimums of blocks 2i and 2i + 1 times x's sums */
-VNNI_INLINE void add_mins6(int rows, vnni_kind kind, __m512i least[VNNI_ROWS_MAX],
-                           const vnni_chunk *c, size_t i, const vnni_rows *x) {
-    const __m512i mins = kind.is_stream ? vnni_mins6(c->slabs, i) : _mm512_load_si512(c->mins6[i]);
+/* least += minimums of block b, or of blocks b and b + 1, in the words of lanes, times x's sums */
+VNNI_INLINE void add_mins(int rows, __m512i least[VNNI_ROWS_MAX], __m512i mins, size_t b,
+                          const vnni_rows *x) {
     VNNI_EACH_ROW(rows, {
-        const __m512i sums = vnni_broadcast32(&vnni_block_steps(x, r)->sums32[2 * i]);
+        const __m512i sums = vnni_broadcast32(&vnni_block_steps(x, r)->sums32[b]);
         least[r] = _mm512_dpwssd_epi32(least[r], mins, sums);
     });
 }
@@ -174,6 +173,7 @@ VNNI_INLINE void add_mins6(int rows, vnni_kind kind, __m512i least[VNNI_ROWS_MAX
 /* As tile_blocks, where x comes in steps. */
 VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
                             const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+    const bool has_mins = kind.scales == VNNI_SCALES_6;
     const uint8_t *at = first_codes(kind, c);
     const vnni_rows blocks = vnni_rows_of(from, x_stride);
     vnni_rows x = blocks;
@@ -193,24 +193,22 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
         } else {
             add_part(rows, kind, v, ACT_STEP_ALL, scale_of(kind, c, b).scale, at, &x);
         }
-        if (kind.scales == VNNI_SCALES_6 && kind.is_stream && b % 2 == 1) {
-            add_mins6(rows, kind, least, c, b / 2, &blocks);
+        if (has_mins && kind.is_stream) { /* one by one, as scales are */
+            add_mins(rows, least, vnni_min6(c->slabs, b), b, &blocks);
         }
         vnni_rows_step(&x, sizeof(act_step));
         at += codes_stride(kind, c);
     }
-    for (size_t i = 0; kind.scales == VNNI_SCALES_6 && !kind.is_stream && i < VNNI_BLOCKS / 2;
-         i++) {
-        add_mins6(rows, kind, least, c, i, &blocks);
+    for (size_t b = 0; has_mins && !kind.is_stream && b < VNNI_BLOCKS; b += 2) {
+        add_mins(rows, least, _mm512_load_si512(c->mins6[b / 2]), b, &blocks);
     }
-    const __m512 d = vnni_load_f16(c->slabs), dmin = vnni_load_f16(c->slabs + 32);
+    const __m512 d = _mm512_load_ps(c->d), dmin = _mm512_load_ps(c->dmin);
     VNNI_EACH_ROW(rows, {
         float *to = y + 16 * r;
         const act_block_steps *block = vnni_block_steps(&blocks, r);
         const __m512 before = _mm512_load_ps(to);
-        _mm512_store_ps(to, kind.scales == VNNI_SCALES_6
-                                ? vnni_add_steps_least(before, v[r], d, least[r], dmin, block)
-                                : vnni_add_steps(before, v[r], d, block));
+        _mm512_store_ps(to, has_mins ? vnni_add_steps_least(before, v[r], d, least[r], dmin, block)
+                                     : vnni_add_steps(before, v[r], d, block));
     });
 }
 

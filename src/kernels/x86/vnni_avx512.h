@@ -30,6 +30,7 @@ typedef struct vnni_chunk {
     WEFT_ALIGNED(64) float scale[VNNI_BLOCKS][PACK_PANEL_ROWS];
     float min[VNNI_BLOCKS][PACK_PANEL_ROWS];
     float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS];  /* VNNI_SCALES_16 */
+    float d[PACK_PANEL_ROWS], dmin[PACK_PANEL_ROWS];     /* with steps, of all */
     int16_t mins6[VNNI_BLOCKS / 2][2 * PACK_PANEL_ROWS]; /* VNNI_SCALES_6: of two blocks a lane */
     uint8_t codes[VNNI_BLOCKS][8][64];                   /* by block and group */
     const uint8_t *slabs, *panel;                        /* packed; the first block's codes */
@@ -116,13 +117,11 @@ VNNI_INLINE __m512i vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
     return _mm512_sub_epi32(sc, _mm512_set1_epi32(32));
 }
 
-/* The 6-bit minimums of blocks 2i and 2i + 1, in the lower and upper words of lanes. */
-VNNI_INLINE __m512i vnni_mins6(const uint8_t *slab, size_t i) {
-    __m128i sc, mn[2];
-    vnni_fields6(&sc, &mn[0], slab + 64, 2 * i);
-    vnni_fields6(&sc, &mn[1], slab + 64, 2 * i + 1);
-    return _mm512_or_si512(_mm512_cvtepu8_epi32(mn[0]),
-                           _mm512_slli_epi32(_mm512_cvtepu8_epi32(mn[1]), 16));
+/* The 6-bit minimum of block b. */
+VNNI_INLINE __m512i vnni_min6(const uint8_t *slab, size_t b) {
+    __m128i sc, mn;
+    vnni_fields6(&sc, &mn, slab + 64, b);
+    return _mm512_cvtepu8_epi32(mn);
 }
 
 /* Block b of the slabs of 256 columns. */
@@ -153,11 +152,15 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
     return s;
 }
 
-/* The chunk of n_cols columns at `slabs`, still packed. */
+/* The chunk of n_cols columns at `slabs`, still packed, but for what its slab begins with. */
 VNNI_INLINE void vnni_chunk_at(vnni_kind kind, vnni_chunk *c, const uint8_t *slabs, size_t n_cols) {
     c->n_blocks = n_cols / ACT_BLOCK_LEN;
     c->slabs = slabs;
     c->panel = slabs + kind.codes_at;
+    if (vnni_has_steps(kind)) {
+        _mm512_store_ps(c->d, vnni_load_f16(slabs));
+        _mm512_store_ps(c->dmin, vnni_load_f16(slabs + 32)); /* of VNNI_SCALES_6 */
+    }
 }
 
 /* Its scales to float32. */
@@ -173,8 +176,9 @@ VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
             _mm512_store_ps(c->half_scale[2 * b + 1], s.half_scale[1]);
         }
     }
-    for (size_t i = 0; kind.scales == VNNI_SCALES_6 && i < VNNI_BLOCKS / 2; i++) {
-        _mm512_store_si512(c->mins6[i], vnni_mins6(c->slabs, i));
+    for (size_t b = 0; kind.scales == VNNI_SCALES_6 && b < VNNI_BLOCKS; b += 2) {
+        const __m512i second = _mm512_slli_epi32(vnni_min6(c->slabs, b + 1), 16);
+        _mm512_store_si512(c->mins6[b / 2], _mm512_or_si512(vnni_min6(c->slabs, b), second));
     }
 }
 
