@@ -92,8 +92,9 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
 /* Where a slab begins with the scales of all blocks, these and what else is before the first codes:
  * groups ask for what follows. */
 VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
-    const bool has_header = kind.chunk_bytes > VNNI_BLOCKS * kind.block_stride;
-    vnni_fetch_lines(slab, has_header ? kind.codes_at : 0);
+    for (size_t i = 0; vnni_has_steps(kind) && i < kind.codes_at; i += 64) {
+        vnni_fetch_ahead(kind.is_fast, slab + i);
+    }
 }
 
 /* sums += groups 4 * half to 4 * half + 3 */
@@ -144,9 +145,10 @@ VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chun
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
 
-/* v += half 0, 1 or all of a block times its whole scale */
-VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], int half, __m512 scale,
-                          const uint8_t *at, const vnni_rows *x) {
+/* v += half 0, 1 or all of block b times its whole scale, which is looked at after the codes: a
+ * single row then reads on as prefetchers expect. */
+VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const vnni_chunk *c,
+                          size_t b, int half, const uint8_t *at, const vnni_rows *x) {
     const bool has_middle = kind.scales != VNNI_SCALES_6;
     __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = vnni_step_start(has_middle, vnni_step(x, r), half); });
@@ -156,6 +158,8 @@ VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], int
     if (half != 0) {
         add_half(rows, kind, sums, at, x, 1);
     }
+    const vnni_scale s = scale_of(kind, c, b);
+    const __m512 scale = half == ACT_STEP_ALL ? s.scale : s.half_scale[half];
     VNNI_EACH_ROW(rows, {
         v[r] = _mm512_fmadd_ps(vnni_step_sum(has_middle, sums[r], vnni_step(x, r)), scale, v[r]);
     });
@@ -188,10 +192,10 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
             vnni_ahead_step(ahead);
         }
         if (kind.scales == VNNI_SCALES_16) {
-            add_part(rows, kind, v, 0, scale_of(kind, c, b).half_scale[0], at, &x);
-            add_part(rows, kind, v, 1, scale_of(kind, c, b).half_scale[1], at, &x);
+            add_part(rows, kind, v, c, b, 0, at, &x);
+            add_part(rows, kind, v, c, b, 1, at, &x);
         } else {
-            add_part(rows, kind, v, ACT_STEP_ALL, scale_of(kind, c, b).scale, at, &x);
+            add_part(rows, kind, v, c, b, ACT_STEP_ALL, at, &x);
         }
         if (has_mins && kind.is_stream) { /* one by one, as scales are */
             add_mins(rows, least, vnni_min6(c->slabs, b), b, &blocks);
@@ -236,7 +240,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, vnni_chunk *c, const ui
     if (!of_few.is_stream) {
         vnni_open(kind, c);
     }
-    fetch_header(kind, c->slabs);
+    fetch_header(of_few, c->slabs);
     tile(rows, of_few, y, c, x, x_stride, NULL);
 }
 

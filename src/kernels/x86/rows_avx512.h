@@ -4,6 +4,7 @@
 #define WEFT_KERNELS_X86_ROWS_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -176,6 +177,10 @@ VNNI_INLINE void vnni_fetch_line(const uint8_t *at) { vnni_fetch_at(at + VNNI_AH
 /* Where in the first half of the next page: as far as `at` is in its own. */
 VNNI_INLINE const uint8_t *vnni_next_page(const uint8_t *at) {
     return at + VNNI_PAGE_BYTES - (uintptr_t)at % VNNI_PAGE_BYTES / 2;
+}
+
+VNNI_INLINE void vnni_fetch_ahead(bool is_fast, const uint8_t *at) {
+    vnni_fetch_at(is_fast ? vnni_next_page(at) : at + VNNI_AHEAD_BYTES);
 }
 
 VNNI_INLINE void vnni_fetch_lines(const uint8_t *at, size_t bytes) {
