@@ -11,8 +11,10 @@
  *
  * Registers of a tile of 12 x 16 outputs: 12 sums, 12 y, 1 of weights, 2 of scales, 2 spare. The 4
  * activations of a group are broadcast by the load. A block of a row is 8 products, a conversion
- * and 2 or 3 multiplications that scale it: many rows are bound by what of these multiplies, one
- * row by reading the panel. Q6_K scales halves of a block, and 256 columns at once: tiles of 8.
+ * and 2 or 3 multiplications that scale it; where slabs are of 256 columns and x comes in steps
+ * (layout/act.h), a subtraction and one multiplication, y standing for sums of 256 columns. Many
+ * rows are bound by what of these multiplies, one row by reading the panel. Q6_K scales halves of
+ * a block, for which tiles of 8 are faster.
  *
  * A tile only decides which rows are computed together; bits do not depend on it (products.h).
  */
