@@ -98,7 +98,8 @@ VNNI_INLINE void start(int rows, __m512i sums[BLOCKS][ROWS], few_codes w, few_ro
 /* The whole scale of half h of 16 rows. */
 typedef __m512i few_scale_fn(const uint8_t *slab, size_t h);
 
-/* dots of four blocks = or += half 0 or 1 of each times its scale */
+/* dots of n blocks = or += half 0 or 1 of each times its scale. Bases are broadcast as integers, as
+ * is faster here, also where codes have no middle: x is hidden, so gcc can't keep start's. */
 VNNI_INLINE void add_half(int rows, __m512 dots[BLOCKS][ROWS], few_codes w, few_rows x, int half,
                           few_scale_fn *scale_of, const uint8_t *slab) {
     __m512i sums[BLOCKS][ROWS];
@@ -171,7 +172,7 @@ VNNI_INLINE __m512i mins_q2_k(const slab_q2_k *slab, size_t b) {
     return _mm512_or_si512(first, _mm512_slli_epi32(second, 16));
 }
 
-/* Blocks b to b + 3. */
+/* Blocks b to b + n - 1. */
 VNNI_INLINE void add_q2_k(int rows, __m512 v[ROWS], __m512i least[ROWS], few_open_fn *open,
                           const slab_q2_k *slab, size_t b, unsigned n, few_rows x) {
     const few_codes w = {slab->codes + b / 4 * 8, NULL, b, n, false, open};
@@ -220,7 +221,7 @@ VNNI_INLINE __m512i scale_q3_k(const uint8_t *from, size_t h) {
                             _mm512_set1_epi32(32));
 }
 
-/* Blocks b to b + 3. */
+/* Blocks b to b + n - 1. */
 VNNI_INLINE void add_q3_k(int rows, __m512 v[ROWS], few_open_fn *open, const slab_q3_k *slab,
                           size_t b, unsigned n, few_rows x) {
     const few_codes w = {slab->codes + b / 4 * 8, slab->high, b, n, true, open};
@@ -241,7 +242,7 @@ VNNI_INLINE void rows_q3_k(int rows, few_open_fn *open, float *y, const uint8_t 
 
 /* ---- TQ2_0 ---- */
 
-/* Blocks b to b + 3. */
+/* Blocks b to b + n - 1. */
 VNNI_INLINE void add_tq2_0(int rows, __m512 v[ROWS], few_open_fn *open, const slab_tq2_0 *slab,
                            size_t b, unsigned n, few_rows x) {
     const few_codes w = {slab->codes + b / 4 * 8, NULL, b, n, true, open};
