@@ -54,8 +54,7 @@ typedef void act_residual_fn(float *r, const float *x, const void *act, size_t k
  * up to 16 * linear_panels[dtype], of panels that follow each other. y rows are y_stride floats
  * apart; x rows are records of act_row_bytes, x_stride_bytes apart; those of ACT_Q12 are whole
  * groups of such rows (layout/act.h), of which ACT_GROUP_SLACK bytes after the last are read.
- * Integer parts are exact; floats are added in ascending k, one chain an output
- * (docs/numerics.md). */
+ * Integer parts are exact; floats are added in ascending k, in chains that products.h tells. */
 typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void *x,
                        size_t x_stride_bytes, size_t m, size_t n, size_t k);
 

@@ -8,7 +8,7 @@
  * columns at once, ACT_Q8_256 for weights with a scale for as many, and ACT_Q12 for other codes, of
  * which such a tile takes twice as many columns as a block of weights has. Where instructions that
  * scale sums are as dear as those that multiply codes, and no tile adds up, ACT_STEPS for the same
- * weights: steps are scaled by an addition. A matrix unit multiplies
+ * weights: steps are scaled by a subtraction. A matrix unit multiplies
  * bfloat16 too, many times faster than float32 is multiplied elsewhere: there F32, F16 and BF16
  * weights read ACT_SPLIT, which loses nothing.
  *
@@ -94,10 +94,12 @@ bool act_is_float(weft_dtype weight_dtype) {
 }
 
 uint64_t act_workspace_bytes(uint64_t n_rows, uint64_t k, bool has_floats) {
-    const uint64_t halves = 2 * (uint64_t)act_row_bytes(ACT_STEPS, k);
+    const uint64_t bytes = act_row_bytes(ACT_Q8, k), steps = act_row_bytes(ACT_STEPS, k);
     const uint64_t wide = act_row_bytes(ACT_Q16, k), twelve = act_row_bytes(ACT_Q12, k);
+    const uint64_t halves = 2 * steps > wide ? 2 * steps : wide;
+    /* Where there are steps there is no ACT_Q12, but whole rows beside those in two halves. */
     const uint64_t integers =
-        2 * (uint64_t)act_row_bytes(ACT_Q8, k) + (halves > wide ? halves : wide) + twelve;
+        2 * bytes + halves + (bytes + steps > twelve ? bytes + steps : twelve);
     const uint64_t floats =
         has_floats ? (uint64_t)act_row_bytes(ACT_BF16, k) + act_row_bytes(ACT_SPLIT, k) : 0;
     return n_rows * (integers + floats) + (n_rows > 1 ? ACT_GROUP_SLACK : 0);

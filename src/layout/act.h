@@ -98,9 +98,10 @@ typedef struct act_step {
 #define ACT_STEP_MAX 3
 #define ACT_STEP_BASE 0x1.8p23f
 
-/* 8-bit codes as near as a scale for 32 values makes them, but for one bit, whose products are
- * summed up over 256 before they are scaled. sums16[i] and sums32[i] are sums of codes from 16i and
- * 32i on, times 2^(3 - s): all of them count eighths of the scale. */
+/* 8-bit codes as near as a scale for 32 values makes them, but for one bit, down to an eighth of
+ * the largest of 256, and then for more; their products are summed up over 256 before they are
+ * scaled. sums16[i] and sums32[i] are sums of codes from 16i and 32i on, times 2^(3 - s): all of
+ * them count eighths of the scale. */
 typedef struct act_block_steps {
     act_step steps[8];
     int16_t sums16[16];
@@ -122,6 +123,9 @@ typedef struct act_block_split {
 _Static_assert(sizeof(act_block_split) == 192, "activation block in three pieces");
 _Static_assert(sizeof(act_block_q8_256) == 320, "8-bit activation block of 256");
 _Static_assert(sizeof(act_block_steps) == 448, "8-bit activation block of 256 with steps");
+_Static_assert(offsetof(act_step, starts) == offsetof(act_step, base) + 4, "16 bytes together");
+_Static_assert(offsetof(act_block_steps, scale) == offsetof(act_block_steps, sums32) + 16,
+               "four bytes may be read at the last of sums32");
 /* 12 bits: a code is 16 * a + b, a of 8 bits, b from -8 to 7, because matrix units multiply bytes
  * and take 64 columns at once: 32 values as a and b side by side, which a product multiplies by 32
  * weights and by a sixteenth of these. codes[i]: a of 16 values, b of these, a of 16 more, b of

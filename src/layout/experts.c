@@ -70,7 +70,8 @@ void expert_table_sort(expert_table *t) {
     }
 }
 
-/* Of any form. A row in two halves, two records of 8 bits, is no longer than the longest. */
+/* Of any form. A row in two halves, two records of 8 bits, of whole blocks, is no longer than the
+ * longest. */
 static uint64_t record_bytes_max(uint32_t k) {
     uint64_t most = 0;
     for (int form = 0; form < ACT_FORM_COUNT; form++) {

@@ -47,6 +47,7 @@ static void workspaces_hold_forms_side_by_side_and_halves(void **state) {
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q8_256, k)));
         assert_true(both >= 3 * 2 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_STEPS, k)));
         assert_true(both >= 3 * (2 * act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_Q16, k)));
+        assert_true(integers >= 3 * 3 * (act_row_bytes(ACT_Q8, k) + act_row_bytes(ACT_STEPS, k)));
     }
 }
 

@@ -47,7 +47,7 @@ typedef struct few_codes {
     const uint8_t (*words)[64];
     const uint8_t (*highs)[64]; /* whose bits from b on are third bits; NULL: there are none */
     size_t b;
-    unsigned n;
+    unsigned n;      /* 2 or 4 */
     bool has_middle; /* at 128 */
     few_open_fn *open;
 } few_codes;
@@ -78,7 +78,7 @@ VNNI_INLINE void add_group(int rows, __m512i sums[BLOCKS][ROWS], few_codes w, fe
     }
 }
 
-/* Sums of four blocks += half 0 or 1 of each. */
+/* Sums of n blocks += half 0 or 1 of each. */
 VNNI_INLINE void add_groups(int rows, __m512i sums[BLOCKS][ROWS], few_codes w, few_rows x,
                             size_t half) {
     add_group(rows, sums, w, x, 4 * half);

@@ -1,5 +1,5 @@
 /* linear_few_avx512.h - products of codes of two and three bits with few rows, which are not opened
- * first, by AVX-512 VNNI. */
+ * first, by AVX-512 VNNI, and with VBMI and GFNI. */
 #ifndef WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H
 #define WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H
 

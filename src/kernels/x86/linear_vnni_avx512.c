@@ -94,9 +94,7 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
 /* Where a slab begins with the scales of all blocks, these and what else is before the first codes:
  * groups ask for what follows. */
 VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
-    for (size_t i = 0; vnni_has_steps(kind) && i < kind.codes_at; i += 64) {
-        vnni_fetch_ahead(kind.is_fast, slab + i);
-    }
+    vnni_fetch_lines(slab, vnni_has_steps(kind) ? kind.codes_at : 0);
 }
 
 /* sums += groups 4 * half to 4 * half + 3 */
@@ -167,7 +165,8 @@ VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], con
     });
 }
 
-/* least += minimums of block b, or of blocks b and b + 1, in the words of lanes, times x's sums */
+/* least += minimums of block b, or of blocks b and b + 1, in the words of lanes, times x's sums. Of
+ * block b alone the second word is 0, and meets the next sum, or what follows the last. */
 VNNI_INLINE void add_mins(int rows, __m512i least[VNNI_ROWS_MAX], __m512i mins, size_t b,
                           const vnni_rows *x) {
     VNNI_EACH_ROW(rows, {
@@ -242,7 +241,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, vnni_chunk *c, const ui
     if (!of_few.is_stream) {
         vnni_open(kind, c);
     }
-    fetch_header(of_few, c->slabs);
+    fetch_header(kind, c->slabs);
     tile(rows, of_few, y, c, x, x_stride, NULL);
 }
 

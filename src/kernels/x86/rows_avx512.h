@@ -148,7 +148,7 @@ VNNI_INLINE __m512 vnni_step_sum(bool has_middle, __m512i sum, const act_step *x
     return _mm512_sub_ps(_mm512_castsi512_ps(sum), base);
 }
 
-/* y + (sum * d, and least * least_scale where there are minimums) * scale: 256 columns. */
+/* 256 columns: y + sum * d * scale, and y + (sum * d - least * dmin / 8) * scale. */
 VNNI_INLINE __m512 vnni_add_steps(__m512 y, __m512 sum, __m512 d, const act_block_steps *x) {
     return _mm512_fmadd_ps(_mm512_mul_ps(sum, d), _mm512_set1_ps(x->scale), y);
 }
@@ -177,10 +177,6 @@ VNNI_INLINE void vnni_fetch_line(const uint8_t *at) { vnni_fetch_at(at + VNNI_AH
 /* Where in the first half of the next page: as far as `at` is in its own. */
 VNNI_INLINE const uint8_t *vnni_next_page(const uint8_t *at) {
     return at + VNNI_PAGE_BYTES - (uintptr_t)at % VNNI_PAGE_BYTES / 2;
-}
-
-VNNI_INLINE void vnni_fetch_ahead(bool is_fast, const uint8_t *at) {
-    vnni_fetch_at(is_fast ? vnni_next_page(at) : at + VNNI_AHEAD_BYTES);
 }
 
 VNNI_INLINE void vnni_fetch_lines(const uint8_t *at, size_t bytes) {

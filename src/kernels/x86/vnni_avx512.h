@@ -50,7 +50,8 @@ VNNI_INLINE bool vnni_has_steps(vnni_kind kind) {
 VNNI_INLINE void vnni_fetch_group(bool is_fast, const uint8_t *at, size_t block_bytes,
                                   size_t group) {
     for (size_t line = group; line * 64 < block_bytes; line += 8) {
-        vnni_fetch_ahead(is_fast, at + 64 * line);
+        const uint8_t *read = at + 64 * line;
+        vnni_fetch_at(is_fast ? vnni_next_page(read) : read + VNNI_AHEAD_BYTES);
     }
 }
 
