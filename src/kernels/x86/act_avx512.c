@@ -231,13 +231,12 @@ void act_residual_q8_256_avx512(float *r, const float *x, const void *act, size_
     }
 }
 
-/* How often each of eight blocks halves the scale of them all; three times where all have only
- * zero codes. */
-VNNI_INLINE __m256i steps8(__m256i max_bits, __mmask8 has_codes) {
-    const __m256i bits = _mm256_maskz_mov_epi32(has_codes, max_bits), one = _mm256_set1_epi32(1);
-    const __m256 max = _mm256_castsi256_ps(bits);
-    const __m256i all = _mm256_set1_epi32(_mm512_reduce_max_epi32(_mm512_zextsi256_si512(bits)));
-    const __m256 largest = _mm256_castsi256_ps(all);
+/* How often each of eight blocks halves the scale of them all, whose largest magnitude has these
+ * bits; three times where all have only zero codes. */
+VNNI_INLINE __m256i steps8(__m256i max_bits, int32_t largest_bits, __mmask8 has_codes) {
+    const __m256i one = _mm256_set1_epi32(1), all = _mm256_set1_epi32(largest_bits);
+    const __m256 max = _mm256_castsi256_ps(_mm256_maskz_mov_epi32(has_codes, max_bits));
+    const __m256 largest = _mm256_castsi256_ps(_mm256_maskz_mov_epi32(has_codes, all));
     __m256i n = _mm256_setzero_si256();
     for (int i = 1; i <= ACT_STEP_MAX; i++) {
         const __m256 scaled = _mm256_mul_ps(max, _mm256_set1_ps((float)(1 << i)));
@@ -307,11 +306,11 @@ void act_quantize_steps_avx512(void *act, const float *x, size_t k) {
             max[b] = max_bits(x + i + b * ACT_BLOCK_LEN);
         }
         const __m256i bits = _mm256_load_si256((const __m256i *)max);
-        block->scale =
-            scale_of_max(&inverse, _mm512_reduce_max_epi32(_mm512_zextsi256_si512(bits)), 127.0f);
+        const int32_t largest = _mm512_reduce_max_epi32(_mm512_zextsi256_si512(bits));
+        block->scale = scale_of_max(&inverse, largest, 127.0f);
         memset(block->unused, 0, sizeof(block->unused));
         const __mmask16 has_codes = inverse != 0.0f ? 0xffff : 0;
-        const __m256i n = steps8(bits, (__mmask8)has_codes);
+        const __m256i n = steps8(bits, largest, (__mmask8)has_codes);
         const __m256i doubled = _mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23);
         _mm256_store_ps(inverses,
                         _mm256_mul_ps(_mm256_set1_ps(inverse), _mm256_castsi256_ps(doubled)));
