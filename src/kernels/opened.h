@@ -105,6 +105,12 @@ static inline bool opened_sums_halves(const opened_kind *kind) {
     return kind->has_halves && !opened_fits_bytes(kind);
 }
 
+/* Whether a block's sum has a scale to be multiplied by before it is added: where 256 columns are
+ * summed d comes later, and where halves' scales are all there is (NVFP4) it is 1. */
+static inline bool opened_scales_blocks(const opened_kind *kind) {
+    return !kind->is_summed && !kind->has_halves;
+}
+
 /* Opens the n_blocks blocks that begin at slab. n_blocks and middle are set. */
 typedef void opened_open_fn(opened_chunk *c, const uint8_t *slab);
 

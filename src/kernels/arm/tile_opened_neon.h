@@ -95,9 +95,9 @@ NEON_INLINE void opened_tile(opened_dots_fn *dots_of, int rows, int quarters, op
             const float32x4_t scale = vld1q_f32(c->scale[b] + 4 * (from + (size_t)q));
             for (int r = 0; r < rows; r++) {
                 const act_block_q8 *row = opened_row(x, x_stride, r);
-                v[r][q] = kind.is_summed
-                              ? vfmaq_n_f32(v[r][q], dots[r][q], row->scale)
-                              : vfmaq_f32(v[r][q], dots[r][q], vmulq_n_f32(scale, row->scale));
+                v[r][q] = opened_scales_blocks(&kind)
+                              ? vfmaq_f32(v[r][q], dots[r][q], vmulq_n_f32(scale, row->scale))
+                              : vfmaq_n_f32(v[r][q], dots[r][q], row->scale);
                 if (kind.has_min) {
                     least[r][q] = opened_add_mins(least[r][q], c, b, from + (size_t)q, row);
                 }

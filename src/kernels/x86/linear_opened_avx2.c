@@ -63,9 +63,9 @@ TILE_INLINE void tile_of(int rows, opened_kind kind, int is_masked, float *y, co
     case OPENED_FOUR: parts(rows, kind, y, c, &more->parts, x, x_stride, s); return;
     case OPENED_WIDE:
         if (is_masked) {
-            wide(rows, 1, y, c, &more->wide, x, x_stride, s);
+            wide(rows, kind, 1, y, c, &more->wide, x, x_stride, s);
         } else {
-            wide(rows, 0, y, c, &more->wide, x, x_stride, s);
+            wide(rows, kind, 0, y, c, &more->wide, x, x_stride, s);
         }
         return;
     }

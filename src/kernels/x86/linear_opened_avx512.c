@@ -109,7 +109,8 @@ VNNI_INLINE void tile_blocks(int rows, opened_kind kind, float *y, const opened_
         const __m512 scale = _mm512_load_ps(c->scale[b]);
         VNNI_EACH_ROW(rows, {
             const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
-            v[r] = _mm512_fmadd_ps(dots[r], kind.is_summed ? xs : _mm512_mul_ps(scale, xs), v[r]);
+            const __m512 both = opened_scales_blocks(&kind) ? _mm512_mul_ps(scale, xs) : xs;
+            v[r] = _mm512_fmadd_ps(dots[r], both, v[r]);
         });
         vnni_rows_step(&x, sizeof(act_block_q8));
     }

@@ -103,8 +103,8 @@ TILE_INLINE void narrow(int rows, opened_kind kind, float *y, const opened_chunk
             const act_block_q8 *block = tile_block(x, x_stride, r);
             const __m256 d0 = narrow_dot(kind, c, pairs, b, 0, a0[r], first[r]);
             const __m256 d1 = narrow_dot(kind, c, pairs, b, 1, a1[r], first[r] + 8);
-            tile_add_dot_of(kind.is_summed, y + 16 * r, d0, s0, block->scale);
-            tile_add_dot_of(kind.is_summed, y + 16 * r + 8, d1, s1, block->scale);
+            tile_add_dot_of(kind, y + 16 * r, d0, s0, block->scale);
+            tile_add_dot_of(kind, y + 16 * r + 8, d1, s1, block->scale);
             if (kind.has_min) {
                 narrow_add_min(y + 16 * (TILE_ROWS + r), c, b, block);
             }

@@ -43,26 +43,26 @@ TILE_INLINE void tile_summed_end(opened_kind kind, float *y, const tile_summed *
     }
 }
 
-/* y [8] += dot times the scales of both; without that of weights where d comes later. */
-TILE_INLINE void tile_add_dot_of(int is_summed, float *y, __m256 dot, __m256 scale, float xs) {
-    if (is_summed) {
-        tile_add_unscaled(y, dot, xs);
-    } else {
+/* y [8] += dot times the scales of both; without that of weights where blocks have none. */
+TILE_INLINE void tile_add_dot_of(opened_kind kind, float *y, __m256 dot, __m256 scale, float xs) {
+    if (opened_scales_blocks(&kind)) {
         tile_add_dot(y, dot, scale, xs);
+    } else {
+        tile_add_unscaled(y, dot, xs);
     }
 }
 
-/* y [rows][16] += what block b comes to, times the scales of both; x's only where is_summed. */
-TILE_INLINE void tile_add_sums(int rows, int is_summed, float *y, const opened_chunk *c, size_t b,
-                               const __m256i a0[TILE_ROWS], const __m256i a1[TILE_ROWS],
+/* y [rows][16] += what block b comes to, times the scales of both, or x's only. */
+TILE_INLINE void tile_add_sums(int rows, opened_kind kind, float *y, const opened_chunk *c,
+                               size_t b, const __m256i a0[TILE_ROWS], const __m256i a1[TILE_ROWS],
                                const uint8_t *x, size_t x_stride) {
     TILE_FORGET();
     const __m256 s0 = _mm256_load_ps(c->scale[b]);
     const __m256 s1 = _mm256_load_ps(c->scale[b] + 8);
     TILE_EACH_ROW(rows, {
         const float xs = tile_block(x, x_stride, r)->scale;
-        tile_add_dot_of(is_summed, y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
-        tile_add_dot_of(is_summed, y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
+        tile_add_dot_of(kind, y + 16 * r, _mm256_cvtepi32_ps(a0[r]), s0, xs);
+        tile_add_dot_of(kind, y + 16 * r + 8, _mm256_cvtepi32_ps(a1[r]), s1, xs);
     });
 }
 

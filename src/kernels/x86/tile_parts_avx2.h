@@ -124,7 +124,7 @@ TILE_INLINE void parts(int rows, opened_kind kind, float *y, const opened_chunk 
         if (parts_count(kind) == 4) {
             parts_add(rows, kind, a0, a1, c, p, b, raised + 32 * b, 3);
         }
-        tile_add_sums(rows, kind.is_summed, y, c, b, a0, a1, x, x_stride);
+        tile_add_sums(rows, kind, y, c, b, a0, a1, x, x_stride);
     }
 }
 

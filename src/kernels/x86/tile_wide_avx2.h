@@ -75,7 +75,7 @@ TILE_INLINE void wide_half(int rows, int is_masked, __m256i a0[TILE_ROWS], __m25
 }
 
 /* y [rows][16] += x . c; masks only if is_masked. */
-TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
+TILE_INLINE void wide(int rows, opened_kind kind, int is_masked, float *y, const opened_chunk *c,
                       const wide_chunk *masks, const uint8_t *x, size_t x_stride, tile_stream s) {
     for (size_t b = 0; b < c->n_blocks; b++, x += sizeof(act_block_q8), s.at += s.bytes) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
@@ -86,7 +86,7 @@ TILE_INLINE void wide(int rows, int is_masked, float *y, const opened_chunk *c,
         });
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 0);
         wide_half(rows, is_masked, a0, a1, c->codes[b], masks->mask[b], x, x_stride, 4);
-        tile_add_sums(rows, 0, y, c, b, a0, a1, x, x_stride);
+        tile_add_sums(rows, kind, y, c, b, a0, a1, x, x_stride);
     }
 }
 
