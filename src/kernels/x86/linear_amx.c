@@ -115,7 +115,7 @@ VNNI_INLINE void add_block(int rows, vnni_kind kind, few_sums *v, const uint8_t 
     add_group(rows, kind, sums, at, codes, 1);
     add_group(rows, kind, sums, at, codes, 2);
     add_group(rows, kind, sums, at, codes, 3);
-    if (vnni_has_min(kind)) { /* here, where instructions wait for each other */
+    if (vnni_has_mins(kind)) { /* here, where instructions wait for each other */
         add_min(rows, v, s.min, pieces, b);
     }
     add_group(rows, kind, sums, at, codes, 4);
@@ -143,7 +143,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const uint8_t *panel, c
         few_pieces pieces;
         few_sums v;
         VNNI_EACH_ROW(rows, { v.codes[r] = v.even[r] = v.odd[r] = _mm512_setzero_ps(); });
-        if (vnni_has_min(kind)) {
+        if (vnni_has_mins(kind)) {
             open_pieces(rows, &pieces, x);
         }
         for (size_t b = 0; b < n_blocks; b++) {
@@ -151,7 +151,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const uint8_t *panel, c
         }
         VNNI_EACH_ROW(rows, {
             const float xs = float_at(x + act_group_scale((size_t)rows, (size_t)r));
-            if (vnni_has_min(kind)) {
+            if (vnni_has_mins(kind)) {
                 v.codes[r] = _mm512_add_ps(v.codes[r], _mm512_add_ps(v.even[r], v.odd[r]));
             }
             sums[r] = _mm512_fmadd_ps(v.codes[r], _mm512_set1_ps(xs), sums[r]);
@@ -220,7 +220,7 @@ VNNI_INLINE void open_step(vnni_kind kind, const amx_opening *o, size_t step) {
     const uint8_t *at = o->slabs + kind.codes_at + b * kind.block_stride;
     const vnni_scale s = vnni_scale_of(kind, o->slabs, b);
     _mm512_store_ps(o->scales->step[step], unit_scale(kind, &s));
-    if (vnni_has_min(kind)) {
+    if (vnni_has_mins(kind)) {
         open_min(o->codes, b, s.min);
     }
 #define GROUP(g)                                                                    \
@@ -312,7 +312,7 @@ VNNI_INLINE void finish(vnni_kind kind, int height, const amx_pass *p, size_t y_
     VNNI_EACH_ROW(height, {
         if (r < p->n_rows) {
             const __m512 before = _mm512_maskz_load_ps(p->has_sums, p->sums + 16 * r);
-            if (vnni_has_min(kind)) {
+            if (vnni_has_mins(kind)) {
                 v[r] = _mm512_add_ps(v[r], _mm512_load_ps(mins[r]));
             }
             v[r] = _mm512_fmadd_ps(v[r], _mm512_set1_ps(scales[r]), before);
@@ -338,7 +338,7 @@ VNNI_INLINE void pass(vnni_kind kind, int height, amx_state *s, const amx_pass *
     __m512 v[AMX_ROWS];
     VNNI_EACH_ROW(height, { v[r] = _mm512_setzero_ps(); });
     amx_fence();
-    if (vnni_has_min(kind)) {
+    if (vnni_has_mins(kind)) {
         multiply_mins(s, now);
     }
 #define STEP(i, tile)                                                          \

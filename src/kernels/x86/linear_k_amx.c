@@ -22,16 +22,13 @@ typedef struct k_chunk {
     const uint8_t *panel;
 } k_chunk;
 
-VNNI_INLINE int has_halves(vnni_kind kind) { return kind.scales == VNNI_SCALES_16; }
-VNNI_INLINE int has_min(vnni_kind kind) { return kind.scales == VNNI_SCALES_6; }
-
 VNNI_INLINE long_kind long_of(vnni_kind kind, long_open_fn *open, long_make_fn *make,
                               long_few_fn *few) {
     return (long_kind){
         .n_planes = 2,
-        .log2_high = has_min(kind) ? 3 : 7,
-        .is_signed = !has_min(kind),
-        .n_min_pairs = has_min(kind) ? 4 : 0,
+        .log2_high = vnni_has_mins6(kind) ? 3 : 7,
+        .is_signed = !vnni_has_mins6(kind),
+        .n_min_pairs = vnni_has_mins6(kind) ? 4 : 0,
         .few_rows_max = FEW_ROWS_MAX,
         .chunk_bytes = kind.chunk_bytes,
         .open = open,
@@ -41,15 +38,15 @@ VNNI_INLINE long_kind long_of(vnni_kind kind, long_open_fn *open, long_make_fn *
 }
 
 VNNI_INLINE __m512i signed_scale(vnni_kind kind, const uint8_t *slab, size_t i) {
-    return has_halves(kind) ? _mm512_cvtepi8_epi32(vnni_scales16(slab, i))
-                            : vnni_scales_xs((const slab_iq4_xs *)slab, i);
+    return vnni_scales_halves(kind) ? _mm512_cvtepi8_epi32(vnni_scales16(slab, i))
+                                    : vnni_scales_xs((const slab_iq4_xs *)slab, i);
 }
 
 VNNI_INLINE void k_open(vnni_kind kind, k_chunk *c, long_factors *fs, const uint8_t *slab) {
     c->panel = slab + kind.codes_at;
     _mm512_store_ps(fs->d, vnni_load_f16(slab));
-    if (!has_min(kind)) {
-        for (size_t p = 0; p < (has_halves(kind) ? 8 : 4); p++) {
+    if (!vnni_has_mins6(kind)) {
+        for (size_t p = 0; p < (vnni_scales_halves(kind) ? 8 : 4); p++) {
             const __m512i even = signed_scale(kind, slab, 2 * p);
             const __m512i odd = signed_scale(kind, slab, 2 * p + 1);
             _mm512_store_si512(c->scale[2 * p], even);
@@ -113,7 +110,7 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     vnni_fetch_lines(c->panel - kind.codes_at, kind.codes_at); /* the scales */
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
         const uint8_t *at = c->panel + b * kind.block_stride;
-        if (has_halves(kind)) {
+        if (vnni_scales_halves(kind)) {
             add_groups(rows, kind, sums, at, &x, 0, 4, c->scale[2 * b]);
             add_groups(rows, kind, sums, at, &x, 4, 4, c->scale[2 * b + 1]);
         } else {
@@ -124,10 +121,10 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, const k_chunk *c, const
     const long_registers f = long_registers_of(fs);
     VNNI_EACH_ROW(rows, {
         const long_x *row = (const long_x *)vnni_row(&first, r);
-        if (!has_min(kind)) { /* q is a middle more than the code stands for */
+        if (!vnni_has_mins6(kind)) { /* q is a middle more than the code stands for */
             __m512i more = _mm512_setzero_si512();
-            for (size_t p = 0; p < (has_halves(kind) ? 8 : 4); p++) {
-                const int16_t *of = has_halves(kind) ? row->sums16 : row->sums32;
+            for (size_t p = 0; p < (vnni_scales_halves(kind) ? 8 : 4); p++) {
+                const int16_t *of = vnni_scales_halves(kind) ? row->sums16 : row->sums32;
                 more = _mm512_dpwssd_epi32(more, _mm512_load_si512(c->scale_pairs[p]),
                                            vnni_broadcast32(of + 2 * p));
             }
@@ -148,7 +145,7 @@ typedef struct k_split {
 } k_split;
 
 VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t half) {
-    const __m512i one = _mm512_load_si512(c->scale[has_halves(kind) ? 2 * b + half : b]);
+    const __m512i one = _mm512_load_si512(c->scale[vnni_scales_halves(kind) ? 2 * b + half : b]);
     const __m512i both = long_pair(one, one);
     return (k_split){
         .scale = long_scale_of(one, kind.log2_middle, 64),
@@ -160,7 +157,7 @@ VNNI_INLINE k_split split_of(vnni_kind kind, const k_chunk *c, size_t b, size_t 
 VNNI_INLINE void make_group(vnni_kind kind, uint8_t *high_to, uint8_t *low_to, const uint8_t *at,
                             int group, k_split by) {
     const __m512i q = vnni_weights(kind.codes, at, group);
-    if (!has_min(kind)) {
+    if (!vnni_has_mins6(kind)) {
         long_split(high_to + 64 * group, low_to + 64 * group, q, by.scale);
     } else { /* two bytes at once: neither product reaches the next byte */
         _mm512_store_si512(high_to + 64 * group, _mm512_mullo_epi16(q, by.high));

@@ -292,6 +292,5 @@ PRODUCTS_VBMI_GRIDS_LIST(X)
 #undef X
 
 LINEAR(tq1_0) { OPENED(tq1_0, true); }
-LINEAR(nvfp4) { OPENED(nvfp4, false); }
 #undef OPENED
 #undef LINEAR

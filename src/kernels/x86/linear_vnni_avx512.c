@@ -65,7 +65,7 @@ VNNI_INLINE __m512i weights(vnni_codes codes, const uint8_t *at, int group) {
 
 VNNI_INLINE void expand(vnni_kind kind, vnni_chunk *c) {
     for (size_t b = 0; b < c->n_blocks; b++) {
-        const uint8_t *at = c->panel + b * kind.block_stride;
+        const uint8_t *at = c->panel + vnni_codes_before(kind, b);
         uint8_t *to = c->codes[b][0];
 #define EXPAND(g) _mm512_store_si512(to + 64 * (g), weights(kind.codes, at, g))
         EXPAND(0);
@@ -84,7 +84,8 @@ VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX]
                            const vnni_rows *x, int group) {
     const __m512i w = weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
-        vnni_fetch_group(kind.is_fast, at, kind.block_stride, (size_t)group);
+        vnni_fetch_group(kind.is_fast, at, vnni_codes_before(kind, 2) - kind.block_stride,
+                         (size_t)group);
     }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));
@@ -106,41 +107,58 @@ VNNI_INLINE void add_half(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX],
     add_group(rows, kind, sums, at, x, 4 * half + 3);
 }
 
-VNNI_INLINE const uint8_t *first_codes(vnni_kind kind, const vnni_chunk *c) {
-    return kind.codes == VNNI_CODES_EXPANDED ? &c->codes[0][0][0] : c->panel;
+VNNI_INLINE const uint8_t *codes_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
+    return kind.codes == VNNI_CODES_EXPANDED ? c->codes[b][0]
+                                             : c->panel + vnni_codes_before(kind, b);
 }
 
-VNNI_INLINE size_t codes_stride(vnni_kind kind, const vnni_chunk *c) {
-    return kind.codes == VNNI_CODES_EXPANDED ? sizeof(c->codes[0]) : kind.block_stride;
+VNNI_INLINE __m512i start_of(vnni_kind kind, const act_block_q8 *x, int half) {
+    return vnni_scales_halves(kind) ? vnni_start_half(kind.log2_middle, x, half)
+                                    : vnni_start(kind.log2_middle, x);
+}
+
+/* v += block b. */
+VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const vnni_chunk *c,
+                           size_t b, const vnni_rows *x) {
+    const uint8_t *at = codes_of(kind, c, b);
+    __m512i sums[VNNI_ROWS_MAX];
+    __m512 first[VNNI_ROWS_MAX];
+    VNNI_EACH_ROW(rows, { sums[r] = start_of(kind, vnni_block(x, r), 0); });
+    add_half(rows, kind, sums, at, x, 0);
+    if (vnni_scales_halves(kind)) {
+        const __m512 scale = scale_of(kind, c, b).half_scale[0];
+        VNNI_EACH_ROW(rows, {
+            first[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r]), scale);
+            sums[r] = start_of(kind, vnni_block(x, r), 1);
+        });
+    }
+    add_half(rows, kind, sums, at, x, 1);
+    const vnni_scale s = scale_of(kind, c, b);
+    VNNI_EACH_ROW(rows, {
+        const __m512 xs = _mm512_set1_ps(vnni_block(x, r)->scale);
+        const __m512 dot = _mm512_cvtepi32_ps(sums[r]);
+        v[r] = vnni_scales_halves(kind)
+                   ? _mm512_fmadd_ps(_mm512_fmadd_ps(dot, s.half_scale[1], first[r]), xs, v[r])
+                   : _mm512_fmadd_ps(dot, _mm512_mul_ps(s.scale, xs), v[r]);
+    });
+    if (vnni_has_mins(kind)) {
+        VNNI_EACH_ROW(
+            rows, { v[r] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(vnni_block(x, r)->sum), v[r]); });
+    }
 }
 
 /* y [rows][16] += x [rows] . chunk */
 VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
                              const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
-    const uint8_t *at = first_codes(kind, c);
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 v[VNNI_ROWS_MAX];
-    __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
         if (kind.codes == VNNI_CODES_EXPANDED) {
             vnni_ahead_step(ahead);
         }
-        VNNI_EACH_ROW(rows, { sums[r] = vnni_start(kind.log2_middle, vnni_block(&x, r)); });
-        add_half(rows, kind, sums, at, &x, 0);
-        add_half(rows, kind, sums, at, &x, 1);
-        const vnni_scale s = scale_of(kind, c, b);
-        VNNI_EACH_ROW(rows, {
-            const __m512 xs = _mm512_set1_ps(vnni_block(&x, r)->scale);
-            v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), _mm512_mul_ps(s.scale, xs), v[r]);
-        });
-        if (vnni_has_min(kind)) {
-            VNNI_EACH_ROW(rows, {
-                v[r] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(vnni_block(&x, r)->sum), v[r]);
-            });
-        }
+        add_block(rows, kind, v, c, b, &x);
         vnni_rows_step(&x, sizeof(act_block_q8));
-        at += codes_stride(kind, c);
     }
     VNNI_EACH_ROW(rows, { _mm512_store_ps(y + 16 * r, v[r]); });
 }
@@ -149,7 +167,7 @@ VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chun
  * single row then reads on as prefetchers expect. */
 VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const vnni_chunk *c,
                           size_t b, int half, const uint8_t *at, const vnni_rows *x) {
-    const bool has_middle = kind.scales != VNNI_SCALES_6;
+    const bool has_middle = !vnni_has_mins6(kind);
     __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = vnni_step_start(has_middle, vnni_step(x, r), half); });
     if (half != 1) {
@@ -178,8 +196,7 @@ VNNI_INLINE void add_mins(int rows, __m512i least[VNNI_ROWS_MAX], __m512i mins, 
 /* As tile_blocks, where x comes in steps. */
 VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
                             const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
-    const bool has_mins = kind.scales == VNNI_SCALES_6;
-    const uint8_t *at = first_codes(kind, c);
+    const bool has_mins = vnni_has_mins6(kind);
     const vnni_rows blocks = vnni_rows_of(from, x_stride);
     vnni_rows x = blocks;
     __m512 v[VNNI_ROWS_MAX];
@@ -192,7 +209,8 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
         if (kind.codes == VNNI_CODES_EXPANDED) {
             vnni_ahead_step(ahead);
         }
-        if (kind.scales == VNNI_SCALES_16) {
+        const uint8_t *at = codes_of(kind, c, b);
+        if (vnni_scales_halves(kind)) {
             add_part(rows, kind, v, c, b, 0, at, &x);
             add_part(rows, kind, v, c, b, 1, at, &x);
         } else {
@@ -202,7 +220,6 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
             add_mins(rows, least, vnni_min6(c->slabs, b), b, &blocks);
         }
         vnni_rows_step(&x, sizeof(act_step));
-        at += codes_stride(kind, c);
     }
     for (size_t b = 0; has_mins && !kind.is_stream && b < VNNI_BLOCKS; b += 2) {
         add_mins(rows, least, _mm512_load_si512(c->mins6[b / 2]), b, &blocks);
@@ -228,7 +245,7 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
 
 VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *x,
                        size_t x_stride, size_t m, vnni_ahead *ahead) {
-    if (kind.scales != VNNI_SCALES_16) {
+    if (!vnni_scales_halves(kind)) {
         VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead))
     }
     VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
@@ -287,4 +304,5 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
     }
 PRODUCTS_BYTES_LIST(X)
 PACK_LISTED_LIST(X)
+X(NVFP4, nvfp4)
 #undef X

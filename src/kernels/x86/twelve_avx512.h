@@ -18,7 +18,7 @@ typedef struct twelve_bytes {
 } twelve_bytes;
 
 VNNI_INLINE vnni_kind twelve_kind(vnni_kind kind) {
-    kind.log2_middle = vnni_has_min(kind) ? 0 : kind.log2_middle;
+    kind.log2_middle = vnni_has_mins(kind) ? 0 : kind.log2_middle;
     return kind;
 }
 

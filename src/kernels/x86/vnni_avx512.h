@@ -29,7 +29,7 @@
 typedef struct vnni_chunk {
     WEFT_ALIGNED(64) float scale[VNNI_BLOCKS][PACK_PANEL_ROWS];
     float min[VNNI_BLOCKS][PACK_PANEL_ROWS];
-    float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS];  /* VNNI_SCALES_16 */
+    float half_scale[2 * VNNI_BLOCKS][PACK_PANEL_ROWS];  /* vnni_scales_halves */
     float d[PACK_PANEL_ROWS], dmin[PACK_PANEL_ROWS];     /* with steps, of all */
     int16_t mins6[VNNI_BLOCKS / 2][2 * PACK_PANEL_ROWS]; /* VNNI_SCALES_6: of two blocks a lane */
     uint8_t codes[VNNI_BLOCKS][8][64];                   /* by block and group */
@@ -37,7 +37,14 @@ typedef struct vnni_chunk {
     size_t n_blocks;
 } vnni_chunk;
 
-VNNI_INLINE bool vnni_has_min(vnni_kind kind) { return kind.scales == VNNI_SCALES_DM; }
+/* Minimums of blocks, as float32; and whole ones, times dmin of 256 columns. */
+VNNI_INLINE bool vnni_has_mins(vnni_kind kind) { return kind.scales == VNNI_SCALES_DM; }
+
+VNNI_INLINE bool vnni_has_mins6(vnni_kind kind) { return kind.scales == VNNI_SCALES_6; }
+
+VNNI_INLINE bool vnni_scales_halves(vnni_kind kind) {
+    return kind.scales == VNNI_SCALES_16 || kind.scales == VNNI_SCALES_E4M3;
+}
 
 /* Slabs of 256 columns begin with their d, and blocks have whole scales: x comes in steps. */
 VNNI_INLINE bool vnni_has_steps(vnni_kind kind) {
@@ -70,6 +77,16 @@ VNNI_INLINE __m512 vnni_half_e8m0(const void *bytes) {
     const __mmask16 is_low = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
     return _mm512_castsi512_ps(
         _mm512_mask_sllv_epi32(normal, is_low, _mm512_set1_epi32(0x00200000), e));
+}
+
+/* Half of 16 E4M3 values without signs, which are halves' bits but for a factor of 256; 0x7f is
+ * 0. */
+VNNI_INLINE __m512 vnni_half_e4m3(const void *bytes) {
+    const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)bytes));
+    const __mmask16 is_there = _mm256_cmpneq_epi16_mask(v, _mm256_set1_epi16(0x7f));
+    const __m256i bits = _mm256_and_si256(v, _mm256_set1_epi16(0x7f));
+    const __m256i half = _mm256_maskz_slli_epi16(is_there, bits, 7);
+    return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(128.0f));
 }
 
 /* What a block's codes are times of, and what is added: of 16 outputs. With steps scales are whole
@@ -144,11 +161,17 @@ VNNI_INLINE vnni_scale vnni_scale_of(vnni_kind kind, const uint8_t *slabs, size_
     case VNNI_SCALES_XS:
         s.scale = _mm512_cvtepi32_ps(vnni_scales_xs((const slab_iq4_xs *)slabs, b));
         return s;
-    case VNNI_SCALES_16: break;
+    case VNNI_SCALES_16:
+    case VNNI_SCALES_E4M3: break;
     }
     s.scale = _mm512_setzero_ps();
-    s.half_scale[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b)));
-    s.half_scale[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, 2 * b + 1)));
+    for (size_t half = 0; half < 2; half++) {
+        const size_t i = 2 * b + half;
+        const slab_nvfp4 *slab = (const slab_nvfp4 *)slabs + i / 4;
+        s.half_scale[half] = kind.scales == VNNI_SCALES_16
+                                 ? _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(vnni_scales16(slabs, i)))
+                                 : vnni_half_e4m3(slab->d[i % 4]);
+    }
     return s;
 }
 
@@ -168,15 +191,15 @@ VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
     for (size_t b = 0; b < c->n_blocks; b++) {
         const vnni_scale s = vnni_scale_of(kind, c->slabs, b);
         _mm512_store_ps(c->scale[b], s.scale);
-        if (vnni_has_min(kind)) {
+        if (vnni_has_mins(kind)) {
             _mm512_store_ps(c->min[b], s.min);
         }
-        if (kind.scales == VNNI_SCALES_16) {
+        if (vnni_scales_halves(kind)) {
             _mm512_store_ps(c->half_scale[2 * b], s.half_scale[0]);
             _mm512_store_ps(c->half_scale[2 * b + 1], s.half_scale[1]);
         }
     }
-    for (size_t b = 0; kind.scales == VNNI_SCALES_6 && b < VNNI_BLOCKS; b += 2) {
+    for (size_t b = 0; vnni_has_mins6(kind) && b < VNNI_BLOCKS; b += 2) {
         const __m512i second = _mm512_slli_epi32(vnni_min6(c->slabs, b + 1), 16);
         _mm512_store_si512(c->mins6[b / 2], _mm512_or_si512(vnni_min6(c->slabs, b), second));
     }
@@ -185,10 +208,10 @@ VNNI_INLINE void vnni_open(vnni_kind kind, vnni_chunk *c) {
 /* What vnni_open has stored. */
 VNNI_INLINE vnni_scale vnni_scale_opened(vnni_kind kind, const vnni_chunk *c, size_t b) {
     vnni_scale s = {.scale = _mm512_load_ps(c->scale[b]), .min = _mm512_setzero_ps()};
-    if (vnni_has_min(kind)) {
+    if (vnni_has_mins(kind)) {
         s.min = _mm512_load_ps(c->min[b]);
     }
-    if (kind.scales == VNNI_SCALES_16) {
+    if (vnni_scales_halves(kind)) {
         s.half_scale[0] = _mm512_load_ps(c->half_scale[2 * b]);
         s.half_scale[1] = _mm512_load_ps(c->half_scale[2 * b + 1]);
     }
@@ -223,9 +246,12 @@ VNNI_INLINE __m512i vnni_weights(vnni_codes codes, const uint8_t *at, int group)
         const __m512i v = _mm512_permutexvar_epi16(order, vnni_load(at + 64 * group));
         return _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
     }
-    if (codes == VNNI_CODES_IQ4 || codes == VNNI_CODES_E2M1) {
-        const __m512i both = vnni_load(at + 64 * (group % 4));
-        const __m512i number = group >= 4 ? _mm512_srli_epi16(both, 4) : both;
+    if (codes == VNNI_CODES_IQ4 || codes == VNNI_CODES_E2M1 || codes == VNNI_CODES_E2M1_16) {
+        const bool is_16 = codes == VNNI_CODES_E2M1_16;
+        const int word = is_16 ? group / 4 * 2 + group % 2 : group % 4;
+        const bool is_high = is_16 ? group % 4 >= 2 : group >= 4;
+        const __m512i both = vnni_load(at + 64 * word);
+        const __m512i number = is_high ? _mm512_srli_epi16(both, 4) : both;
         return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(vnni_values(codes)),
                                    _mm512_and_si512(number, _mm512_set1_epi8(15)));
     }

@@ -20,16 +20,18 @@ typedef enum vnni_codes {
     VNNI_CODES_8,       /* pairs of signed columns at `at` */
     VNNI_CODES_IQ4,     /* nibbles of groups g and g + 4, numbers of the values of IQ4_NL */
     VNNI_CODES_E2M1,    /* the same of twice the values of MXFP4 */
+    VNNI_CODES_E2M1_16, /* these, of groups g and g + 2 of a half */
     VNNI_CODES_EXPANDED /* bytes in vnni_chunk.codes */
 } vnni_codes;
 
 typedef enum vnni_scales {
-    VNNI_SCALES_D,  /* f16 d[16] before each block's codes */
-    VNNI_SCALES_DM, /* f16 d[16], m[16] */
-    VNNI_SCALES_E,  /* exponents e[16]: a code is worth 2^(e - 128) */
-    VNNI_SCALES_XS, /* IQ4_XS: f16 d[16] and 6-bit fields at the front of a slab of 256 */
-    VNNI_SCALES_6,  /* f16 d[16], dmin[16] and 6-bit fields at the front of a slab of 256 */
-    VNNI_SCALES_16  /* f16 d[16] and 8-bit scales of halves of a block, there */
+    VNNI_SCALES_D,    /* f16 d[16] before each block's codes */
+    VNNI_SCALES_DM,   /* f16 d[16], m[16] */
+    VNNI_SCALES_E,    /* exponents e[16]: a code is worth 2^(e - 128) */
+    VNNI_SCALES_E4M3, /* NVFP4: d[4][16] of halves before each two blocks' codes */
+    VNNI_SCALES_XS,   /* IQ4_XS: f16 d[16] and 6-bit fields at the front of a slab of 256 */
+    VNNI_SCALES_6,    /* f16 d[16], dmin[16] and 6-bit fields at the front of a slab of 256 */
+    VNNI_SCALES_16    /* f16 d[16] and 8-bit scales of halves of a block, there */
 } vnni_scales;
 
 typedef struct vnni_kind {
@@ -92,7 +94,6 @@ static const vnni_kind vnni_q4_k = {
 static const vnni_kind vnni_q5_k = {
     .codes = VNNI_CODES_5,
     .scales = VNNI_SCALES_6,
-    .log2_middle = 4,
     .codes_at = offsetof(slab_q5_k, blocks[0].low),
     .block_stride = sizeof(slab_q5_k_block),
     .chunk_bytes = sizeof(slab_q5_k),
@@ -129,5 +130,19 @@ static const vnni_kind vnni_mxfp4 = {
     .block_stride = sizeof(slab_mxfp4),
     .chunk_bytes = VNNI_BLOCKS * sizeof(slab_mxfp4),
 };
+static const vnni_kind vnni_nvfp4 = {
+    .codes = VNNI_CODES_E2M1_16,
+    .scales = VNNI_SCALES_E4M3,
+    .log2_middle = 4,
+    .codes_at = offsetof(slab_nvfp4, low),
+    .block_stride = sizeof(((slab_nvfp4 *)0)->low) / 2,
+    .chunk_bytes = VNNI_BLOCKS / 2 * sizeof(slab_nvfp4),
+};
+
+/* From the first block's codes to those of block b. */
+static inline size_t vnni_codes_before(vnni_kind kind, size_t b) {
+    const size_t between = sizeof(((slab_nvfp4 *)0)->d);
+    return b * kind.block_stride + (kind.scales == VNNI_SCALES_E4M3 ? b / 2 * between : 0);
+}
 
 #endif /* WEFT_KERNELS_X86_VNNI_KINDS_H */
