@@ -363,11 +363,28 @@ void linear_one_iq4_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, cons
 }
 
 /* Values of at most 12, looked up with their middle: a block's sums fit 16 bits. */
+TILE_INLINE __m256i values_e2m1(void) {
+    return _mm256_add_epi8(_mm256_broadcastsi128_si256(open_list_e2m1()), _mm256_set1_epi8(16));
+}
+
+/* sums += two groups of columns, whose codes are the nibbles of a word, times those of x. */
+TILE_INLINE void add_e2m1(pair16 *sums, __m256i values, const uint8_t word[64], const int8_t *low,
+                          const int8_t *high) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i x_low = tile_broadcast32(low), x_high = tile_broadcast32(high);
+    for (size_t i = 0; i < 2; i++) {
+        const __m256i v = tile_load(word + 32 * i);
+        const __m256i w_low = _mm256_shuffle_epi8(values, _mm256_and_si256(v, mask));
+        const __m256i w_high =
+            _mm256_shuffle_epi8(values, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
+        add_products(&sums->v[i], w_low, x_low);
+        add_products(&sums->v[i], w_high, x_high);
+    }
+}
+
 void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_mxfp4 *slab = (const slab_mxfp4 *)from;
-    const __m256i mask = _mm256_set1_epi8(15);
-    const __m256i values =
-        _mm256_add_epi8(_mm256_broadcastsi128_si256(open_list_e2m1()), _mm256_set1_epi8(16));
+    const __m256i values = values_e2m1();
     floats16 result = y_of(y);
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         const act_block_q8 *block = (const act_block_q8 *)x + b;
@@ -375,20 +392,42 @@ void linear_one_mxfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const
         __m256i e[2];
         tile_fetch_far(slab, sizeof(*slab));
         for (size_t p = 0; p < 4; p++) {
-            const __m256i first = tile_broadcast32(block->codes + 4 * p);
-            const __m256i second = tile_broadcast32(block->codes + 16 + 4 * p);
-            for (size_t i = 0; i < 2; i++) {
-                const __m256i v = tile_load(slab->low[p] + 32 * i);
-                const __m256i low = _mm256_shuffle_epi8(values, _mm256_and_si256(v, mask));
-                const __m256i high =
-                    _mm256_shuffle_epi8(values, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
-                add_products(&sums.v[i], low, first);
-                add_products(&sums.v[i], high, second);
-            }
+            const int8_t *columns = block->codes + 4 * p;
+            add_e2m1(&sums, values, slab->low[p], columns, columns + 16);
         }
         open_widen(e, open_load16(slab->e));
         const floats16 scale = {{open_half_e8m0(e[0]), open_half_e8m0(e[1])}};
         add_sums(&result, sums, scale, block->scale);
+    }
+    y_store(y, result);
+}
+
+/* The same with a scale for each half. */
+void linear_one_nvfp4_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+    const __m256i values = values_e2m1(), ones = _mm256_set1_epi16(1);
+    floats16 result = y_of(y);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const slab_nvfp4 *slab = (const slab_nvfp4 *)from + b / 2;
+        const act_block_q8 *block = (const act_block_q8 *)x + b;
+        __m256 dots[2];
+        tile_fetch_far((const uint8_t *)slab + b % 2 * (sizeof(*slab) / 2), sizeof(*slab) / 2);
+        for (size_t half = 0; half < 2; half++) {
+            const size_t h = b % 2 * 2 + half;
+            const int8_t *columns = block->codes + 16 * half;
+            pair16 sums = start_of_half(block, half, 4);
+            __m256 scale[2];
+            add_e2m1(&sums, values, slab->low[2 * h], columns, columns + 8);
+            add_e2m1(&sums, values, slab->low[2 * h + 1], columns + 4, columns + 12);
+            open_half_e4m3(scale, slab->d[h]);
+            for (int i = 0; i < 2; i++) {
+                const __m256 dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(sums.v[i], ones));
+                dots[i] = half == 0 ? _mm256_mul_ps(dot, scale[i])
+                                    : _mm256_fmadd_ps(dot, scale[i], dots[i]);
+            }
+        }
+        for (int i = 0; i < 2; i++) {
+            result.v[i] = _mm256_fmadd_ps(dots[i], _mm256_set1_ps(block->scale), result.v[i]);
+        }
     }
     y_store(y, result);
 }

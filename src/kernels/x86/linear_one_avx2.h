@@ -11,7 +11,8 @@
 typedef void linear_one_fn(float *y, const uint8_t *slab, size_t n_blocks, const uint8_t *x);
 
 linear_one_fn linear_one_q2_k_avx2, linear_one_q3_k_avx2, linear_one_tq1_0_avx2,
-    linear_one_tq2_0_avx2, linear_one_iq4_nl_avx2, linear_one_iq4_xs_avx2, linear_one_mxfp4_avx2;
+    linear_one_tq2_0_avx2, linear_one_iq4_nl_avx2, linear_one_iq4_xs_avx2, linear_one_mxfp4_avx2,
+    linear_one_nvfp4_avx2;
 linear_one_fn linear_one_iq2_xxs_avx2, linear_one_iq2_xs_avx2, linear_one_iq2_s_avx2,
     linear_one_iq3_xxs_avx2, linear_one_iq3_s_avx2, linear_one_iq1_s_avx2, linear_one_iq1_m_avx2;
 

@@ -8,8 +8,7 @@
  *   wide    two (tile_wide_avx2.h)
  *
  * One row is multiplied as it is opened, where codes are bits, digits or looked up in a list
- * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c); NVFP4 is
- * opened for it too.
+ * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c).
  */
 #include <string.h>
 
@@ -21,7 +20,7 @@
 #include "kernels/x86/tile_parts_avx2.h"
 #include "kernels/x86/tile_wide_avx2.h"
 
-/* What multiplies a single row; the others are opened for it too. */
+/* What multiplies a single row. */
 static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,       [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
     [WEFT_DTYPE_TQ1_0] = linear_one_tq1_0_avx2,     [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,
@@ -30,6 +29,7 @@ static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
     [WEFT_DTYPE_IQ2_XS] = linear_one_iq2_xs_avx2,   [WEFT_DTYPE_IQ2_S] = linear_one_iq2_s_avx2,
     [WEFT_DTYPE_IQ3_XXS] = linear_one_iq3_xxs_avx2, [WEFT_DTYPE_IQ3_S] = linear_one_iq3_s_avx2,
     [WEFT_DTYPE_IQ1_S] = linear_one_iq1_s_avx2,     [WEFT_DTYPE_IQ1_M] = linear_one_iq1_m_avx2,
+    [WEFT_DTYPE_NVFP4] = linear_one_nvfp4_avx2,
 };
 
 /* What tiles read besides an opened chunk, made of it once for all rows. */
@@ -107,7 +107,7 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             tile_stream ahead = {slab, fetch_bytes};
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
-            if (one != NULL && rows == 1) {
+            if (rows == 1) {
                 one(sums, slab, c.n_blocks, x_chunk);
             } else {
                 open(&c, slab);

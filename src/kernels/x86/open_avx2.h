@@ -33,6 +33,19 @@ TILE_INLINE __m256 open_half_e8m0(__m256i e) {
     return _mm256_castsi256_ps(bits);
 }
 
+/* Half of 16 E4M3 values without signs, which are halves' bits but for a factor of 256; 0x7f is
+ * 0. */
+TILE_INLINE void open_half_e4m3(__m256 to[2], const uint8_t from[16]) {
+    const __m256i v = _mm256_cvtepu8_epi16(open_load16(from));
+    const __m256i most = _mm256_set1_epi16(0x7f);
+    const __m256i bits =
+        _mm256_andnot_si256(_mm256_cmpeq_epi16(v, most), _mm256_and_si256(v, most));
+    const __m256i half = _mm256_slli_epi16(bits, 7);
+    const __m256 factor = _mm256_set1_ps(128.0f);
+    to[0] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(half)), factor);
+    to[1] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)), factor);
+}
+
 /* Bit b of each byte of v, moved to bit 2. */
 TILE_INLINE __m256i open_third_bit(__m256i v, int b) {
     const __m256i moved =

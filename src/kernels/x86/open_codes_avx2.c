@@ -70,30 +70,16 @@ void opened_mxfp4_avx2(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* Half of 8 E4M3 values without signs; 0x7f is 0. */
-TILE_INLINE __m256 half_e4m3(__m256i v) {
-    const __m256i exponent = _mm256_and_si256(_mm256_srli_epi32(v, 3), _mm256_set1_epi32(15));
-    const __m256i mantissa = _mm256_and_si256(v, _mm256_set1_epi32(7));
-    const __m256i nothing = _mm256_cmpeq_epi32(v, _mm256_set1_epi32(0x7f));
-    const __m256i is_denormal = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
-    const __m256i normal =
-        _mm256_or_si256(_mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(119)), 23),
-                        _mm256_slli_epi32(mantissa, 20));
-    const __m256 denormal = _mm256_mul_ps(_mm256_cvtepi32_ps(mantissa), _mm256_set1_ps(0x1p-10f));
-    const __m256i bits = _mm256_blendv_epi8(normal, _mm256_castps_si256(denormal), is_denormal);
-    return _mm256_castsi256_ps(_mm256_andnot_si256(nothing, bits));
-}
-
 void opened_nvfp4_avx2(opened_chunk *c, const uint8_t *from) {
     const slab_nvfp4 *slab = (const slab_nvfp4 *)from;
     const __m256i values = open_values(c, open_list_e2m1());
     for (size_t h = 0; h < 2 * c->n_blocks; h++) {
         const slab_nvfp4 *at = slab + h / 4;
         uint8_t *group = open_group(c, 4 * h);
-        __m256i d[2];
-        open_widen(d, open_load16(at->d[h % 4]));
-        _mm256_store_ps(c->half_scale[h], half_e4m3(d[0]));
-        _mm256_store_ps(c->half_scale[h] + 8, half_e4m3(d[1]));
+        __m256 d[2];
+        open_half_e4m3(d, at->d[h % 4]);
+        _mm256_store_ps(c->half_scale[h], d[0]);
+        _mm256_store_ps(c->half_scale[h] + 8, d[1]);
         _mm256_store_ps(c->scale[h / 2], _mm256_set1_ps(1.0f));
         _mm256_store_ps(c->scale[h / 2] + 8, _mm256_set1_ps(1.0f));
         open_nibbles(group, group + 128, at->low[2 * (h % 4)], values);
