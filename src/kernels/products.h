@@ -40,7 +40,7 @@
  * With ACT_STEPS, over blocks of 256, of which sums begin at +0; 2^s is of 32 activations:
  *
  *   over blocks of 32               sum = sum + float(sum of sc * dot) / 2^s     sums as above
- *                                   Q6_K, IQ2_XS, IQ2_S: over halves of these
+ *                                   Q6_K, IQ2_XS, IQ2_S, IQ1_M: over halves of these
  *   t = sum * d, and where there are minimums t = fma(float(sum of mn * xsum), -dmin / 8, t)
  *   y = fma(t, xs, y)
  *
@@ -194,17 +194,11 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512, act_residual
 
 /* Formats that VBMI and GFNI open, as X(NAME, name): codebooks short enough to be looked up in
  * registers, and bits. */
-#define PRODUCTS_VBMI_GRIDS_LIST(X) \
-    X(IQ2_XXS, iq2_xxs)             \
-    X(IQ2_XS, iq2_xs)               \
-    X(IQ2_S, iq2_s)                 \
-    X(IQ3_XXS, iq3_xxs)             \
-    X(IQ3_S, iq3_s)
 #define PRODUCTS_VBMI_BITS_LIST(X) \
     X(Q3_K, q3_k)                  \
     X(TQ2_0, tq2_0)
-#define PRODUCTS_VBMI_LIST(X)   \
-    PRODUCTS_VBMI_GRIDS_LIST(X) \
+#define PRODUCTS_VBMI_LIST(X) \
+    PACK_GRIDS_LIST(X)        \
     PRODUCTS_VBMI_BITS_LIST(X)
 
 /* Formats whose products may read ACT_STEPS, as X(NAME, name): with VNNI, and with VBMI. */
@@ -213,7 +207,7 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512, act_residual
     PACK_BITS_LIST(X)
 #define PRODUCTS_STEPS_LIST(X)  \
     PRODUCTS_STEPS_VNNI_LIST(X) \
-    PRODUCTS_VBMI_GRIDS_LIST(X)
+    PACK_GRIDS_LIST(X)
 
 /* Formats whose products may read ACT_SPLIT, as X(NAME, name). */
 #define PRODUCTS_SPLIT_LIST(X) \

@@ -34,7 +34,7 @@
 /* Of 64 points: the lower seven bits of bytes, and the bits above these. */
 typedef struct index64 {
     __m512i bytes;
-    __mmask64 bit7, bit8, bit9;
+    __mmask64 bit7, bit8, bit9, bit10;
 } index64;
 
 VNNI_INLINE index64 index_of(__m512i bytes) {
@@ -60,6 +60,10 @@ VNNI_INLINE __m512i of_512(const uint8_t *list, const index64 *i) {
 
 VNNI_INLINE __m512i of_1024(const uint8_t *list, const index64 *i) {
     return chosen(of_512(list, i), of_512(list + 512, i), i->bit9);
+}
+
+VNNI_INLINE __m512i of_2048(const uint8_t *list, const index64 *i) {
+    return chosen(of_1024(list, i), of_1024(list + 1024, i), i->bit10);
 }
 
 /* ---- bits of lanes ---- */
@@ -137,6 +141,10 @@ typedef struct grid_block {
     __m512 scale;
     __m512 half_scale[2];
 } grid_block;
+
+VNNI_INLINE __m512i load_words(const uint16_t words[16]) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)words));
+}
 
 /* 2 * sc + 1 */
 VNNI_INLINE __m512i odd_of(__m512i sc) {
@@ -245,6 +253,54 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
     to->scale = scale_of(lanes_field(both, (unsigned)(b % 2 * 4), 4));
 }
 
+/* ---- IQ1: a point is 8 columns of -1, 0 and 1, and all have an eighth more, or less ---- */
+
+/* High bytes of 64 points, from the lower bytes of their indices and what is above (grids.h). */
+VNNI_INLINE __m512i highs_iq1(__m512i lows, __m512i highs) {
+    const __m512i low4 = _mm512_set1_epi8(15);
+    const index64 i = {.bytes = _mm512_ternarylogic_epi64(low4, _mm512_srli_epi16(lows, 4),
+                                                          _mm512_slli_epi16(highs, 4), 0xca)};
+    const __mmask64 is_last =
+        _mm512_cmpge_epu8_mask(_mm512_and_si512(lows, low4), of_128(grid_highs_iq1[2], &i));
+    return chosen(of_128(grid_highs_iq1[0], &i), of_128(grid_highs_iq1[1], &i), is_last);
+}
+
+/* A block's codes. `highs` are bytes with the upper three bits of indices; in `fields`, four bytes
+ * a lane, bit `from + step * g` says whether point g has an eighth less. */
+VNNI_INLINE void codes_iq1(__m512i codes[8], const uint8_t (*lows)[16], __m512i highs,
+                           __m512i fields, unsigned from, unsigned step) {
+    const int plus = 121 | 129 << 8 | 137 << 16, minus = 119 | 127 << 8 | 135 << 16;
+    const __m512i values = _mm512_set1_epi64((long long)((uint64_t)minus << 32 | (uint32_t)plus));
+    index64 i = index_of(lanes_of_rows(lows));
+    i.bit8 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(1));
+    i.bit9 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(2));
+    i.bit10 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(4));
+    const __m512i low = of_2048(grid_lows_iq1, &i), high = highs_iq1(i.bytes, highs);
+    for (unsigned g = 0; g < 4; g++) {
+        const __m512i sign = lanes_bits(fields, from + step * g - 2, 0); /* as bit 2 of bytes */
+        codes[2 * g] = codes_of(values, 2, low, 8 * g, 2, sign);
+        codes[2 * g + 1] = codes_of(values, 2, high, 8 * g, 2, sign);
+    }
+}
+
+VNNI_INLINE void block_iq1_s(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq1_s *slab = (const slab_iq1_s *)from;
+    const __m512i word = load_words(slab->high[b]);
+    codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(word, 0, 3), word, 15, 0);
+    to->scale = scale_of(lanes_field(word, 12, 3));
+}
+
+VNNI_INLINE void block_iq1_m(grid_block *to, const uint8_t *from, size_t b) {
+    const slab_iq1_m *slab = (const slab_iq1_m *)from;
+    const __m512i first = vnni_load_bytes(slab->high[2 * b]);
+    const __m512i second = vnni_load_bytes(slab->high[2 * b + 1]);
+    const __m512i four = _mm512_or_si512(first, _mm512_slli_epi32(second, 8)); /* nibbles */
+    codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(four, 0, 4), four, 3, 4);
+    const __m512i scales = load_words(slab->scales[b / 2]);
+    to->half_scale[0] = scale_of(lanes_field(scales, (unsigned)(b % 2 * 6), 3));
+    to->half_scale[1] = scale_of(lanes_field(scales, (unsigned)(b % 2 * 6 + 3), 3));
+}
+
 /* ---- rows ---- */
 
 typedef void grid_block_fn(grid_block *to, const uint8_t *slab, size_t b);
@@ -275,12 +331,32 @@ VNNI_INLINE void fetch_block(opened_kind kind, const uint8_t *slab, size_t b) {
     vnni_fetch_lines(slab + b * bytes, bytes);
 }
 
-/* What 256 columns are times of: slabs begin with it. */
-VNNI_INLINE __m512 load_d(const uint8_t *slab, float factor) {
-    return _mm512_mul_ps(vnni_load_f16(slab), _mm512_set1_ps(factor));
+/* What 256 columns are times of, whatever numbers of the codebook stand for. */
+typedef __m512 grid_d_fn(const uint8_t *slab);
+
+#define D(name, unit)                                                            \
+    VNNI_INLINE __m512 d_##name(const uint8_t *slab) { /* which begins with d */ \
+        return _mm512_mul_ps(vnni_load_f16(slab), _mm512_set1_ps(unit));         \
+    }
+D(iq2_xxs, 0.125f)
+D(iq2_xs, 0.125f)
+D(iq2_s, 0.125f)
+D(iq3_xxs, 0.25f)
+D(iq3_s, 1.0f)
+D(iq1_s, 0.125f)
+#undef D
+
+VNNI_INLINE __m512 d_iq1_m(const uint8_t *from) { /* the top nibbles of four words are d */
+    const slab_iq1_m *slab = (const slab_iq1_m *)from;
+    __m512i bits = _mm512_srli_epi32(load_words(slab->scales[0]), 12);
+    for (unsigned i = 1; i < 4; i++) {
+        const __m512i top = _mm512_srli_epi32(load_words(slab->scales[i]), 12);
+        bits = _mm512_or_si512(bits, _mm512_slli_epi32(top, 4 * i));
+    }
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits)), _mm512_set1_ps(0.125f));
 }
 
-VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float factor, float *y,
+VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, grid_d_fn *d_of, float *y,
                      size_t y_stride, const uint8_t *slab, const uint8_t *x, size_t x_stride,
                      size_t n, size_t k) {
     const __mmask16 there = (__mmask16)((1u << n) - 1);
@@ -303,7 +379,7 @@ VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float 
                 sums[r] = add_step(sums[r], kind, &w, step);
             }
         }
-        const __m512 d = load_d(slab, factor);
+        const __m512 d = d_of(slab);
         for (int r = 0; r < rows; r++) {
             v[r] = vnni_add_steps(v[r], sums[r], d, vnni_block_steps(&blocks, r));
         }
@@ -316,9 +392,9 @@ VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, float 
 }
 
 /* What tiles of many rows read. */
-VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, float factor, opened_chunk *c,
-                           const uint8_t *slab) {
-    _mm512_store_ps(c->d, load_d(slab, factor));
+VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, grid_d_fn *d_of,
+                           opened_chunk *c, const uint8_t *slab) {
+    _mm512_store_ps(c->d, d_of(slab));
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
         grid_block w;
         block_of(&w, slab, b);
@@ -334,16 +410,12 @@ VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, float fact
     }
 }
 
-/* What numbers of a codebook are times of, beside d. */
-static const float factor_iq2_xxs = 0.125f, factor_iq2_xs = 0.125f, factor_iq2_s = 0.125f;
-static const float factor_iq3_xxs = 0.25f, factor_iq3_s = 1.0f;
-
-#define FEW(rows, name)                                                               \
-    few(rows, opened_kind_##name, block_##name, factor_##name, y, y_stride, panel, x, \
-        x_stride_bytes, n, k)
+#define FEW(rows, name)                                                                          \
+    few(rows, opened_kind_##name, block_##name, d_##name, y, y_stride, panel, x, x_stride_bytes, \
+        n, k)
 #define X(NAME, name)                                                                             \
     static void open_##name(opened_chunk *c, const uint8_t *slab) {                               \
-        open_slab(opened_kind_##name, block_##name, factor_##name, c, slab);                      \
+        open_slab(opened_kind_##name, block_##name, d_##name, c, slab);                           \
     }                                                                                             \
     void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x,  \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
@@ -357,6 +429,6 @@ static const float factor_iq3_xxs = 0.25f, factor_iq3_s = 1.0f;
                                               m, n, k);                                           \
         }                                                                                         \
     }
-PRODUCTS_VBMI_GRIDS_LIST(X)
+PACK_GRIDS_LIST(X)
 #undef X
 #undef FEW
