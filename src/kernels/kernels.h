@@ -25,7 +25,7 @@
  * page: of the order or the rounding of additions in a product, in attention or in a row operation,
  * of which of two ways a level goes, of a record of activations. Pages on disk of another version
  * are not used. */
-#define KERNELS_NUMERICS_VERSION 6u
+#define KERNELS_NUMERICS_VERSION 7u
 
 /* ---- packed weights (layout/pack.h) ---- */
 

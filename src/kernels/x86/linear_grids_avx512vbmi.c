@@ -2,8 +2,9 @@
  * with VNNI, VBMI and GFNI.
  *
  * A point is two bytes (tensor/quant_grids.h), and a codebook a list of low ones and one of high
- * ones (grids.h), 256 to 1024 long. vpermi2b looks 64 of them up at once among 128: two of it do so
- * among 256, and a bit of the indices chooses. Everything is in lanes of 32 bits, one an output:
+ * ones (grids.h), 256 to 2048 long. vpermi2b looks 64 of them up at once among 128: two of it do so
+ * among 256, and a bit of the indices chooses. IQ1's high bytes take three of it, not 16: its list
+ * is sorted, so that they seldom change. Everything is in lanes of 32 bits, one an output:
  *
  *   index        bytes of a lane, points of a block's 32 columns
  *   points       two registers, low and high bytes
@@ -15,8 +16,8 @@
  *
  * Codes are then a group of a slab, as everywhere. Up to FEW_ROWS rows are multiplied by them
  * without a store; for more a chunk is opened, and linear_opened_avx512.c's tiles multiply.
- * Few rows are bound by the 45 (IQ2_XXS) to 75 (IQ2_S) instructions a block that make codes: one
- * row reads 0.3 to 0.5 of what plain reading does.
+ * Few rows are bound by the 45 (IQ2_XXS) to 80 (IQ1_S) instructions a block that make codes, of
+ * which look-ups and products share one unit: one row reads 0.2 to 0.5 of what plain reading does.
  */
 #include <immintrin.h>
 
