@@ -192,13 +192,16 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512, act_residual
     PRODUCTS_LONG_PACKED_LIST(X) \
     PRODUCTS_LONG_OPENED_LIST(X)
 
-/* Formats that VBMI and GFNI open, as X(NAME, name): codebooks short enough to be looked up in
- * registers, and bits. */
+/* Formats that VBMI and GFNI open, as X(NAME, name): by lists that are looked up in registers;
+ * of few rows, by moving bits. */
+#define PRODUCTS_VBMI_LISTS_LIST(X) \
+    PACK_GRIDS_LIST(X)              \
+    X(TQ1_0, tq1_0)
 #define PRODUCTS_VBMI_BITS_LIST(X) \
     X(Q3_K, q3_k)                  \
     X(TQ2_0, tq2_0)
-#define PRODUCTS_VBMI_LIST(X) \
-    PACK_GRIDS_LIST(X)        \
+#define PRODUCTS_VBMI_LIST(X)   \
+    PRODUCTS_VBMI_LISTS_LIST(X) \
     PRODUCTS_VBMI_BITS_LIST(X)
 
 /* Formats whose products may read ACT_STEPS, as X(NAME, name): with VNNI, and with VBMI. */

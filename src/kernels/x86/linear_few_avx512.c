@@ -1,7 +1,7 @@
-/* linear_few_avx512.c - few rows of x against codes of two and three bits (few_avx512.h), by
+/* linear_few_avx512.c - few rows of x against codes of two and three bits (few_bits_avx512.h), by
  * AVX-512 VNNI.
  */
-#include "kernels/x86/few_avx512.h"
+#include "kernels/x86/few_bits_avx512.h"
 
 VNNI_INLINE __m512i two_bits(__m512i word, const uint8_t *high, unsigned t, unsigned bit) {
     return _mm512_and_si512(_mm512_srli_epi16(word, 2 * t), _mm512_set1_epi8(3));
@@ -21,6 +21,9 @@ VNNI_INLINE __m512i digits(__m512i word, const uint8_t *high, unsigned t, unsign
     return _mm512_add_epi8(two_bits(word, NULL, t, 0), _mm512_set1_epi8(128 - 1));
 }
 
-FEW_LINEAR(q2_k, avx512vnni, two_bits)
-FEW_LINEAR(q3_k, avx512vnni, three_bits)
-FEW_LINEAR(tq2_0, avx512vnni, digits)
+FEW_ROWS_OF(q2_k, two_bits)
+FEW_LINEAR(q2_k, avx512vnni)
+FEW_ROWS_OF(q3_k, three_bits)
+FEW_LINEAR(q3_k, avx512vnni)
+FEW_ROWS_OF(tq2_0, digits)
+FEW_LINEAR(tq2_0, avx512vnni)

@@ -9,6 +9,6 @@
 #define LINEAR_FEW_ROWS_MAX 8u
 
 linear_fn linear_few_q2_k_avx512vnni, linear_few_q3_k_avx512vnni, linear_few_tq2_0_avx512vnni;
-linear_fn linear_few_q3_k_avx512vbmi, linear_few_tq2_0_avx512vbmi;
+linear_fn linear_few_q3_k_avx512vbmi, linear_few_tq1_0_avx512vbmi, linear_few_tq2_0_avx512vbmi;
 
 #endif /* WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H */

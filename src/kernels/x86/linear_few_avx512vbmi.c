@@ -1,9 +1,9 @@
 /* linear_few_avx512vbmi.c - few rows of x against codes of three bits and ternary ones
- * (few_avx512.h), by AVX-512 with VNNI, VBMI and GFNI: values plus 128 in two or three instructions
- * for 64.
+ * (few_bits_avx512.h), by AVX-512 with VNNI, VBMI and GFNI: values plus 128 in two or three
+ * instructions for 64.
  */
 #include "kernels/products.h"
-#include "kernels/x86/few_avx512.h"
+#include "kernels/x86/few_bits_avx512.h"
 
 /* A number of three bits is 4 more than its value, which plus 128 is 0x7c and the lower two bits,
  * or 0x80 and these: a third bit becomes either by a matrix of bits. */
@@ -21,8 +21,10 @@ VNNI_INLINE __m512i digits(__m512i word, const uint8_t *high, unsigned t, unsign
     return _mm512_permutexvar_epi8(_mm512_srli_epi16(word, 2 * t), values);
 }
 
-FEW_LINEAR(q3_k, avx512vbmi, three_bits)
-FEW_LINEAR(tq2_0, avx512vbmi, digits)
+FEW_ROWS_OF(q3_k, three_bits)
+FEW_LINEAR(q3_k, avx512vbmi)
+FEW_ROWS_OF(tq2_0, digits)
+FEW_LINEAR(tq2_0, avx512vbmi)
 
 #define X(NAME, name)                                                                            \
     void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x, \

@@ -288,7 +288,7 @@ PACK_GRIDS_LIST(X)
         linear_opened(opened_kind_##name, true, open, y, y_stride, panel, x, x_stride_bytes, m, n, \
                       k);                                                                          \
     }
-PACK_GRIDS_LIST(X)
+PRODUCTS_VBMI_LISTS_LIST(X)
 #undef X
 
 LINEAR(tq1_0) { OPENED(tq1_0, true); }

@@ -1,4 +1,4 @@
-/* linear_opened_avx512.h - the products of codebooks by AVX-512 VNNI with any way to open them. */
+/* linear_opened_avx512.h - products of opened formats by AVX-512 VNNI with any way to open them. */
 #ifndef WEFT_KERNELS_X86_LINEAR_OPENED_AVX512_H
 #define WEFT_KERNELS_X86_LINEAR_OPENED_AVX512_H
 
@@ -13,7 +13,7 @@ typedef void linear_opened_fn(opened_open_fn *open, float *y, size_t y_stride, c
                               const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
 
 #define X(NAME, name) linear_opened_fn linear_opened_##name##_avx512vnni;
-PACK_GRIDS_LIST(X)
+PRODUCTS_VBMI_LISTS_LIST(X)
 #undef X
 
 #endif /* WEFT_KERNELS_X86_LINEAR_OPENED_AVX512_H */
