@@ -260,6 +260,58 @@ static void check_one(kcheck *kc, const kernels_cpu *k, act_form form, size_t n_
     }
 }
 
+/* 32 values of which the largest is at the limit of a step, or one beyond it. */
+typedef struct step_limit {
+    int halvings; /* the limit: the largest of 256 halved so often */
+    bool is_beyond;
+    int steps; /* what layout/act.h promises */
+} step_limit;
+
+static const step_limit step_limits[8] = {{0, false, 0}, {1, false, 1}, {1, true, 0},
+                                          {2, false, 2}, {2, true, 1},  {3, false, 3},
+                                          {3, true, 2},  {4, false, 3}};
+
+static void fill_limit(kcheck *kc, float *x, step_limit limit, float largest) {
+    const float at = ldexpf(largest, -limit.halvings);
+    for (size_t l = 0; l < ACT_BLOCK_LEN; l++) {
+        x[l] = kc_float(kc, KC_UNIFORM) * at;
+    }
+    const float value = limit.is_beyond ? nextafterf(at, INFINITY) : at;
+    x[kc_below(kc, ACT_BLOCK_LEN)] = kc_below(kc, 2) == 0 ? value : -value;
+}
+
+/* Each limit in each of eight places. Among the largest values are the last float, so that doubling
+ * what is beyond a limit overflows, and the smallest that has codes. */
+static void check_limits(kcheck *kc, const kernels_cpu *k, float largest) {
+    if (!kc_func(kc, &k->act_quantize[ACT_STEPS], "act_quantize_%d_limits_%a", ACT_STEPS,
+                 (double)largest)) {
+        return;
+    }
+    enum { PLACES = KC_LEN(step_limits), COLS = PLACES * ACT_LONG_LEN };
+    float *x = kc_floats(kc, COLS, KC_ZERO);
+    act_block_steps *got = kc_out(kc, PLACES * sizeof(*got), 4);
+    act_block_steps *want = kc_scratch(kc, PLACES * sizeof(*want));
+    for (size_t i = 0; i < COLS / ACT_BLOCK_LEN; i++) {
+        const size_t block = i / PLACES;
+        fill_limit(kc, x + i * ACT_BLOCK_LEN, step_limits[(i + block) % PLACES], largest);
+    }
+    KC_CALL(kc, k->act_quantize[ACT_STEPS](got, x, COLS));
+    kc_ref(kc)->act_quantize[ACT_STEPS](want, x, COLS);
+    kc_bits(kc, want, got, PLACES * sizeof(*got));
+    for (size_t i = 0; i < COLS / ACT_BLOCK_LEN; i++) {
+        const size_t block = i / PLACES;
+        const step_limit *limit = &step_limits[(i + block) % PLACES];
+        const float base = got[block].steps[i % PLACES].base;
+        if (base != ldexpf(1.5f, 23 - limit->steps)) {
+            kc_fail(kc, "step %zu: base %g, %g halved %d times%s", i, (double)base, (double)largest,
+                    limit->halvings, limit->is_beyond ? " and a bit" : "");
+        }
+    }
+    for (size_t block = 0; block < PLACES; block++) {
+        look_at_steps(kc, &got[block], x + block * ACT_LONG_LEN);
+    }
+}
+
 /* A row that ends inside a block: what is beyond it is zeros. */
 static void check_split_end(kcheck *kc, const kernels_cpu *k, size_t n) {
     if (!kc_func(kc, &k->act_quantize[ACT_SPLIT], "act_quantize_%d_n%zu", ACT_SPLIT, n)) {
@@ -330,11 +382,15 @@ static void check_short(kcheck *kc, const kernels_cpu *k, size_t n) {
 
 void check_act(kcheck *kc, const kernels_cpu *k) {
     static const size_t blocks[] = {1, 2, 18, 64}, ends[] = {1, 15, 16, 17, 31, 33, 49, 300};
+    static const float limits[] = {1.0f, 0x1.fffffep0f, 0x1.5a827ap3f, ACT_TINY, FLT_MAX};
     for (size_t i = 0; i < KC_LEN(kc_sizes); i++) {
         check_short(kc, k, kc_sizes[i]);
     }
     for (size_t i = 0; i < KC_LEN(ends); i++) {
         check_split_end(kc, k, ends[i]);
+    }
+    for (size_t i = 0; i < KC_LEN(limits); i++) {
+        check_limits(kc, k, limits[i]);
     }
     for (int kind = 0; kind < KC_VALUES_COUNT; kind++) {
         for (size_t i = 0; i < KC_LEN(blocks); i++) {
