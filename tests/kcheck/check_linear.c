@@ -89,6 +89,17 @@ static void fill_group_row(const kernels_cpu *k, uint8_t *group, size_t n_rows, 
     }
 }
 
+/* Row r of m. */
+static void put_row(const kernels_cpu *k, act_form form, uint8_t *x, size_t stride, size_t r,
+                    size_t m, const float *values, size_t cols) {
+    if (form == ACT_Q12) {
+        fill_group_row(k, x + act_group_first(r) * stride, act_group_rows(r, m), r % ACT_GROUP_ROWS,
+                       values, cols);
+    } else {
+        k->act_quantize[form](x + r * stride, values, cols);
+    }
+}
+
 static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, size_t stride,
                    size_t m, size_t cols, kc_values kind) {
     float *values = kc_scratch(kc, cols * sizeof(float));
@@ -97,13 +108,18 @@ static void fill_x(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, 
         for (size_t i = 0; kind == KC_CONSTANT && i < cols; i++) {
             values[i] = r % 2 == 0 ? 1.0f : -1.0f; /* every code +-127 */
         }
-        if (form == ACT_Q12) {
-            fill_group_row(k, x + act_group_first(r) * stride, act_group_rows(r, m),
-                           r % ACT_GROUP_ROWS, values, cols);
-        } else {
-            k->act_quantize[form](x + r * stride, values, cols);
-        }
+        put_row(k, form, x, stride, r, m, values, cols);
     }
+}
+
+/* Row r of m with one value that is not finite: a NaN, or where records have scales or bfloat16, in
+ * which it becomes one, an infinity. */
+static void spoil_row(kcheck *kc, const kernels_cpu *k, act_form form, uint8_t *x, size_t stride,
+                      size_t r, size_t m, size_t cols) {
+    float *values = kc_scratch(kc, cols * sizeof(float));
+    kc_fill(kc, values, cols, KC_GAUSS);
+    values[7 * m % cols] = form == ACT_F32 || m % 2 == 0 ? NAN : -INFINITY;
+    put_row(k, form, x, stride, r, m, values, cols);
 }
 
 /* record <- row r of m, as a group of its own. */
@@ -127,6 +143,7 @@ typedef struct linear_case {
     size_t m, n, cols;
     bool has_pairs;  /* linear_bf16_pairs instead of linear[BF16] */
     bool is_precise; /* linear_precise: two records a row */
+    bool has_nan;    /* in the middle row of x */
 } linear_case;
 
 static linear_fn *const *slot_of(const kernels_cpu *k, const linear_case *c) {
@@ -208,10 +225,18 @@ static linear_fn *twin_of(const kernels_cpu *ref, const kernels_cpu *k, const li
     }
 }
 
+static void expect_nans(kcheck *kc, const float *y, size_t n) {
+    for (size_t j = 0; j < n; j++) {
+        if (!isnan(y[j])) {
+            kc_fail(kc, "output %zu of the row with a NaN is %g", j, (double)y[j]);
+        }
+    }
+}
+
 static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
-    if (!kc_func(kc, slot_of(k, &c), "linear_%s%s_m%zu_n%zu_k%zu_%d_%d",
+    if (!kc_func(kc, slot_of(k, &c), "linear_%s%s_m%zu_n%zu_k%zu_%d_%d%s",
                  weft_dtype_info_of(c.dtype)->name, c.has_pairs ? "_pairs" : "", c.m, c.n, c.cols,
-                 c.weights, c.values)) {
+                 c.weights, c.values, c.has_nan ? "_nan" : "")) {
         return;
     }
     const kernels_cpu *ref = kc_ref(kc);
@@ -237,9 +262,16 @@ static void check_one(kcheck *kc, const kernels_cpu *k, linear_case c) {
                                  row_bytes, left, c.cols);
     }
     fill_x(kc, ref, form, x, x_stride, c.m, c.cols, c.values);
+    if (c.has_nan) {
+        spoil_row(kc, ref, form, x, x_stride, c.m / 2, c.m, c.cols);
+    }
     quant_dequantize(c.dtype, w, rows, c.n * c.cols);
     KC_CALL(kc, (*slot_of(k, &c))(y, y_stride, panel, x, x_stride, c.m, c.n, c.cols));
     for (size_t r = 0; r < c.m; r++) {
+        if (c.has_nan && r == c.m / 2) {
+            expect_nans(kc, y + r * y_stride, c.n);
+            continue;
+        }
         const uint8_t *row = row_alone(form, record, x, x_stride, r, c.m);
         for (size_t j = 0; j < c.n; j += PACK_PANEL_ROWS) {
             const size_t left = c.n - j < PACK_PANEL_ROWS ? c.n - j : PACK_PANEL_ROWS;
@@ -417,6 +449,34 @@ static void bench(kcheck *kc, const kernels_cpu *k, linear_case c, size_t m) {
     KC_BENCH(kc, ops, "op", bench_step(&b));
 }
 
+/* Every step: with codes +-127 of one sign, whose sums are the largest, and with all codes. */
+static void check_steps(kcheck *kc, const kernels_cpu *k, linear_case c) {
+    static const size_t counts[] = {1, 2, 4, 13, 50};
+    static const kc_values values[] = {KC_STEPS, KC_WIDE};
+    for (size_t i = 0; i < WEIGHTS_GAUSS * KC_LEN(values) * KC_LEN(counts); i++) {
+        c.weights = (weights_kind)(i % WEIGHTS_GAUSS);
+        c.values = values[i / WEIGHTS_GAUSS % KC_LEN(values)];
+        c.m = counts[i / WEIGHTS_GAUSS / KC_LEN(values)];
+        c.n = 16;
+        c.cols = weights_cols(c.dtype, i % 3);
+        check_one(kc, k, c);
+    }
+}
+
+/* A NaN in one row of x: all of its outputs are NaN, and those of other rows what they were. */
+static void check_nan_row(kcheck *kc, const kernels_cpu *k, linear_case c) {
+    static const size_t counts[] = {1, 2, 4, 5, 13, 50};
+    c.weights = WEIGHTS_RANDOM;
+    c.values = KC_GAUSS;
+    c.has_nan = true;
+    for (size_t i = 0; i < KC_LEN(counts); i++) {
+        c.m = counts[i];
+        c.n = i % 2 == 0 ? 16 : 7;
+        c.cols = weights_cols(c.dtype, 1 + i % 3);
+        check_one(kc, k, c);
+    }
+}
+
 static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 39, 64, 211};
     static const size_t bench_counts[] = {1, 4, 16, 128, 512};
@@ -453,6 +513,10 @@ static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     c.m = OPENED_ROWS + 1;
     c.cols = weights_cols(c.dtype, 1);
     check_one(kc, k, c);
+    if (form_of(k, &c) == ACT_STEPS) {
+        check_steps(kc, k, c);
+    }
+    check_nan_row(kc, k, c);
     for (size_t i = 0; i < KC_LEN(bench_counts); i++) {
         bench(kc, k, c, bench_counts[i]);
     }

@@ -10,7 +10,7 @@
 #include "kcheck.h"
 
 static const char *const kind_names[KC_VALUES_COUNT] = {
-    "uniform", "gauss", "wide", "constant", "alternating", "outlier", "zero", "denormal",
+    "uniform", "gauss", "wide", "constant", "alternating", "outlier", "zero", "denormal", "steps",
 };
 
 static void want_rmsnorm(double *want, double *terms, const float *x, const float *w, size_t n,

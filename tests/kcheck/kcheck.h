@@ -77,6 +77,7 @@ typedef enum kc_values {
     KC_OUTLIER,     /* KC_GAUSS with one value in 32 thirty times as large */
     KC_ZERO,
     KC_DENORMAL, /* between 2^-149 and 2^-127 */
+    KC_STEPS,    /* one sign throughout: of 256, 32 are 1, 32 are 1/2, 32 are 1/4, others 1/8 */
     KC_VALUES_COUNT
 } kc_values;
 

@@ -42,6 +42,7 @@ float kc_float(kcheck *kc, kc_values kind) {
     case KC_WIDE: return ldexpf(uniform(kc), (int)kc_below(kc, 41) - 20);
     case KC_OUTLIER: return gauss(kc) * (kc_below(kc, 32) == 0 ? 30.0f : 1.0f);
     case KC_DENORMAL: return ldexpf(uniform(kc), -127 - (int)kc_below(kc, 20));
+    case KC_STEPS: return kc_below(kc, 2) == 0 ? 1.0f : -1.0f;
     case KC_ZERO:
     case KC_VALUES_COUNT: break;
     }
@@ -54,6 +55,9 @@ void kc_fill(kcheck *kc, float *x, size_t n, kc_values kind) {
             x[i] = x[0];
         } else if (kind == KC_ALTERNATING && i % 2 == 1) {
             x[i] = -x[i - 1];
+        } else if (kind == KC_STEPS && i > 0) {
+            const size_t block = i / 32 % 8;
+            x[i] = ldexpf(x[0], block < 3 ? -(int)block : -3);
         } else {
             x[i] = kc_float(kc, kind);
         }
