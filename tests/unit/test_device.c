@@ -16,6 +16,7 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "device/device_cpu.h"
+#include "device/device_cpu_impl.h"
 #include "device/device_deferred.h"
 #include "layout/page.h"
 #include "tensor/quant.h"
@@ -33,7 +34,8 @@ static float random_value(void) {
     return (float)((int64_t)(random_state >> 40) - (1 << 23)) * 0x1.0p-23f;
 }
 
-static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
+static bench open_bench_of(bool is_deferred, uint32_t n_threads, uint32_t flags,
+                           size_t workspace_bytes) {
     bench b = {0};
     weft_error err = {0};
     assert_int_equal(pool_create(&b.pool, n_threads, &err), WEFT_OK);
@@ -41,8 +43,12 @@ static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
                                  : device_cpu_create(&b.dev, b.pool, flags, &err),
                      WEFT_OK);
     assert_int_equal(device_scratch_init(&b.scratch, b.dev, 4 << 20, &err), WEFT_OK);
-    assert_int_equal(device_reserve(b.dev, act_workspace_bytes(400, 512, true), &err), WEFT_OK);
+    assert_int_equal(device_reserve(b.dev, workspace_bytes, &err), WEFT_OK);
     return b;
+}
+
+static bench open_bench(bool is_deferred, uint32_t n_threads, uint32_t flags) {
+    return open_bench_of(is_deferred, n_threads, flags, act_workspace_bytes(400, 512, true));
 }
 
 static void close_bench(bench *b) {
@@ -192,6 +198,141 @@ static void bf16_activations_are_used_where_the_processor_has_them(void **state)
 static void several_products_at_once_are_the_products(void **state) {
     (void)state;
     for_every_device(check_products);
+}
+
+/* ---- products that read their input in two halves, beside others ---- */
+
+#define LONG_COLS 512u /* two blocks of 256 */
+#define LONG_ROWS_MAX 130u
+#define LONG_BYTES_MAX (LONG_COLS / 32 * 22) /* a row of Q5_0 */
+#define HEIGHT_MAX 50u
+#define GUARD_BYTES 4096u
+
+/* A query, a key, a value and one more: whole rows and rows in two halves, in two forms where a
+ * level reads ACT_STEPS. */
+static const struct {
+    weft_dtype dtype;
+    device_input input;
+    uint32_t height;
+} readers[] = {
+    {WEFT_DTYPE_Q4_K, DEVICE_INPUT_EVEN, HEIGHT_MAX},
+    {WEFT_DTYPE_Q4_K, DEVICE_INPUT_KEPT, 23},
+    {WEFT_DTYPE_Q5_0, DEVICE_INPUT_KEPT, 16},
+    {WEFT_DTYPE_Q5_0, DEVICE_INPUT_EVEN, 7},
+};
+#define READERS WEFT_LEN(readers)
+
+static float long_x[LONG_ROWS_MAX * LONG_COLS], long_staging[LONG_ROWS_MAX * HEIGHT_MAX];
+static uint8_t reader_rows[READERS][HEIGHT_MAX * LONG_BYTES_MAX];
+
+/* Any codes, scales of about 2^-6, and activations of which every step holds some. */
+static void fill_readers(void) {
+    random_state = 9;
+    for (size_t i = 0; i < READERS; i++) {
+        const weft_dtype dtype = readers[i].dtype;
+        const size_t block_bytes = weft_dtype_info_of(dtype)->block_bytes;
+        for (size_t at = 0; at < readers[i].height * dtype_row_bytes(dtype, LONG_COLS); at++) {
+            const size_t in_block = at % block_bytes;
+            const bool is_high = in_block == 1 || (in_block == 3 && dtype == WEFT_DTYPE_Q4_K);
+            reader_rows[i][at] = is_high ? 0x24 : (uint8_t)(random_value() * 128 + 128);
+        }
+    }
+    for (size_t i = 0; i < WEFT_LEN(long_x); i++) {
+        long_x[i] = ldexpf(random_value(), -(int)(i / 32 % 5));
+    }
+}
+
+/* y <- reader i's product with x by kernels alone, a panel at a time: where the input is kept and
+ * has a form of 8 bits, of its codes and of what those lost. */
+static void multiply_alone(const kernels_cpu *k, size_t i, const float *x, float *y) {
+    static WEFT_ALIGNED(PACK_ALIGN_BYTES) uint8_t panel[PACK_PANEL_ROWS * LONG_BYTES_MAX];
+    static WEFT_ALIGNED(64) uint8_t high[4096 + ACT_GROUP_SLACK], low[4096];
+    const weft_dtype dtype = readers[i].dtype;
+    const act_form form = k->act_form[dtype];
+    const bool is_kept = readers[i].input == DEVICE_INPUT_KEPT && k->act_residual[form] != NULL;
+    const size_t row_bytes = dtype_row_bytes(dtype, LONG_COLS);
+    const size_t record_bytes = act_row_bytes(form, LONG_COLS);
+    float lost[LONG_COLS], more[PACK_PANEL_ROWS];
+    assert_true(record_bytes <= sizeof low);
+    k->act_quantize[form](high, x, LONG_COLS);
+    if (is_kept) {
+        k->act_residual[form](lost, x, high, LONG_COLS);
+        k->act_quantize[form](low, lost, LONG_COLS);
+    }
+    for (uint32_t at = 0; at < readers[i].height; at += PACK_PANEL_ROWS) {
+        const uint32_t left = readers[i].height - at;
+        const uint32_t n = left < PACK_PANEL_ROWS ? left : PACK_PANEL_ROWS;
+        k->pack_panel[dtype](panel, reader_rows[i] + at * row_bytes, row_bytes, n, LONG_COLS);
+        k->linear[dtype](y + at, n, panel, high, record_bytes, 1, n, LONG_COLS);
+        if (is_kept) {
+            k->linear[dtype](more, n, panel, low, record_bytes, 1, n, LONG_COLS);
+            for (uint32_t j = 0; j < n; j++) {
+                y[at + j] += more[j];
+            }
+        }
+    }
+}
+
+static void expect_alone(bench *b, const kernels_cpu *k, size_t i, tensor y) {
+    size_t stride = 0;
+    const char *got = device_read(b->dev, y, long_staging, &stride);
+    for (uint32_t r = 0; r < y.rows; r++) {
+        float want[HEIGHT_MAX];
+        multiply_alone(k, i, long_x + r * LONG_COLS, want);
+        assert_memory_equal(got + r * stride, want, y.cols * sizeof(float));
+    }
+}
+
+static void run_readers(bench *b, const kernels_cpu *k, uint32_t n_rows) {
+    const size_t x_bytes = LONG_COLS * sizeof(float);
+    op_linear op = {.x = {long_x, x_bytes, n_rows, LONG_COLS, WEFT_DTYPE_F32}, .n = READERS};
+    void *memory[READERS];
+    weft_error err = {0};
+    for (uint32_t i = 0; i < READERS; i++) {
+        const tensor file =
+            tensor_of(reader_rows[i], readers[i].dtype, readers[i].height, LONG_COLS);
+        const uint64_t bytes = pack_weight_bytes(file.dtype, file.rows, LONG_COLS);
+        assert_int_equal(device_alloc(b->dev, &memory[i], bytes, &err), WEFT_OK);
+        op.w[i] = device_pack(b->dev, memory[i], file);
+        op.w[i].input = readers[i].input;
+        op.y[i] = device_scratch_take(&b->scratch, WEFT_DTYPE_F32, n_rows, file.rows);
+    }
+    b->dev->ops->linear(b->dev, &op);
+    for (uint32_t i = 0; i < READERS; i++) {
+        expect_alone(b, k, i, op.y[i]);
+        device_free(b->dev, memory[i],
+                    pack_weight_bytes(readers[i].dtype, readers[i].height, LONG_COLS));
+    }
+}
+
+/* The workspace has what the plan gives for n_rows, and then a guard. */
+static void check_readers(uint32_t n_threads, uint32_t flags, uint32_t n_rows) {
+    const size_t planned = act_workspace_bytes(n_rows, LONG_COLS, false);
+    bench b = open_bench_of(false, n_threads, flags, planned + GUARD_BYTES);
+    device_cpu *d = device_cpu_of(b.dev);
+    char guard[GUARD_BYTES];
+    kernels_cpu k;
+    kernels_cpu_init(&k, flags);
+    memset(guard, 0xa5, sizeof guard);
+    memcpy(d->workspace + planned, guard, sizeof guard);
+    d->workspace_bytes = planned;
+    run_readers(&b, &k, n_rows);
+    assert_memory_equal(d->workspace + planned, guard, sizeof guard);
+    d->workspace_bytes = planned + GUARD_BYTES; /* as it is freed */
+    close_bench(&b);
+}
+
+static void a_kept_input_is_read_in_halves_beside_others(void **state) {
+    (void)state;
+    static const uint32_t masks[] = {0, ~(uint32_t)CPU_AMX, CPU_FLAGS_ALL};
+    static const uint32_t counts[] = {1, 13, LONG_ROWS_MAX}; /* of one the plan is used up */
+    fill_readers();
+    for (size_t m = 0; m < WEFT_LEN(masks); m++) {
+        for (size_t c = 0; c < WEFT_LEN(counts); c++) {
+            check_readers(1, masks[m] & cpu_flags_detect(), counts[c]);
+            check_readers(3, masks[m] & cpu_flags_detect(), counts[c]);
+        }
+    }
 }
 
 static void packing_loses_nothing_on_any_device(void **state) {
@@ -713,6 +854,7 @@ int main(void) {
         cmocka_unit_test(only_floats_read_their_forms),
         cmocka_unit_test(several_products_at_once_are_the_products),
         cmocka_unit_test(bf16_activations_are_used_where_the_processor_has_them),
+        cmocka_unit_test(a_kept_input_is_read_in_halves_beside_others),
         cmocka_unit_test(packing_loses_nothing_on_any_device),
         cmocka_unit_test(attention_reads_its_own_pages),
         cmocka_unit_test(a_shared_beginning_keeps_every_bit),
