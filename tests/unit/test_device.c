@@ -834,10 +834,14 @@ static void devices_survive_every_failing_allocation(void **state) {
     pool_destroy(&p);
 }
 
+#define X(name, bit, text) | CPU_##name
+static const uint32_t flags_known = 0 CPU_FLAG_LIST(X);
+#undef X
+
 /* What a plan leaves out for a model without float matrices, no level's products of others read. */
 static void only_floats_read_their_forms(void **state) {
     (void)state;
-    for (uint32_t flags = 0; flags < 2048; flags++) {
+    for (uint32_t flags = 0; flags <= flags_known; flags++) {
         kernels_cpu k;
         kernels_cpu_init(&k, flags);
         for (uint32_t dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
@@ -849,9 +853,25 @@ static void only_floats_read_their_forms(void **state) {
     }
 }
 
+/* A row of other weights need not be a multiple of 256 long. */
+static void only_blocks_of_256_read_records_of_as_many(void **state) {
+    (void)state;
+    for (uint32_t flags = 0; flags <= flags_known; flags++) {
+        kernels_cpu k;
+        kernels_cpu_init(&k, flags);
+        for (uint32_t dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
+            const act_form form = k.act_form[dtype];
+            if (form == ACT_Q8_256 || form == ACT_STEPS) {
+                assert_int_equal(weft_dtype_info_of((weft_dtype)dtype)->block_len, ACT_LONG_LEN);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_floats_read_their_forms),
+        cmocka_unit_test(only_blocks_of_256_read_records_of_as_many),
         cmocka_unit_test(several_products_at_once_are_the_products),
         cmocka_unit_test(bf16_activations_are_used_where_the_processor_has_them),
         cmocka_unit_test(a_kept_input_is_read_in_halves_beside_others),
