@@ -14,7 +14,7 @@
  */
 #include "kernels/grids.h"
 #include "kernels/opened.h"
-#include "kernels/x86/linear_one_avx2.h"
+#include "kernels/x86/linear_few_avx2.h"
 #include "kernels/x86/open_avx2.h"
 
 /* Of 16 outputs: 0-3, 8-11 and 4-7, 12-15. */
@@ -227,7 +227,7 @@ TILE_INLINE void add_pairs_unscaled(lanes16 *sums, const __m256i pairs[4], float
         }                      \
     } while (0)
 
-void linear_one_iq2_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq2_xxs(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
     const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
@@ -309,7 +309,7 @@ TILE_INLINE __m256i signs_iq2_xs(const uint8_t *slab, size_t g) {
     return open_signs8(_mm256_srli_epi16(codes, 9));
 }
 
-void linear_one_iq2_xs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq2_xs(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t g = 0; g < 32; g++) {
@@ -323,7 +323,7 @@ TILE_INLINE __m256i signs_iq2_s(const uint8_t *slab, size_t g) {
     return words_of_bytes(((const slab_iq2_s *)slab)->signs[g]);
 }
 
-void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq2_s(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq2_s *slab = (const slab_iq2_s *)from;
     WEFT_ALIGNED(32) uint16_t index[32][16];
     for (size_t b = 0; b < n_blocks; b++) {
@@ -339,7 +339,7 @@ void linear_one_iq2_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
 
 /* ---- IQ1: points of 0, 8, 16, which are 8 more than they stand for ---- */
 
-void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq1_s(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
     const lanes16 d = lanes_f16(tile_load(slab->d), 0.125f);
@@ -379,7 +379,7 @@ void linear_one_iq1_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     lanes_store(y, result);
 }
 
-void linear_one_iq1_m_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq1_m(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
     const __m256i nine = _mm256_set1_epi16(9), two = _mm256_set1_epi8(2);
@@ -482,7 +482,7 @@ TILE_INLINE void add_group_iq3_xxs(__m256i sums[2], const uint8_t (*index)[16],
     });
 }
 
-void linear_one_iq3_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq3_xxs(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq3_xxs *slab = (const slab_iq3_xxs *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
     const lanes16 d = lanes_f16(tile_load(slab->d), 0.25f);
@@ -499,7 +499,7 @@ void linear_one_iq3_xxs_avx2(float *y, const uint8_t *from, size_t n_blocks, con
     lanes_store(y, result);
 }
 
-void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
+static void one_iq3_s(float *y, const uint8_t *from, size_t n_blocks, const uint8_t *x) {
     const slab_iq3_s *slab = (const slab_iq3_s *)from;
     const act_block_q8 *block = (const act_block_q8 *)x;
     const lanes16 d = lanes_f16(tile_load(slab->d), 1.0f);
@@ -537,3 +537,11 @@ void linear_one_iq3_s_avx2(float *y, const uint8_t *from, size_t n_blocks, const
     }
     lanes_store(y, result);
 }
+
+#define X(NAME, name)                                                                          \
+    void linear_one_##name##_avx2(size_t rows, float *y, const uint8_t *slab, size_t n_blocks, \
+                                  const uint8_t *x, size_t x_stride) {                         \
+        one_##name(y, slab, n_blocks, x);                                                      \
+    }
+PACK_GRIDS_LIST(X)
+#undef X

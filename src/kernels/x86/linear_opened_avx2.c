@@ -7,29 +7,39 @@
  *   parts   six or four products (tile_parts_avx2.h)
  *   wide    two (tile_wide_avx2.h)
  *
- * One row is multiplied as it is opened, where codes are bits, digits or looked up in a list
- * (linear_one_avx2.c) and where they are points of a codebook (linear_one_grids_avx2.c).
+ * Few rows are multiplied as weights are opened: bits and digits (linear_bits_avx2.c), what is
+ * looked up in a list (linear_lists_avx2.c), and for a single row points of a codebook
+ * (linear_one_grids_avx2.c).
  */
 #include <string.h>
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
-#include "kernels/x86/linear_one_avx2.h"
+#include "kernels/x86/linear_few_avx2.h"
 #include "kernels/x86/tile_avx2.h"
 #include "kernels/x86/tile_narrow_avx2.h"
 #include "kernels/x86/tile_parts_avx2.h"
 #include "kernels/x86/tile_wide_avx2.h"
 
-/* What multiplies a single row. */
-static linear_one_fn *const one_row_of[WEFT_DTYPE_COUNT] = {
-    [WEFT_DTYPE_Q2_K] = linear_one_q2_k_avx2,       [WEFT_DTYPE_Q3_K] = linear_one_q3_k_avx2,
-    [WEFT_DTYPE_TQ1_0] = linear_one_tq1_0_avx2,     [WEFT_DTYPE_TQ2_0] = linear_one_tq2_0_avx2,
-    [WEFT_DTYPE_IQ4_NL] = linear_one_iq4_nl_avx2,   [WEFT_DTYPE_IQ4_XS] = linear_one_iq4_xs_avx2,
-    [WEFT_DTYPE_MXFP4] = linear_one_mxfp4_avx2,     [WEFT_DTYPE_IQ2_XXS] = linear_one_iq2_xxs_avx2,
-    [WEFT_DTYPE_IQ2_XS] = linear_one_iq2_xs_avx2,   [WEFT_DTYPE_IQ2_S] = linear_one_iq2_s_avx2,
-    [WEFT_DTYPE_IQ3_XXS] = linear_one_iq3_xxs_avx2, [WEFT_DTYPE_IQ3_S] = linear_one_iq3_s_avx2,
-    [WEFT_DTYPE_IQ1_S] = linear_one_iq1_s_avx2,     [WEFT_DTYPE_IQ1_M] = linear_one_iq1_m_avx2,
-    [WEFT_DTYPE_NVFP4] = linear_one_nvfp4_avx2,
+/* What multiplies up to so many rows as weights are opened, where that is faster than opening a
+ * chunk first. */
+typedef struct linear_few {
+    linear_few_fn *fn;
+    size_t rows_max;
+} linear_few;
+
+static const linear_few few_of[WEFT_DTYPE_COUNT] = {
+    [WEFT_DTYPE_Q2_K] = {linear_few_q2_k_avx2, 4},
+    [WEFT_DTYPE_Q3_K] = {linear_few_q3_k_avx2, 4},
+    [WEFT_DTYPE_TQ1_0] = {linear_one_tq1_0_avx2, 1},
+    [WEFT_DTYPE_TQ2_0] = {linear_few_tq2_0_avx2, 4},
+    [WEFT_DTYPE_IQ4_NL] = {linear_few_iq4_nl_avx2, 4},
+    [WEFT_DTYPE_IQ4_XS] = {linear_few_iq4_xs_avx2, 4},
+    [WEFT_DTYPE_MXFP4] = {linear_few_mxfp4_avx2, 3},
+    [WEFT_DTYPE_NVFP4] = {linear_few_nvfp4_avx2, 3},
+#define X(NAME, name) [WEFT_DTYPE_##NAME] = {linear_one_##name##_avx2, 1},
+    PACK_GRIDS_LIST(X)
+#undef X
 };
 
 /* What tiles read besides an opened chunk, made of it once for all rows. */
@@ -89,8 +99,8 @@ TILE_INLINE void tile(size_t left, opened_kind kind, int is_masked, float *y, co
     }
 }
 
-TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_one_fn *one, float *y,
-                               size_t y_stride, const uint8_t *panel, const uint8_t *x,
+TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, const linear_few *few,
+                               float *y, size_t y_stride, const uint8_t *panel, const uint8_t *x,
                                size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
@@ -107,8 +117,8 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             tile_stream ahead = {slab, fetch_bytes};
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
-            if (rows == 1) {
-                one(sums, slab, c.n_blocks, x_chunk);
+            if (rows <= few->rows_max) {
+                few->fn(rows, sums, slab, c.n_blocks, x_chunk, x_stride);
             } else {
                 open(&c, slab);
                 tile_make_more(kind, &more, &c, rows);
@@ -135,11 +145,11 @@ TILE_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, linear_on
     }
 }
 
-#define X(NAME, name)                                                                             \
-    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,        \
-                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {              \
-        linear_opened(opened_kind_##name, opened_##name##_avx2, one_row_of[WEFT_DTYPE_##NAME], y, \
-                      y_stride, panel, x, x_stride_bytes, m, n, k);                               \
+#define X(NAME, name)                                                                          \
+    void linear_##name##_avx2(float *y, size_t y_stride, const void *panel, const void *x,     \
+                              size_t x_stride_bytes, size_t m, size_t n, size_t k) {           \
+        linear_opened(opened_kind_##name, opened_##name##_avx2, &few_of[WEFT_DTYPE_##NAME], y, \
+                      y_stride, panel, x, x_stride_bytes, m, n, k);                            \
     }
 PACK_OPENED_LIST(X)
 #undef X
