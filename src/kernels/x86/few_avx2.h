@@ -14,7 +14,7 @@
 #include "kernels/x86/open_avx2.h"
 #include "kernels/x86/tile_avx2.h"
 
-#define FEW_ROWS LINEAR_FEW_ROWS_MAX_AVX2
+#define FEW_ROWS TILE_ROWS /* of arrays: as many as TILE_EACH_ROW names */
 
 /* Of 16 outputs: of 8 each. */
 typedef struct few_sums {

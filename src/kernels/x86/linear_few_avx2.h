@@ -5,15 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINEAR_FEW_ROWS_MAX_AVX2 4u
-
 /* y [rows][16] += x [rows] . the n_blocks blocks of 32 columns (8 but for formats whose slabs are
  * one or two) that begin at slab; a row of x is as many act_block_q8, and x_stride bytes further is
  * the next. The bits are those that opening gives. Asks for what comes later. */
 typedef void linear_few_fn(size_t rows, float *y, const uint8_t *slab, size_t n_blocks,
                            const uint8_t *x, size_t x_stride);
 
-/* Up to LINEAR_FEW_ROWS_MAX_AVX2 rows. */
+/* Up to four rows. */
 linear_few_fn linear_few_q2_k_avx2, linear_few_q3_k_avx2, linear_few_tq2_0_avx2;
 linear_few_fn linear_few_iq4_nl_avx2, linear_few_iq4_xs_avx2, linear_few_mxfp4_avx2,
     linear_few_nvfp4_avx2;
