@@ -18,9 +18,7 @@
  *
  *   d            what all of the chunk is times of
  *   whole        of a half, or of a block where halves have none; not if !kind.has_scales, and not
- *                from NEON and VBMI, whose products read none
- *
- * From VBMI a scale that whole numbers are times of is not in them: scale is a whole number.
+ *                from NEON, whose products read none
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H

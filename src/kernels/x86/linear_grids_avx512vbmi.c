@@ -136,11 +136,10 @@ VNNI_INLINE __m512i minus_of(__m512i signs, unsigned column, unsigned bits) {
     return lanes_bits(signs, 64 + column - bits, 1);
 }
 
-/* A block's eight groups, and the whole number that all or each half of them is times of. */
+/* A block's eight groups, and the whole numbers that they, or the halves of them, are times of. */
 typedef struct grid_block {
     __m512i codes[8];
-    __m512 scale;
-    __m512 half_scale[2];
+    __m512i whole[2]; /* the second one of halves */
 } grid_block;
 
 VNNI_INLINE __m512i load_words(const uint16_t words[16]) {
@@ -157,13 +156,11 @@ VNNI_INLINE __m512i lanes_field(__m512i v, unsigned from, int n) {
     return _mm512_and_si512(_mm512_srli_epi32(v, from), _mm512_set1_epi32((1 << n) - 1));
 }
 
-VNNI_INLINE __m512 scale_of(__m512i sc) { return _mm512_cvtepi32_ps(odd_of(sc)); }
-
 /* Halves of a block have the two nibbles of a byte. */
-VNNI_INLINE void scale_halves(grid_block *to, const uint8_t scales[16]) {
+VNNI_INLINE void whole_halves(grid_block *to, const uint8_t scales[16]) {
     const __m512i both = vnni_load_bytes(scales);
-    to->half_scale[0] = scale_of(lanes_field(both, 0, 4));
-    to->half_scale[1] = scale_of(lanes_field(both, 4, 4));
+    to->whole[0] = odd_of(lanes_field(both, 0, 4));
+    to->whole[1] = odd_of(lanes_field(both, 4, 4));
 }
 
 /* ---- IQ2: a point is 8 columns ---- */
@@ -182,7 +179,7 @@ VNNI_INLINE void block_iq2_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i fields = _mm512_loadu_si512(slab->codes[b][1]);
     codes_iq2(to->codes, of_256(grid_halves_iq2_xxs[0], &i), of_256(grid_halves_iq2_xxs[1], &i),
               signs_of_fields(fields));
-    to->scale = scale_of(_mm512_srli_epi32(fields, 28));
+    to->whole[0] = odd_of(_mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
@@ -192,7 +189,7 @@ VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     codes_iq2(to->codes, of_512(grid_halves_iq2_xs[0], &i), of_512(grid_halves_iq2_xs[1], &i),
               signs8(high, 1));
-    scale_halves(to, slab->scales[b]);
+    whole_halves(to, slab->scales[b]);
 }
 
 VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
@@ -203,7 +200,7 @@ VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
     i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
     codes_iq2(to->codes, of_1024(grid_halves_iq2_s[0], &i), of_1024(grid_halves_iq2_s[1], &i),
               lanes_of_rows(slab->signs + 4 * b));
-    scale_halves(to, slab->scales[b]);
+    whole_halves(to, slab->scales[b]);
 }
 
 /* ---- IQ3: a point is 4 columns ---- */
@@ -235,7 +232,7 @@ VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
         codes_iq3(to->codes + 4 * h, values, of_256(grid_halves_iq3_xxs[0], &i),
                   of_256(grid_halves_iq3_xxs[1], &i), signs, 16 * h);
     }
-    to->scale = scale_of(_mm512_srli_epi32(fields, 28));
+    to->whole[0] = odd_of(_mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
@@ -251,7 +248,7 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
                   of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
     }
     const __m512i both = vnni_load_bytes(slab->scales[b / 2]);
-    to->scale = scale_of(lanes_field(both, (unsigned)(b % 2 * 4), 4));
+    to->whole[0] = odd_of(lanes_field(both, (unsigned)(b % 2 * 4), 4));
 }
 
 /* ---- IQ1: a point is 8 columns of -1, 0 and 1, and all have an eighth more, or less ---- */
@@ -288,7 +285,7 @@ VNNI_INLINE void block_iq1_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
     const __m512i word = load_words(slab->high[b]);
     codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(word, 0, 3), word, 15, 0);
-    to->scale = scale_of(lanes_field(word, 12, 3));
+    to->whole[0] = odd_of(lanes_field(word, 12, 3));
 }
 
 VNNI_INLINE void block_iq1_m(grid_block *to, const uint8_t *from, size_t b) {
@@ -298,8 +295,8 @@ VNNI_INLINE void block_iq1_m(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i four = _mm512_or_si512(first, _mm512_slli_epi32(second, 8)); /* nibbles */
     codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(four, 0, 4), four, 3, 4);
     const __m512i scales = load_words(slab->scales[b / 2]);
-    to->half_scale[0] = scale_of(lanes_field(scales, (unsigned)(b % 2 * 6), 3));
-    to->half_scale[1] = scale_of(lanes_field(scales, (unsigned)(b % 2 * 6 + 3), 3));
+    to->whole[0] = odd_of(lanes_field(scales, (unsigned)(b % 2 * 6), 3));
+    to->whole[1] = odd_of(lanes_field(scales, (unsigned)(b % 2 * 6 + 3), 3));
 }
 
 /* ---- rows ---- */
@@ -318,12 +315,12 @@ VNNI_INLINE __m512 add_step(__m512 sum, opened_kind kind, const grid_block *w, c
     if (!kind.has_halves) {
         const __m512i first = dot_half(vnni_step_start(true, x, ACT_STEP_ALL), w->codes, x->codes);
         const __m512i all = dot_half(first, w->codes + 4, x->codes + 16);
-        return _mm512_fmadd_ps(vnni_step_sum(true, all, x), w->scale, sum);
+        return _mm512_fmadd_ps(vnni_step_sum(true, all, x), _mm512_cvtepi32_ps(w->whole[0]), sum);
     }
     const __m512i half0 = dot_half(vnni_step_start(true, x, 0), w->codes, x->codes);
     const __m512i half1 = dot_half(vnni_step_start(true, x, 1), w->codes + 4, x->codes + 16);
-    sum = _mm512_fmadd_ps(vnni_step_sum(true, half0, x), w->half_scale[0], sum);
-    return _mm512_fmadd_ps(vnni_step_sum(true, half1, x), w->half_scale[1], sum);
+    sum = _mm512_fmadd_ps(vnni_step_sum(true, half0, x), _mm512_cvtepi32_ps(w->whole[0]), sum);
+    return _mm512_fmadd_ps(vnni_step_sum(true, half1, x), _mm512_cvtepi32_ps(w->whole[1]), sum);
 }
 
 /* A block's share of the lines of its slab, for later. */
@@ -402,11 +399,9 @@ VNNI_INLINE void open_slab(opened_kind kind, grid_block_fn *block_of, grid_d_fn 
         for (size_t g = 0; g < 8; g++) {
             _mm512_store_si512(c->codes[b][g], w.codes[g]);
         }
+        _mm512_store_si512(c->whole[kind.has_halves ? 2 * b : b], w.whole[0]);
         if (kind.has_halves) {
-            _mm512_store_ps(c->half_scale[2 * b], w.half_scale[0]);
-            _mm512_store_ps(c->half_scale[2 * b + 1], w.half_scale[1]);
-        } else {
-            _mm512_store_ps(c->scale[b], w.scale);
+            _mm512_store_si512(c->whole[2 * b + 1], w.whole[1]);
         }
     }
 }

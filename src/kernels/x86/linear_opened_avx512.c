@@ -11,7 +11,8 @@
  * instructions that multiply, a block and row; the others read ACT_Q8, and it is 10 or 11. Where a
  * code times its half's scale fits a byte, many rows multiply that instead. Few are multiplied as
  * codes are opened: of two and three bits in linear_few_avx512.c, a single row of codebooks by
- * AVX2. With VBMI codebooks are opened by linear_grids_avx512vbmi.c.
+ * AVX2. With VBMI codebooks and TQ1_0 are opened by linear_grids_avx512vbmi.c and
+ * linear_tq1_0_avx512vbmi.c.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -136,13 +137,17 @@ VNNI_INLINE void dot_step(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX]
     VNNI_EACH_ROW(rows, { dots[r] = vnni_step_sum(has_middle, sums[r], vnni_step(x, r)); });
 }
 
+VNNI_INLINE __m512 whole_scale(const opened_chunk *c, size_t i) {
+    return _mm512_cvtepi32_ps(_mm512_load_si512(c->whole[i]));
+}
+
 /* v += block b times its scales. */
 VNNI_INLINE void add_step(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
                           const opened_chunk *c, size_t b, const vnni_rows *x) {
     const uint8_t *codes = c->codes[b][0];
     __m512 dots[VNNI_ROWS_MAX], first[VNNI_ROWS_MAX];
     if (!kind.has_halves) {
-        const __m512 scale = _mm512_load_ps(c->scale[b]);
+        const __m512 scale = whole_scale(c, b);
         dot_step(rows, kind, dots, codes, x, ACT_STEP_ALL);
         VNNI_EACH_ROW(rows, {
             v[r] = kind.has_scales ? _mm512_fmadd_ps(dots[r], scale, v[r])
@@ -150,8 +155,7 @@ VNNI_INLINE void add_step(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
         });
         return;
     }
-    const __m512 scale0 = _mm512_load_ps(c->half_scale[2 * b]);
-    const __m512 scale1 = _mm512_load_ps(c->half_scale[2 * b + 1]);
+    const __m512 scale0 = whole_scale(c, 2 * b), scale1 = whole_scale(c, 2 * b + 1);
     dot_step(rows, kind, dots, codes, x, 0);
     VNNI_EACH_ROW(rows, {
         if (opened_sums_halves(&kind)) {

@@ -7,8 +7,8 @@
 #include "kernels/opened.h"
 #include "kernels/products.h"
 
-/* A linear_fn (kernels.h) that reads x in steps and whose chunks `open` opens. Of these it must set
- * codes, d and, as whole numbers, half_scale where halves have scales, else scale. */
+/* A linear_fn (kernels.h) that reads x in steps and whose chunks `open` opens: codes, d and, where
+ * there are scales, whole. */
 typedef void linear_opened_fn(opened_open_fn *open, float *y, size_t y_stride, const void *panel,
                               const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
 
