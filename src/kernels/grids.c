@@ -54,6 +54,8 @@ const uint8_t grid_halves_iq3_s[2][512] = {{QUANT_GRID_IQ3_S_LIST(X)}, {QUANT_GR
 WEFT_ALIGNED(64) const uint8_t grid_lows_iq1[2048] = {QUANT_GRID_IQ1_LIST(X)};
 #undef X
 #undef Y
+/* High bytes of every sixteenth point from 0 and from 15 on, and how many of the 16 have the first,
+ * or 0 where all are the same (proven by tests/unit/test_grids.c). */
 WEFT_ALIGNED(64)
 const uint8_t grid_highs_iq1[3][128] = {
     {0,   0,   1,   2,   2,   4,   5,   5,   6,   8,   9,   10,  10,  16,  17,  17,  18,  20,  20,

@@ -8,8 +8,9 @@
  * cache and serve all rows of x; few rows are multiplied without.
  *
  *   codes        value + middle, lanes as a group of a slab: 4 columns x 16 rows
- *   scale        of a block of 32; where halves have scales of their own, what those are times of
- *   half_scale   of 16 columns: a whole number, but for NVFP4 (scale is then 1)
+ *   scale        of a block of 32; where halves have scales of their own, what those are times of,
+ *                but for NVFP4
+ *   half_scale   of 16 columns: a whole number, but for NVFP4
  *   half_min     of 16 columns, a whole number, twice (it meets the two sums of act_block_q8)
  *   half_min_scale   what half_min is times of
  *
@@ -19,6 +20,8 @@
  *   d            what all of the chunk is times of
  *   whole        of a half, or of a block where halves have none; not if !kind.has_scales, and not
  *                from NEON, whose products read none
+ *
+ * VBMI's set codes, d and whole only: what they open meets x in steps (layout/act.h).
  */
 #ifndef WEFT_KERNELS_OPENED_H
 #define WEFT_KERNELS_OPENED_H
@@ -104,7 +107,7 @@ static inline bool opened_sums_halves(const opened_kind *kind) {
 }
 
 /* Whether a block's sum has a scale to be multiplied by before it is added: where 256 columns are
- * summed d comes later, and where halves' scales are all there is (NVFP4) it is 1. */
+ * summed d comes later, and where halves' scales are no whole numbers (NVFP4) there is none. */
 static inline bool opened_scales_blocks(const opened_kind *kind) {
     return !kind->is_summed && !kind->has_halves;
 }

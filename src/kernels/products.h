@@ -19,6 +19,7 @@
  *   Q4_K          as Q4_1 with d * sc for d and -(dmin * mn) for m, per 32
  *   Q5_K          as Q4_K with q - 16 for q and fma(16, d * sc, -(dmin * mn)) for m
  *   opened        y = fma(float(dot), scale * xs, y)         (opened.h: PACK_OPENED_LIST)
+ *   NVFP4         y = fma(float(dot), xs, y)
  *   with halves   fma(float(dot1), half1, float(dot0) * half0) for float(dot)
  *
  * Where 256 columns have one scale d, and blocks none or halves whole ones (Q6_K, and opened kinds
@@ -194,14 +195,14 @@ act_residual_fn act_residual_q8_avx512, act_residual_q8_256_avx512, act_residual
 
 /* Formats that VBMI and GFNI open, as X(NAME, name): by lists that are looked up in registers;
  * of few rows, by moving bits. */
-#define PRODUCTS_VBMI_LISTS_LIST(X) \
-    PACK_GRIDS_LIST(X)              \
+#define PRODUCTS_VBMI_LOOKUP_LIST(X) \
+    PACK_GRIDS_LIST(X)               \
     X(TQ1_0, tq1_0)
 #define PRODUCTS_VBMI_BITS_LIST(X) \
     X(Q3_K, q3_k)                  \
     X(TQ2_0, tq2_0)
-#define PRODUCTS_VBMI_LIST(X)   \
-    PRODUCTS_VBMI_LISTS_LIST(X) \
+#define PRODUCTS_VBMI_LIST(X)    \
+    PRODUCTS_VBMI_LOOKUP_LIST(X) \
     PRODUCTS_VBMI_BITS_LIST(X)
 
 /* Formats whose products may read ACT_STEPS, as X(NAME, name): with VNNI, and with VBMI. */

@@ -463,7 +463,7 @@ static void check_steps(kcheck *kc, const kernels_cpu *k, linear_case c) {
     }
 }
 
-/* A NaN in one row of x: all of its outputs are NaN, and those of other rows what they were. */
+/* A NaN in one row of x: all of its outputs are NaN, and those of other rows what plain C makes of them. */
 static void check_nan_row(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const size_t counts[] = {1, 2, 4, 5, 13, 50};
     c.weights = WEIGHTS_RANDOM;

@@ -262,7 +262,7 @@ static void check_readers(uint32_t n_threads, uint32_t flags, uint32_t n_rows) {
 
 static void a_kept_input_is_read_in_halves_beside_others(void **state) {
     (void)state;
-    static const uint32_t masks[] = {0, ~(uint32_t)CPU_AMX, CPU_FLAGS_ALL};
+    static const uint32_t masks[] = {0, CPU_AVX2, ~(uint32_t)CPU_AMX, CPU_FLAGS_ALL};
     static const uint32_t counts[] = {1, 13, LONG_ROWS_MAX}; /* of one the plan is used up */
     fill_readers();
     for (size_t m = 0; m < WEFT_LEN(masks); m++) {

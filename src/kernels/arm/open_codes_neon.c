@@ -99,7 +99,6 @@ void opened_nvfp4_neon(opened_chunk *c, const uint8_t *from) {
         const slab_nvfp4 *at = slab + h / 4;
         for (size_t q = 0; q < 4; q++) {
             vst1q_f32(c->half_scale[h] + 4 * q, half_e4m3(open_lanes(at->d[h % 4], q)));
-            vst1q_f32(c->scale[h / 2] + 4 * q, vdupq_n_f32(1.0f));
         }
         open_nibbles(c, 4 * h, 4 * h + 2, at->low[2 * (h % 4)], values);
         open_nibbles(c, 4 * h + 1, 4 * h + 3, at->low[2 * (h % 4) + 1], values);

@@ -2,9 +2,9 @@
  * time.
  *
  * Lengths that are no multiple of 4 end with a padded step, so that every element goes through the
- * same arithmetic wherever it lies in the row. Norms sum in four accumulators of four lanes
- * (element i goes to accumulator (i / 4) % 4), added as (0+1)+(2+3) and then lane by lane in pairs:
- * an order that depends on n alone. add, mul_add and scale give the bits of the reference.
+ * same arithmetic wherever it lies in the row. Norms and softmax sum in four accumulators of four
+ * lanes (element i goes to accumulator (i / 4) % 4), added as (0+1)+(2+3) and then lane by lane in
+ * pairs: an order that depends on n alone. add, mul_add and scale give the bits of the reference.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -15,6 +15,10 @@
 
 INLINE_NEON float32x4_t sum_step(float32x4_t sum, float32x4_t v, const bool is_squared) {
     return is_squared ? vfmaq_f32(sum, v, v) : vaddq_f32(sum, v);
+}
+
+INLINE_NEON float sum_of_four(const float32x4_t sum[4]) {
+    return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
 }
 
 /* Sum of (x - middle), or of its squares. */
@@ -36,7 +40,7 @@ INLINE_NEON float sum_around(const float *x, size_t n, float middle, const bool 
             sum[j] = sum_step(sum[j], vsubq_f32(vld1q_f32(lanes), m), is_squared);
         }
     }
-    return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
+    return sum_of_four(sum);
 }
 
 /* 1 / sqrt(total / n + eps) */
@@ -89,8 +93,16 @@ void layernorm_f32_neon(float *y, const float *x, const float *w, const float *b
 }
 
 /* A NaN, or a maximum that is infinite, makes all of the row NaN: the sum is 0 then. */
+/* y [4] <- e^(x - m), which is returned. */
+INLINE_NEON float32x4_t exp_step(float *y, const float *x, float32x4_t m) {
+    const float32x4_t e = exp_neg_neon(vsubq_f32(vld1q_f32(x), m));
+    vst1q_f32(y, e);
+    return e;
+}
+
 void softmax_f32_neon(float *y, const float *x, size_t n) {
-    float32x4_t most = vdupq_n_f32(x[0]), sum = vdupq_n_f32(0.0f);
+    float32x4_t most = vdupq_n_f32(x[0]);
+    float32x4_t sum[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
         most = vmaxq_f32(most, vld1q_f32(x + i));
@@ -99,16 +111,20 @@ void softmax_f32_neon(float *y, const float *x, size_t n) {
         most = vmaxq_f32(most, vdupq_n_f32(x[i]));
     }
     const float32x4_t m = vdupq_n_f32(vmaxvq_f32(most));
-    for (i = 0; i + 4 <= n; i += 4) {
-        const float32x4_t e = exp_neg_neon(vsubq_f32(vld1q_f32(x + i), m));
-        vst1q_f32(y + i, e);
-        sum = vaddq_f32(sum, e);
+    for (i = 0; i + 16 <= n; i += 16) {
+        for (size_t a = 0; a < 4; a++) {
+            sum[a] = vaddq_f32(sum[a], exp_step(y + i + 4 * a, x + i + 4 * a, m));
+        }
+    }
+    size_t j = 0;
+    for (; i + 4 <= n; i += 4, j++) {
+        sum[j] = vaddq_f32(sum[j], exp_step(y + i, x + i, m));
     }
     if (i < n) {
         store_part_neon(y + i, exp_neg_neon(vsubq_f32(load_part_neon(x + i, n - i), m)), n - i);
-        sum = vaddq_f32(sum, load_part_neon(y + i, n - i));
+        sum[j] = vaddq_f32(sum[j], load_part_neon(y + i, n - i));
     }
-    scale_f32_neon(y, y, 1.0f / vaddvq_f32(sum), n);
+    scale_f32_neon(y, y, 1.0f / sum_of_four(sum), n);
 }
 
 /* Puts element i into the sorted list of k, whose last it exceeds. */

@@ -187,8 +187,6 @@ static float half_e4m3(uint8_t e4m3) {
 
 static void open_nvfp4(const target *t, const void *from) {
     const block_nvfp4 *block = from;
-    put_scale(t, 0, 1.0f);
-    put_scale(t, 1, 1.0f);
     for (size_t h = 0; h < 4; h++) {
         put_half(t, h, half_e4m3(block->d[h]));
         open_nibbles(t, 16 * h, block->low + 8 * h, 8, values_e2m1);

@@ -166,7 +166,7 @@ static float add_chunk(float y, const opened_kind *kind, const opened_chunk *c, 
         if (kind->is_summed) {
             sum = fmaf(dot, x[b].scale, sum);
         } else {
-            y = fmaf(dot, c->scale[b][j] * x[b].scale, y);
+            y = fmaf(dot, opened_scales_blocks(kind) ? c->scale[b][j] * x[b].scale : x[b].scale, y);
         }
         if (kind->has_min) {
             const int32_t min = min_half(c, b, 0, j, x + b) + min_half(c, b, 1, j, x + b);

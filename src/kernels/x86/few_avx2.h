@@ -17,9 +17,9 @@
 #define FEW_ROWS TILE_ROWS /* of arrays: as many as TILE_EACH_ROW names */
 
 /* Of 16 outputs: of 8 each. */
-typedef struct few_sums {
+typedef struct few_ints {
     __m256i v[2];
-} few_sums;
+} few_ints;
 
 typedef struct few_floats {
     __m256 v[2];
@@ -39,7 +39,7 @@ TILE_INLINE few_floats few_f16(const uint16_t *from) {
     return (few_floats){{tile_load_f16(from), tile_load_f16(from + 8)}};
 }
 
-TILE_INLINE few_sums few_both(__m256i v) { return (few_sums){{v, v}}; }
+TILE_INLINE few_ints few_both(__m256i v) { return (few_ints){{v, v}}; }
 
 /* 16-bit sums of 8 outputs += codes times 4 columns of x. */
 TILE_INLINE void few_add_products(__m256i *sums, __m256i codes, __m256i xs) {
@@ -48,7 +48,7 @@ TILE_INLINE void few_add_products(__m256i *sums, __m256i codes, __m256i xs) {
 }
 
 /* total = or += (half 0 or 1 of a block) sums * scales, of both lanes of each output. */
-TILE_INLINE void few_add_scaled(few_sums *total, size_t half, few_sums sums, few_sums scales) {
+TILE_INLINE void few_add_scaled(few_ints *total, size_t half, few_ints sums, few_ints scales) {
     for (int i = 0; i < 2; i++) {
         const __m256i product = _mm256_madd_epi16(sums.v[i], scales.v[i]);
         total->v[i] = half == 0 ? product : _mm256_add_epi32(total->v[i], product);
@@ -56,48 +56,54 @@ TILE_INLINE void few_add_scaled(few_sums *total, size_t half, few_sums sums, few
 }
 
 /* What a block's 16-bit sums come to. */
-TILE_INLINE few_sums few_widened(few_sums sums) {
-    few_sums total;
+TILE_INLINE few_ints few_widened(few_ints sums) {
+    few_ints total;
     few_add_scaled(&total, 0, sums, few_both(_mm256_set1_epi16(1)));
     return total;
 }
 
 /* y [16] += dot * (scale * xs) */
-TILE_INLINE void few_add_dot(float *y, few_sums dot, few_floats scale, float xs) {
+TILE_INLINE void few_add_dot(float *y, few_ints dot, few_floats scale, float xs) {
     for (int i = 0; i < 2; i++) {
         tile_add_dot(y + 8 * i, _mm256_cvtepi32_ps(dot.v[i]), scale.v[i], xs);
     }
 }
 
 /* sums [16] += dot * xs */
-TILE_INLINE void few_add_unscaled(float *sums, few_sums dot, float xs) {
+TILE_INLINE void few_add_unscaled(float *sums, few_ints dot, float xs) {
     for (int i = 0; i < 2; i++) {
         tile_add_unscaled(sums + 8 * i, _mm256_cvtepi32_ps(dot.v[i]), xs);
     }
 }
 
 /* What sums of codes start from to be those of codes less 2^log2_middle: of a half, of a block. */
-TILE_INLINE few_sums few_start_half(const act_block_q8 *x, size_t half, int log2_middle) {
+TILE_INLINE few_ints few_start_half(const act_block_q8 *x, size_t half, int log2_middle) {
     return few_both(_mm256_slli_epi16(tile_broadcast32(x->neg_sums[half]), log2_middle));
 }
 
-TILE_INLINE few_sums few_start(const act_block_q8 *x, int log2_middle) {
+TILE_INLINE few_ints few_start(const act_block_q8 *x, int log2_middle) {
     const __m256i sum =
         _mm256_add_epi16(tile_broadcast32(x->neg_sums[0]), tile_broadcast32(x->neg_sums[1]));
     return few_both(_mm256_slli_epi16(sum, log2_middle));
 }
 
-/* linear_few_NAME_avx2 of NAME(rows, y, slab, n_blocks, x), a copy of the code for each number of
- * rows. */
-#define FEW_LINEAR(name)                                                                       \
+/* linear_few_NAME_avx2 of name(rows, y, slab, n_blocks, x), a copy of the code for each number of
+ * rows up to its most. */
+#define FEW_CASE(NAME, name, number)                \
+    case (number):                                  \
+        if ((number) <= LINEAR_FEW_ROWS_##NAME) {   \
+            name((number), y, slab, n_blocks, all); \
+        }                                           \
+        return;
+#define FEW_LINEAR(NAME, name)                                                                 \
     void linear_few_##name##_avx2(size_t rows, float *y, const uint8_t *slab, size_t n_blocks, \
                                   const uint8_t *x, size_t x_stride) {                         \
         const few_rows all = {x, x_stride};                                                    \
         switch (rows) {                                                                        \
-        case 1: name(1, y, slab, n_blocks, all); return;                                       \
-        case 2: name(2, y, slab, n_blocks, all); return;                                       \
-        case 3: name(3, y, slab, n_blocks, all); return;                                       \
-        default: name(4, y, slab, n_blocks, all); return;                                      \
+            FEW_CASE(NAME, name, 1)                                                            \
+            FEW_CASE(NAME, name, 2)                                                            \
+            FEW_CASE(NAME, name, 3)                                                            \
+            FEW_CASE(NAME, name, 4)                                                            \
         }                                                                                      \
     }
 

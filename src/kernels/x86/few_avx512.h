@@ -44,17 +44,18 @@ VNNI_INLINE void few_add_summed(int rows, float *y, const __m512 v[FEW_ROWS], __
     }
 }
 
-/* The product, LEVEL's, of rows_NAME(rows, y, slab, x): a slab stays in the first-level cache while
- * tiles of rows read it. */
+/* A tile of rows_NAME(rows, y, slab, x), a copy of the code for each number of rows; and the
+ * product of such tiles, LEVEL's: a slab stays in the first-level cache while they read it. */
+#define FEW_TILE(name)                                                                \
+    static void tile_##name(size_t rows, float *y, const uint8_t *slab, few_rows x) { \
+        switch (rows) {                                                               \
+        case 1: rows_##name(1, y, slab, x); return;                                   \
+        case 2: rows_##name(2, y, slab, x); return;                                   \
+        case 3: rows_##name(3, y, slab, x); return;                                   \
+        default: rows_##name(4, y, slab, x); return;                                  \
+        }                                                                             \
+    }
 #define FEW_LINEAR(name, level)                                                                    \
-    static void tile_##name(size_t rows, float *y, const uint8_t *slab, few_rows x) {              \
-        switch (rows) {                                                                            \
-        case 1: rows_##name(1, y, slab, x); return;                                                \
-        case 2: rows_##name(2, y, slab, x); return;                                                \
-        case 3: rows_##name(3, y, slab, x); return;                                                \
-        default: rows_##name(4, y, slab, x); return;                                               \
-        }                                                                                          \
-    }                                                                                              \
     void linear_few_##name##_##level(float *y, size_t y_stride, const void *panel, const void *x,  \
                                      size_t x_stride_bytes, size_t m, size_t n, size_t k) {        \
         WEFT_ALIGNED(64) float sums[LINEAR_FEW_ROWS_MAX * PACK_PANEL_ROWS] = {0};                  \

@@ -1,5 +1,6 @@
 /* linear_bits_avx2.c - few rows of x (few_avx2.h) against codes of two and three bits, of which
- * four blocks share words (layout/slab.h), and ternary digits, up to five a byte.
+ * four blocks share words (layout/slab.h), and a single row against ternary digits, up to five a
+ * byte.
  */
 #include "kernels/x86/few_avx2.h"
 
@@ -13,30 +14,30 @@ typedef struct bits_pass {
 } bits_pass;
 
 /* The statement for each pass of rows over four blocks: first and n are constants in it. */
-#define AT(from, count, ...)                  \
+#define PASS_AT(from, count, ...)             \
     {                                         \
         enum { first = (from), n = (count) }; \
         __VA_ARGS__                           \
     }
-#define EACH_PASS(rows, ...)      \
-    do {                          \
-        if ((rows) == 1) {        \
-            AT(0, 4, __VA_ARGS__) \
-        } else if ((rows) == 2) { \
-            AT(0, 2, __VA_ARGS__) \
-            AT(2, 2, __VA_ARGS__) \
-        } else {                  \
-            AT(0, 1, __VA_ARGS__) \
-            AT(1, 1, __VA_ARGS__) \
-            AT(2, 1, __VA_ARGS__) \
-            AT(3, 1, __VA_ARGS__) \
-        }                         \
+#define EACH_PASS(rows, ...)           \
+    do {                               \
+        if ((rows) == 1) {             \
+            PASS_AT(0, 4, __VA_ARGS__) \
+        } else if ((rows) == 2) {      \
+            PASS_AT(0, 2, __VA_ARGS__) \
+            PASS_AT(2, 2, __VA_ARGS__) \
+        } else {                       \
+            PASS_AT(0, 1, __VA_ARGS__) \
+            PASS_AT(1, 1, __VA_ARGS__) \
+            PASS_AT(2, 1, __VA_ARGS__) \
+            PASS_AT(3, 1, __VA_ARGS__) \
+        }                              \
     } while (0)
 
 TILE_INLINE size_t pass_block(bits_pass pass, size_t t) { return pass.base + pass.first + t; }
 
 /* sums of block t of a pass += 4 columns of 8 outputs: bits of v, and of high, times x. */
-TILE_INLINE void add_codes(int rows, bits_pass pass, few_sums sums[FEW_ROWS], size_t i, __m256i v,
+TILE_INLINE void add_codes(int rows, bits_pass pass, few_ints sums[FEW_ROWS], size_t i, __m256i v,
                            __m256i high, size_t t, few_rows x, size_t group) {
     const __m256i moved = _mm256_srli_epi16(v, 2 * (int)(pass.first + t));
     __m256i w = _mm256_and_si256(moved, _mm256_set1_epi8(3));
@@ -50,7 +51,7 @@ TILE_INLINE void add_codes(int rows, bits_pass pass, few_sums sums[FEW_ROWS], si
 }
 
 /* sums of each block += groups 4 * half to 4 * half + 3. */
-TILE_INLINE void add_half(int rows, bits_pass pass, few_sums sums[4][FEW_ROWS],
+TILE_INLINE void add_half(int rows, bits_pass pass, few_ints sums[4][FEW_ROWS],
                           const uint8_t (*words)[64], const uint8_t (*highs)[64], few_rows x,
                           size_t half) {
     words += pass.base / 4 * 8;
@@ -71,8 +72,8 @@ TILE_INLINE void add_half(int rows, bits_pass pass, few_sums sums[4][FEW_ROWS],
 }
 
 /* Bytes of 16 outputs as words, each twice: what meets the two lanes of an output's sums. */
-TILE_INLINE few_sums twice(__m128i bytes) {
-    return (few_sums){{_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes)),
+TILE_INLINE few_ints twice(__m128i bytes) {
+    return (few_ints){{_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes)),
                        _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(bytes, bytes))}};
 }
 
@@ -99,19 +100,19 @@ TILE_INLINE void bits_end(int rows, float *y, const bits_sums *sums, const uint1
     TILE_EACH_ROW(rows, { tile_add_summed(y + 16 * r, sums->v[r], d); });
 }
 
-TILE_INLINE void half_q2_k(int rows, bits_pass pass, few_sums total[4][FEW_ROWS],
-                           few_sums least[4][FEW_ROWS], const slab_q2_k *slab, few_rows x,
+TILE_INLINE void half_q2_k(int rows, bits_pass pass, few_ints total[4][FEW_ROWS],
+                           few_ints least[4][FEW_ROWS], const slab_q2_k *slab, few_rows x,
                            size_t half) {
     const __m128i low4 = _mm_set1_epi8(15);
-    few_sums sums[4][FEW_ROWS];
+    few_ints sums[4][FEW_ROWS];
     for (size_t t = 0; t < pass.n; t++) {
         TILE_EACH_ROW(rows, { sums[t][r] = few_both(_mm256_setzero_si256()); });
     }
     add_half(rows, pass, sums, slab->codes, NULL, x, half);
     for (size_t t = 0; t < pass.n; t++) {
         const __m128i fields = open_load16(slab->scales[2 * pass_block(pass, t) + half]);
-        const few_sums scales = twice(_mm_and_si128(fields, low4));
-        const few_sums mins = twice(_mm_and_si128(_mm_srli_epi16(fields, 4), low4));
+        const few_ints scales = twice(_mm_and_si128(fields, low4));
+        const few_ints mins = twice(_mm_and_si128(_mm_srli_epi16(fields, 4), low4));
         TILE_EACH_ROW(rows, {
             const act_block_q8 *block = few_block(x, r, pass_block(pass, t));
             few_add_scaled(&total[t][r], half, sums[t][r], scales);
@@ -122,7 +123,7 @@ TILE_INLINE void half_q2_k(int rows, bits_pass pass, few_sums total[4][FEW_ROWS]
 
 TILE_INLINE void pass_q2_k(int rows, bits_pass pass, bits_sums *sum, bits_sums *min_sum,
                            const slab_q2_k *slab, few_rows x) {
-    few_sums total[4][FEW_ROWS], least[4][FEW_ROWS];
+    few_ints total[4][FEW_ROWS], least[4][FEW_ROWS];
     fetch_pass(pass, slab, sizeof(*slab));
     half_q2_k(rows, pass, total, least, slab, x, 0);
     half_q2_k(rows, pass, total, least, slab, x, 1);
@@ -147,7 +148,7 @@ TILE_INLINE void q2_k(int rows, float *y, const uint8_t *from, size_t n_blocks, 
     bits_end(rows, y, &min_sum, slab->dmin);
 }
 
-/* 32 less the scale of half h of 16 outputs. */
+/* The scale of half h of 16 outputs, less 32. */
 TILE_INLINE __m128i scales_q3_k(const slab_q3_k *slab, size_t h) {
     const __m128i low =
         _mm_srl_epi16(open_load16(slab->scales[h % 8]), _mm_cvtsi32_si128((int)(h / 8 * 4)));
@@ -158,23 +159,23 @@ TILE_INLINE __m128i scales_q3_k(const slab_q3_k *slab, size_t h) {
     return _mm_sub_epi8(_mm_or_si128(low4, _mm_slli_epi16(high2, 4)), _mm_set1_epi8(32));
 }
 
-TILE_INLINE void half_q3_k(int rows, bits_pass pass, few_sums total[4][FEW_ROWS],
+TILE_INLINE void half_q3_k(int rows, bits_pass pass, few_ints total[4][FEW_ROWS],
                            const slab_q3_k *slab, few_rows x, size_t half) {
-    few_sums sums[4][FEW_ROWS];
+    few_ints sums[4][FEW_ROWS];
     for (size_t t = 0; t < pass.n; t++) {
         TILE_EACH_ROW(
             rows, { sums[t][r] = few_start_half(few_block(x, r, pass_block(pass, t)), half, 2); });
     }
     add_half(rows, pass, sums, slab->codes, slab->high, x, half);
     for (size_t t = 0; t < pass.n; t++) {
-        const few_sums scales = twice(scales_q3_k(slab, 2 * pass_block(pass, t) + half));
+        const few_ints scales = twice(scales_q3_k(slab, 2 * pass_block(pass, t) + half));
         TILE_EACH_ROW(rows, { few_add_scaled(&total[t][r], half, sums[t][r], scales); });
     }
 }
 
 TILE_INLINE void pass_q3_k(int rows, bits_pass pass, bits_sums *sum, const slab_q3_k *slab,
                            few_rows x) {
-    few_sums total[4][FEW_ROWS];
+    few_ints total[4][FEW_ROWS];
     fetch_pass(pass, slab, sizeof(*slab));
     half_q3_k(rows, pass, total, slab, x, 0);
     half_q3_k(rows, pass, total, slab, x, 1);
@@ -197,7 +198,7 @@ TILE_INLINE void q3_k(int rows, float *y, const uint8_t *from, size_t n_blocks, 
 
 TILE_INLINE void pass_tq2_0(int rows, bits_pass pass, bits_sums *sum, const slab_tq2_0 *slab,
                             few_rows x) {
-    few_sums sums[4][FEW_ROWS];
+    few_ints sums[4][FEW_ROWS];
     fetch_pass(pass, slab, sizeof(*slab));
     for (size_t t = 0; t < pass.n; t++) {
         TILE_EACH_ROW(rows, { sums[t][r] = few_start(few_block(x, r, pass_block(pass, t)), 0); });
@@ -222,9 +223,9 @@ TILE_INLINE void tq2_0(int rows, float *y, const uint8_t *from, size_t n_blocks,
     bits_end(rows, y, &sum, slab->d);
 }
 
-FEW_LINEAR(q2_k)
-FEW_LINEAR(q3_k)
-FEW_LINEAR(tq2_0)
+FEW_LINEAR(Q2_K, q2_k)
+FEW_LINEAR(Q3_K, q3_k)
+FEW_LINEAR(TQ2_0, tq2_0)
 
 /* ---- ternary digits, of one row: two have not enough registers ---- */
 
@@ -235,7 +236,7 @@ TILE_INLINE void add_digit(__m256i *sums, __m256i *fraction, const int8_t *x) {
 }
 
 /* Of outputs 8i and on and block t, digit t is columns 4w to 4w + 3: words of blocks 0 to 4. */
-TILE_INLINE void add_blocks(few_sums sums[5], size_t i, const uint8_t word[64],
+TILE_INLINE void add_blocks(few_ints sums[5], size_t i, const uint8_t word[64],
                             const act_block_q8 *x, size_t w) {
     __m256i fraction = open_fraction(tile_load(word + 32 * i));
     add_digit(&sums[0].v[i], &fraction, x[0].codes + 4 * w);
@@ -246,7 +247,7 @@ TILE_INLINE void add_blocks(few_sums sums[5], size_t i, const uint8_t word[64],
 }
 
 /* The same of halves: those of blocks 5 and 6, and the first of block 7. */
-TILE_INLINE void add_halves(few_sums sums[3], size_t i, const uint8_t word[64],
+TILE_INLINE void add_halves(few_ints sums[3], size_t i, const uint8_t word[64],
                             const act_block_q8 *x, size_t w) {
     __m256i fraction = open_fraction(tile_load(word + 32 * i));
     add_digit(&sums[0].v[i], &fraction, x[0].codes + 4 * w);
@@ -257,7 +258,7 @@ TILE_INLINE void add_halves(few_sums sums[3], size_t i, const uint8_t word[64],
 }
 
 /* The second half of block 7: four digits. */
-TILE_INLINE void add_four(few_sums *sums, size_t i, const uint8_t word[64], const act_block_q8 *x) {
+TILE_INLINE void add_four(few_ints *sums, size_t i, const uint8_t word[64], const act_block_q8 *x) {
     __m256i fraction = open_fraction(tile_load(word + 32 * i));
     add_digit(&sums->v[i], &fraction, x->codes + 16);
     add_digit(&sums->v[i], &fraction, x->codes + 20);
@@ -265,19 +266,19 @@ TILE_INLINE void add_four(few_sums *sums, size_t i, const uint8_t word[64], cons
     add_digit(&sums->v[i], &fraction, x->codes + 28);
 }
 
-TILE_INLINE void end_block(bits_sums *sum, few_sums sums, const act_block_q8 *x) {
+TILE_INLINE void end_block(bits_sums *sum, few_ints sums, const act_block_q8 *x) {
     few_add_unscaled(sum->v[0], few_widened(sums), x->scale);
 }
 
 /* Sums start at minus those of x: digits are 1 more than values. Loops over them would have gcc
  * keep them in memory. */
-void linear_one_tq1_0_avx2(size_t rows, float *y, const uint8_t *from, size_t n_blocks,
+void linear_few_tq1_0_avx2(size_t rows, float *y, const uint8_t *from, size_t n_blocks,
                            const uint8_t *x, size_t x_stride) {
     const slab_tq1_0 *slab = (const slab_tq1_0 *)from;
     const act_block_q8 *b = (const act_block_q8 *)x;
     bits_sums sum;
     bits_clear(1, &sum);
-    few_sums first[5] = {few_start(&b[0], 0), few_start(&b[1], 0), few_start(&b[2], 0),
+    few_ints first[5] = {few_start(&b[0], 0), few_start(&b[1], 0), few_start(&b[2], 0),
                          few_start(&b[3], 0), few_start(&b[4], 0)};
     for (size_t w = 0; w < 8; w++) {
         tile_fetch_next(slab->five[w], sizeof(slab->five[w]));
@@ -289,7 +290,7 @@ void linear_one_tq1_0_avx2(size_t rows, float *y, const uint8_t *from, size_t n_
     end_block(&sum, first[2], &b[2]);
     end_block(&sum, first[3], &b[3]);
     end_block(&sum, first[4], &b[4]);
-    few_sums last[3] = {few_start(&b[5], 0), few_start(&b[6], 0), few_start(&b[7], 0)};
+    few_ints last[3] = {few_start(&b[5], 0), few_start(&b[6], 0), few_start(&b[7], 0)};
     for (size_t w = 0; w < 4; w++) {
         tile_fetch_next(slab->five[8 + w], sizeof(slab->five[8 + w]));
         add_halves(last, 0, slab->five[8 + w], b + 5, w);

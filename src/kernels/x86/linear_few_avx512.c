@@ -22,8 +22,11 @@ VNNI_INLINE __m512i digits(__m512i word, const uint8_t *high, unsigned t, unsign
 }
 
 FEW_ROWS_OF(q2_k, two_bits)
+FEW_TILE(q2_k)
 FEW_LINEAR(q2_k, avx512vnni)
 FEW_ROWS_OF(q3_k, three_bits)
+FEW_TILE(q3_k)
 FEW_LINEAR(q3_k, avx512vnni)
 FEW_ROWS_OF(tq2_0, digits)
+FEW_TILE(tq2_0)
 FEW_LINEAR(tq2_0, avx512vnni)

@@ -1,5 +1,5 @@
 /* linear_few_avx512.h - products of codes of two and three bits with few rows, which are not opened
- * first, by AVX-512 VNNI, and with VBMI and GFNI. */
+ * first, by AVX-512 VNNI. */
 #ifndef WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H
 #define WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H
 
@@ -9,6 +9,5 @@
 #define LINEAR_FEW_ROWS_MAX 8u
 
 linear_fn linear_few_q2_k_avx512vnni, linear_few_q3_k_avx512vnni, linear_few_tq2_0_avx512vnni;
-linear_fn linear_few_q3_k_avx512vbmi, linear_few_tq1_0_avx512vbmi, linear_few_tq2_0_avx512vbmi;
 
 #endif /* WEFT_KERNELS_X86_LINEAR_FEW_AVX512_H */

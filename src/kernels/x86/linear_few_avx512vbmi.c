@@ -22,9 +22,9 @@ VNNI_INLINE __m512i digits(__m512i word, const uint8_t *high, unsigned t, unsign
 }
 
 FEW_ROWS_OF(q3_k, three_bits)
-FEW_LINEAR(q3_k, avx512vbmi)
-FEW_ROWS_OF(tq2_0, digits)
-FEW_LINEAR(tq2_0, avx512vbmi)
+FEW_TILE(q3_k)
+static FEW_LINEAR(q3_k, avx512vbmi) FEW_ROWS_OF(tq2_0, digits)
+    FEW_TILE(tq2_0) static FEW_LINEAR(tq2_0, avx512vbmi)
 
 #define X(NAME, name)                                                                            \
     void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x, \
@@ -35,5 +35,5 @@ FEW_LINEAR(tq2_0, avx512vbmi)
             linear_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k);          \
         }                                                                                        \
     }
-PRODUCTS_VBMI_BITS_LIST(X)
+        PRODUCTS_VBMI_BITS_LIST(X)
 #undef X

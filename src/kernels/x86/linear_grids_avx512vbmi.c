@@ -25,47 +25,11 @@
 #include "kernels/opened.h"
 #include "kernels/products.h"
 #include "kernels/x86/linear_opened_avx512.h"
+#include "kernels/x86/lists_avx512vbmi.h"
 #include "kernels/x86/rows_avx512.h"
 
 #define FEW_ROWS 4
 #define MIDDLE 128 /* of codes: x comes in steps (layout/act.h) */
-
-/* ---- points ---- */
-
-/* Of 64 points: the lower seven bits of bytes, and the bits above these. */
-typedef struct index64 {
-    __m512i bytes;
-    __mmask64 bit7, bit8, bit9, bit10;
-} index64;
-
-VNNI_INLINE index64 index_of(__m512i bytes) {
-    return (index64){.bytes = bytes, .bit7 = _mm512_movepi8_mask(bytes)};
-}
-
-VNNI_INLINE __m512i chosen(__m512i low, __m512i high, __mmask64 bit) {
-    return _mm512_mask_mov_epi8(low, bit, high);
-}
-
-VNNI_INLINE __m512i of_128(const uint8_t *list, const index64 *i) {
-    return _mm512_permutex2var_epi8(_mm512_load_si512(list), i->bytes,
-                                    _mm512_load_si512(list + 64));
-}
-
-VNNI_INLINE __m512i of_256(const uint8_t *list, const index64 *i) {
-    return chosen(of_128(list, i), of_128(list + 128, i), i->bit7);
-}
-
-VNNI_INLINE __m512i of_512(const uint8_t *list, const index64 *i) {
-    return chosen(of_256(list, i), of_256(list + 256, i), i->bit8);
-}
-
-VNNI_INLINE __m512i of_1024(const uint8_t *list, const index64 *i) {
-    return chosen(of_512(list, i), of_512(list + 512, i), i->bit9);
-}
-
-VNNI_INLINE __m512i of_2048(const uint8_t *list, const index64 *i) {
-    return chosen(of_1024(list, i), of_1024(list + 1024, i), i->bit10);
-}
 
 /* ---- bits of lanes ---- */
 
@@ -175,31 +139,31 @@ VNNI_INLINE void codes_iq2(__m512i codes[8], __m512i low, __m512i high, __m512i 
 
 VNNI_INLINE void block_iq2_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_xxs *slab = (const slab_iq2_xxs *)from;
-    const index64 i = index_of(_mm512_loadu_si512(slab->codes[b][0]));
+    const list_index i = list_index_of(_mm512_loadu_si512(slab->codes[b][0]));
     const __m512i fields = _mm512_loadu_si512(slab->codes[b][1]);
-    codes_iq2(to->codes, of_256(grid_halves_iq2_xxs[0], &i), of_256(grid_halves_iq2_xxs[1], &i),
-              signs_of_fields(fields));
+    codes_iq2(to->codes, list_of_256(grid_halves_iq2_xxs[0], &i),
+              list_of_256(grid_halves_iq2_xxs[1], &i), signs_of_fields(fields));
     to->whole[0] = odd_of(_mm512_srli_epi32(fields, 28));
 }
 
 VNNI_INLINE void block_iq2_xs(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_xs *slab = (const slab_iq2_xs *)from;
     const __m512i high = bytes_of_words(slab->codes + 4 * b, 1); /* a bit of indices, then signs */
-    index64 i = index_of(bytes_of_words(slab->codes + 4 * b, 0));
+    list_index i = list_index_of(bytes_of_words(slab->codes + 4 * b, 0));
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
-    codes_iq2(to->codes, of_512(grid_halves_iq2_xs[0], &i), of_512(grid_halves_iq2_xs[1], &i),
-              signs8(high, 1));
+    codes_iq2(to->codes, list_of_512(grid_halves_iq2_xs[0], &i),
+              list_of_512(grid_halves_iq2_xs[1], &i), signs8(high, 1));
     whole_halves(to, slab->scales[b]);
 }
 
 VNNI_INLINE void block_iq2_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq2_s *slab = (const slab_iq2_s *)from;
     const __m512i high = lanes_bits(vnni_load_bytes(slab->high[b]), 0, 2);
-    index64 i = index_of(lanes_of_rows(slab->low + 4 * b));
+    list_index i = list_index_of(lanes_of_rows(slab->low + 4 * b));
     i.bit8 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     i.bit9 = _mm512_test_epi8_mask(high, _mm512_set1_epi8(2));
-    codes_iq2(to->codes, of_1024(grid_halves_iq2_s[0], &i), of_1024(grid_halves_iq2_s[1], &i),
-              lanes_of_rows(slab->signs + 4 * b));
+    codes_iq2(to->codes, list_of_1024(grid_halves_iq2_s[0], &i),
+              list_of_1024(grid_halves_iq2_s[1], &i), lanes_of_rows(slab->signs + 4 * b));
     whole_halves(to, slab->scales[b]);
 }
 
@@ -228,9 +192,9 @@ VNNI_INLINE void block_iq3_xxs(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i fields = _mm512_loadu_si512(slab->signs[b]);
     const __m512i signs = signs_of_fields(fields);
     for (unsigned h = 0; h < 2; h++) {
-        const index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
-        codes_iq3(to->codes + 4 * h, values, of_256(grid_halves_iq3_xxs[0], &i),
-                  of_256(grid_halves_iq3_xxs[1], &i), signs, 16 * h);
+        const list_index i = list_index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
+        codes_iq3(to->codes + 4 * h, values, list_of_256(grid_halves_iq3_xxs[0], &i),
+                  list_of_256(grid_halves_iq3_xxs[1], &i), signs, 16 * h);
     }
     to->whole[0] = odd_of(_mm512_srli_epi32(fields, 28));
 }
@@ -242,10 +206,10 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i high = vnni_load_bytes(slab->high[b]);
     const __m512i signs = lanes_of_rows(slab->signs + 4 * b);
     for (unsigned h = 0; h < 2; h++) {
-        index64 i = index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
+        list_index i = list_index_of(lanes_of_rows(slab->low + 8 * b + 4 * h));
         i.bit8 = _mm512_test_epi8_mask(lanes_bits(high, 4 * h, 1), _mm512_set1_epi8(1));
-        codes_iq3(to->codes + 4 * h, values, of_512(grid_halves_iq3_s[0], &i),
-                  of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
+        codes_iq3(to->codes + 4 * h, values, list_of_512(grid_halves_iq3_s[0], &i),
+                  list_of_512(grid_halves_iq3_s[1], &i), signs, 16 * h);
     }
     const __m512i both = vnni_load_bytes(slab->scales[b / 2]);
     to->whole[0] = odd_of(lanes_field(both, (unsigned)(b % 2 * 4), 4));
@@ -256,11 +220,12 @@ VNNI_INLINE void block_iq3_s(grid_block *to, const uint8_t *from, size_t b) {
 /* High bytes of 64 points, from the lower bytes of their indices and what is above (grids.h). */
 VNNI_INLINE __m512i highs_iq1(__m512i lows, __m512i highs) {
     const __m512i low4 = _mm512_set1_epi8(15);
-    const index64 i = {.bytes = _mm512_ternarylogic_epi64(low4, _mm512_srli_epi16(lows, 4),
-                                                          _mm512_slli_epi16(highs, 4), 0xca)};
+    const list_index i = {.bytes = _mm512_ternarylogic_epi64(low4, _mm512_srli_epi16(lows, 4),
+                                                             _mm512_slli_epi16(highs, 4), 0xca)};
     const __mmask64 is_last =
-        _mm512_cmpge_epu8_mask(_mm512_and_si512(lows, low4), of_128(grid_highs_iq1[2], &i));
-    return chosen(of_128(grid_highs_iq1[0], &i), of_128(grid_highs_iq1[1], &i), is_last);
+        _mm512_cmpge_epu8_mask(_mm512_and_si512(lows, low4), list_of_128(grid_highs_iq1[2], &i));
+    return list_chosen(list_of_128(grid_highs_iq1[0], &i), list_of_128(grid_highs_iq1[1], &i),
+                       is_last);
 }
 
 /* A block's codes. `highs` are bytes with the upper three bits of indices; in `fields`, four bytes
@@ -269,11 +234,11 @@ VNNI_INLINE void codes_iq1(__m512i codes[8], const uint8_t (*lows)[16], __m512i 
                            __m512i fields, unsigned from, unsigned step) {
     const int plus = 121 | 129 << 8 | 137 << 16, minus = 119 | 127 << 8 | 135 << 16;
     const __m512i values = _mm512_set1_epi64((long long)((uint64_t)minus << 32 | (uint32_t)plus));
-    index64 i = index_of(lanes_of_rows(lows));
+    list_index i = list_index_of(lanes_of_rows(lows));
     i.bit8 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(1));
     i.bit9 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(2));
     i.bit10 = _mm512_test_epi8_mask(highs, _mm512_set1_epi8(4));
-    const __m512i low = of_2048(grid_lows_iq1, &i), high = highs_iq1(i.bytes, highs);
+    const __m512i low = list_of_2048(grid_lows_iq1, &i), high = highs_iq1(i.bytes, highs);
     for (unsigned g = 0; g < 4; g++) {
         const __m512i sign = lanes_bits(fields, from + step * g - 2, 0); /* as bit 2 of bytes */
         codes[2 * g] = codes_of(values, 2, low, 8 * g, 2, sign);

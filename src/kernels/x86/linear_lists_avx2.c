@@ -5,7 +5,7 @@
 /* ---- IQ4: values of 8 bits, two of whose products fit 16 ---- */
 
 /* totals += 8 outputs' codes times 4 columns of each row. */
-TILE_INLINE void add_values(int rows, few_sums totals[FEW_ROWS], size_t i, __m256i w, few_rows x,
+TILE_INLINE void add_values(int rows, few_ints totals[FEW_ROWS], size_t i, __m256i w, few_rows x,
                             size_t b, size_t column) {
     const __m256i magnitude = _mm256_abs_epi8(w);
     TILE_EACH_ROW(rows, {
@@ -17,7 +17,7 @@ TILE_INLINE void add_values(int rows, few_sums totals[FEW_ROWS], size_t i, __m25
 }
 
 /* totals = a block's products; elements l and l + 16 share a byte. */
-TILE_INLINE void dot_iq4(int rows, few_sums totals[FEW_ROWS], const uint8_t (*low)[64], few_rows x,
+TILE_INLINE void dot_iq4(int rows, few_ints totals[FEW_ROWS], const uint8_t (*low)[64], few_rows x,
                          size_t b) {
     const __m256i mask = _mm256_set1_epi8(15);
     const __m256i values = _mm256_broadcastsi128_si256(open_list_iq4());
@@ -37,7 +37,7 @@ TILE_INLINE void dot_iq4(int rows, few_sums totals[FEW_ROWS], const uint8_t (*lo
 TILE_INLINE void iq4_nl(int rows, float *y, const uint8_t *from, size_t n_blocks, few_rows x) {
     const slab_iq4_nl *slab = (const slab_iq4_nl *)from;
     for (size_t b = 0; b < n_blocks; b++, slab++) {
-        few_sums totals[FEW_ROWS];
+        few_ints totals[FEW_ROWS];
         tile_fetch_far(slab, sizeof(*slab));
         dot_iq4(rows, totals, slab->low, x, b);
         const few_floats scale = few_f16(slab->d);
@@ -68,7 +68,7 @@ TILE_INLINE void iq4_xs(int rows, float *y, const uint8_t *from, size_t n_blocks
     const slab_iq4_xs *slab = (const slab_iq4_xs *)from;
     const few_floats d = few_f16(slab->d);
     for (size_t b = 0; b < n_blocks; b++) {
-        few_sums totals[FEW_ROWS];
+        few_ints totals[FEW_ROWS];
         tile_fetch_far(from + b * (sizeof(*slab) / 8), sizeof(*slab) / 8);
         dot_iq4(rows, totals, slab->low[b], x, b);
         const few_floats scale = scale_iq4_xs(slab, b, d);
@@ -84,7 +84,7 @@ TILE_INLINE __m256i values_e2m1(void) {
 }
 
 /* sums += two groups of columns, from `low` and `high` on, whose codes are nibbles of a word. */
-TILE_INLINE void add_e2m1(int rows, few_sums sums[FEW_ROWS], __m256i values, const uint8_t word[64],
+TILE_INLINE void add_e2m1(int rows, few_ints sums[FEW_ROWS], __m256i values, const uint8_t word[64],
                           few_rows x, size_t b, size_t low, size_t high) {
     const __m256i mask = _mm256_set1_epi8(15);
     for (size_t i = 0; i < 2; i++) {
@@ -104,7 +104,7 @@ TILE_INLINE void mxfp4(int rows, float *y, const uint8_t *from, size_t n_blocks,
     const slab_mxfp4 *slab = (const slab_mxfp4 *)from;
     const __m256i values = values_e2m1();
     for (size_t b = 0; b < n_blocks; b++, slab++) {
-        few_sums sums[FEW_ROWS];
+        few_ints sums[FEW_ROWS];
         __m256i e[2];
         tile_fetch_far(slab, sizeof(*slab));
         TILE_EACH_ROW(rows, { sums[r] = few_start(few_block(x, r, b), 4); });
@@ -123,14 +123,14 @@ TILE_INLINE void mxfp4(int rows, float *y, const uint8_t *from, size_t n_blocks,
 TILE_INLINE void half_nvfp4(int rows, few_floats dots[FEW_ROWS], __m256i values,
                             const slab_nvfp4 *slab, few_rows x, size_t b, size_t half) {
     const size_t h = b % 2 * 2 + half, column = 16 * half;
-    few_sums sums[FEW_ROWS];
+    few_ints sums[FEW_ROWS];
     few_floats scale;
     TILE_EACH_ROW(rows, { sums[r] = few_start_half(few_block(x, r, b), half, 4); });
     add_e2m1(rows, sums, values, slab->low[2 * h], x, b, column, column + 8);
     add_e2m1(rows, sums, values, slab->low[2 * h + 1], x, b, column + 4, column + 12);
     open_half_e4m3(scale.v, slab->d[h]);
     TILE_EACH_ROW(rows, {
-        const few_sums total = few_widened(sums[r]);
+        const few_ints total = few_widened(sums[r]);
         for (int i = 0; i < 2; i++) {
             const __m256 dot = _mm256_cvtepi32_ps(total.v[i]);
             dots[r].v[i] = half == 0 ? _mm256_mul_ps(dot, scale.v[i])
@@ -155,7 +155,7 @@ TILE_INLINE void nvfp4(int rows, float *y, const uint8_t *from, size_t n_blocks,
     }
 }
 
-FEW_LINEAR(iq4_nl)
-FEW_LINEAR(iq4_xs)
-FEW_LINEAR(mxfp4)
-FEW_LINEAR(nvfp4)
+FEW_LINEAR(IQ4_NL, iq4_nl)
+FEW_LINEAR(IQ4_XS, iq4_xs)
+FEW_LINEAR(MXFP4, mxfp4)
+FEW_LINEAR(NVFP4, nvfp4)

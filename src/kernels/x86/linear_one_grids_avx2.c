@@ -539,7 +539,7 @@ static void one_iq3_s(float *y, const uint8_t *from, size_t n_blocks, const uint
 }
 
 #define X(NAME, name)                                                                          \
-    void linear_one_##name##_avx2(size_t rows, float *y, const uint8_t *slab, size_t n_blocks, \
+    void linear_few_##name##_avx2(size_t rows, float *y, const uint8_t *slab, size_t n_blocks, \
                                   const uint8_t *x, size_t x_stride) {                         \
         one_##name(y, slab, n_blocks, x);                                                      \
     }

@@ -7,9 +7,9 @@
  *   parts   six or four products (tile_parts_avx2.h)
  *   wide    two (tile_wide_avx2.h)
  *
- * Few rows are multiplied as weights are opened: bits and digits (linear_bits_avx2.c), what is
- * looked up in a list (linear_lists_avx2.c), and for a single row points of a codebook
- * (linear_one_grids_avx2.c).
+ * Few rows are multiplied as weights are opened: bits (linear_bits_avx2.c), what is looked up in a
+ * list (linear_lists_avx2.c); a single row of digits (linear_bits_avx2.c) and of points of a
+ * codebook (linear_one_grids_avx2.c) too.
  */
 #include <string.h>
 
@@ -21,24 +21,15 @@
 #include "kernels/x86/tile_parts_avx2.h"
 #include "kernels/x86/tile_wide_avx2.h"
 
-/* What multiplies up to so many rows as weights are opened, where that is faster than opening a
- * chunk first. */
+/* What multiplies up to so many rows as weights are opened. */
 typedef struct linear_few {
     linear_few_fn *fn;
     size_t rows_max;
 } linear_few;
 
 static const linear_few few_of[WEFT_DTYPE_COUNT] = {
-    [WEFT_DTYPE_Q2_K] = {linear_few_q2_k_avx2, 4},
-    [WEFT_DTYPE_Q3_K] = {linear_few_q3_k_avx2, 4},
-    [WEFT_DTYPE_TQ1_0] = {linear_one_tq1_0_avx2, 1},
-    [WEFT_DTYPE_TQ2_0] = {linear_few_tq2_0_avx2, 4},
-    [WEFT_DTYPE_IQ4_NL] = {linear_few_iq4_nl_avx2, 4},
-    [WEFT_DTYPE_IQ4_XS] = {linear_few_iq4_xs_avx2, 4},
-    [WEFT_DTYPE_MXFP4] = {linear_few_mxfp4_avx2, 3},
-    [WEFT_DTYPE_NVFP4] = {linear_few_nvfp4_avx2, 3},
-#define X(NAME, name) [WEFT_DTYPE_##NAME] = {linear_one_##name##_avx2, 1},
-    PACK_GRIDS_LIST(X)
+#define X(NAME, name, rows) [WEFT_DTYPE_##NAME] = {linear_few_##name##_avx2, rows},
+    LINEAR_FEW_AVX2_LIST(X)
 #undef X
 };
 

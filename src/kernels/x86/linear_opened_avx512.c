@@ -147,12 +147,13 @@ VNNI_INLINE void add_step(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
     const uint8_t *codes = c->codes[b][0];
     __m512 dots[VNNI_ROWS_MAX], first[VNNI_ROWS_MAX];
     if (!kind.has_halves) {
-        const __m512 scale = whole_scale(c, b);
         dot_step(rows, kind, dots, codes, x, ACT_STEP_ALL);
-        VNNI_EACH_ROW(rows, {
-            v[r] = kind.has_scales ? _mm512_fmadd_ps(dots[r], scale, v[r])
-                                   : _mm512_add_ps(v[r], dots[r]);
-        });
+        if (kind.has_scales) {
+            const __m512 scale = whole_scale(c, b);
+            VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(dots[r], scale, v[r]); });
+        } else {
+            VNNI_EACH_ROW(rows, { v[r] = _mm512_add_ps(v[r], dots[r]); });
+        }
         return;
     }
     const __m512 scale0 = whole_scale(c, 2 * b), scale1 = whole_scale(c, 2 * b + 1);
@@ -292,9 +293,12 @@ PACK_GRIDS_LIST(X)
         linear_opened(opened_kind_##name, true, open, y, y_stride, panel, x, x_stride_bytes, m, n, \
                       k);                                                                          \
     }
-PRODUCTS_VBMI_LISTS_LIST(X)
+PRODUCTS_VBMI_LOOKUP_LIST(X)
 #undef X
 
-LINEAR(tq1_0) { OPENED(tq1_0, true); }
+LINEAR(tq1_0) {
+    linear_opened_tq1_0_avx512vnni(opened_tq1_0_avx2, y, y_stride, panel, x, x_stride_bytes, m, n,
+                                   k);
+}
 #undef OPENED
 #undef LINEAR

@@ -13,8 +13,8 @@
  * activations of a group are broadcast by the load. A block of a row is 8 products, a conversion
  * and 2 or 3 multiplications that scale it; where slabs are of 256 columns and x comes in steps
  * (layout/act.h), a subtraction and one multiplication, y standing for sums of 256 columns. Many
- * rows are bound by what of these multiplies, one row by reading the panel. Q6_K scales halves of
- * a block, for which tiles of 8 are faster.
+ * rows are bound by what of these multiplies, one row by reading the panel. Q6_K and NVFP4 scale
+ * halves of a block, for which tiles of 8 are faster.
  *
  * A tile only decides which rows are computed together; bits do not depend on it (products.h).
  */
@@ -80,12 +80,16 @@ VNNI_INLINE void expand(vnni_kind kind, vnni_chunk *c) {
     }
 }
 
+/* What a block asks for: as much as it has, and what may be before the next one. */
+VNNI_INLINE size_t fetch_bytes(vnni_kind kind) {
+    return vnni_codes_before(kind, 2) - kind.block_stride;
+}
+
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
                            const vnni_rows *x, int group) {
     const __m512i w = weights(kind.codes, at, group);
     if (kind.codes != VNNI_CODES_EXPANDED) {
-        vnni_fetch_group(kind.is_fast, at, vnni_codes_before(kind, 2) - kind.block_stride,
-                         (size_t)group);
+        vnni_fetch_group(kind.is_fast, at, fetch_bytes(kind), (size_t)group);
     }
     VNNI_EACH_ROW(rows, {
         sums[r] = _mm512_dpbusd_epi32(sums[r], w, vnni_broadcast32(vnni_row(x, r) + 4 * group));

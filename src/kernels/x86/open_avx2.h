@@ -1,4 +1,4 @@
-/* open_avx2.h - small steps that the AVX2 openers and the products of a single row share. */
+/* open_avx2.h - small steps that the AVX2 openers and products of few rows share. */
 #ifndef WEFT_KERNELS_X86_OPEN_AVX2_H
 #define WEFT_KERNELS_X86_OPEN_AVX2_H
 

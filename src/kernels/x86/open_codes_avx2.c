@@ -80,8 +80,6 @@ void opened_nvfp4_avx2(opened_chunk *c, const uint8_t *from) {
         open_half_e4m3(d, at->d[h % 4]);
         _mm256_store_ps(c->half_scale[h], d[0]);
         _mm256_store_ps(c->half_scale[h] + 8, d[1]);
-        _mm256_store_ps(c->scale[h / 2], _mm256_set1_ps(1.0f));
-        _mm256_store_ps(c->scale[h / 2] + 8, _mm256_set1_ps(1.0f));
         open_nibbles(group, group + 128, at->low[2 * (h % 4)], values);
         open_nibbles(group + 64, group + 192, at->low[2 * (h % 4) + 1], values);
     }

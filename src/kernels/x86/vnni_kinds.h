@@ -39,7 +39,7 @@ typedef struct vnni_kind {
     vnni_scales scales;
     int log2_middle;     /* of the codes; 0: none */
     size_t codes_at;     /* from the start of a chunk to the first block's codes */
-    size_t block_stride; /* bytes from one block's codes to the next */
+    size_t block_stride; /* bytes from one block's codes to the next, but see vnni_codes_before */
     size_t chunk_bytes;  /* of 256 columns */
     bool is_stream;      /* scales are converted block by block, not opened */
     bool is_fast;        /* a line takes so few instructions that prefetchers lead */
