@@ -301,34 +301,39 @@ static void packing_loses_nothing_on_any_device(void **state) {
 static const uint32_t flags_known = 0 CPU_FLAG_LIST(X);
 #undef X
 
-/* What a plan leaves out for a model without float matrices, no level's products of others read. */
-static void only_floats_read_their_forms(void **state) {
-    (void)state;
+/* check(weights, the form that they read) at every combination of flags. */
+static void for_every_form(void (*check)(weft_dtype dtype, act_form form)) {
     for (uint32_t flags = 0; flags <= flags_known; flags++) {
         kernels_cpu k;
         kernels_cpu_init(&k, flags);
         for (uint32_t dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
-            const act_form form = k.act_form[dtype];
-            if (form == ACT_BF16 || form == ACT_SPLIT || form == ACT_Q9) {
-                assert_true(act_is_float((weft_dtype)dtype));
-            }
+            check((weft_dtype)dtype, k.act_form[dtype]);
         }
+    }
+}
+
+static void expect_float(weft_dtype dtype, act_form form) {
+    if (form == ACT_BF16 || form == ACT_SPLIT || form == ACT_Q9) {
+        assert_true(act_is_float(dtype));
+    }
+}
+
+/* What a plan leaves out for a model without float matrices, no level's products of others read. */
+static void only_floats_read_their_forms(void **state) {
+    (void)state;
+    for_every_form(expect_float);
+}
+
+static void expect_block_of_256(weft_dtype dtype, act_form form) {
+    if (form == ACT_Q8_256 || form == ACT_STEPS) {
+        assert_int_equal(weft_dtype_info_of(dtype)->block_len, ACT_LONG_LEN);
     }
 }
 
 /* A row of other weights need not be a multiple of 256 long. */
 static void only_blocks_of_256_read_records_of_as_many(void **state) {
     (void)state;
-    for (uint32_t flags = 0; flags <= flags_known; flags++) {
-        kernels_cpu k;
-        kernels_cpu_init(&k, flags);
-        for (uint32_t dtype = 0; dtype < WEFT_DTYPE_COUNT; dtype++) {
-            const act_form form = k.act_form[dtype];
-            if (form == ACT_Q8_256 || form == ACT_STEPS) {
-                assert_int_equal(weft_dtype_info_of((weft_dtype)dtype)->block_len, ACT_LONG_LEN);
-            }
-        }
-    }
+    for_every_form(expect_block_of_256);
 }
 
 int main(void) {
