@@ -29,6 +29,15 @@ VNNI_INLINE few_rows few_later(few_rows x) {
     return x;
 }
 
+/* sums += group g of block b, whose codes these are. */
+VNNI_INLINE void few_add_codes(int rows, __m512i sums[FEW_ROWS], __m512i codes, few_rows x,
+                               size_t b, size_t g) {
+    for (int r = 0; r < rows; r++) {
+        const int8_t *columns = few_block(x, r)->steps[b].codes + 4 * g;
+        sums[r] = _mm512_dpbusd_epi32(sums[r], codes, vnni_broadcast32(columns));
+    }
+}
+
 VNNI_INLINE void few_zero(int rows, __m512 v[FEW_ROWS]) {
     for (int r = 0; r < rows; r++) {
         v[r] = _mm512_setzero_ps();

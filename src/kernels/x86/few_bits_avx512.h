@@ -34,11 +34,7 @@ VNNI_INLINE void few_add_block(int rows, __m512i sums[FEW_ROWS], __m512i word, f
                                unsigned t, few_rows x, size_t g) {
     const unsigned block = (unsigned)w.b + t;
     const uint8_t *high = w.highs != NULL ? w.highs[g] : NULL;
-    const __m512i codes = w.open(word, high, block % FEW_BLOCKS, block);
-    for (int r = 0; r < rows; r++) {
-        const int8_t *columns = few_block(x, r)->steps[w.b + t].codes + 4 * g;
-        sums[r] = _mm512_dpbusd_epi32(sums[r], codes, vnni_broadcast32(columns));
-    }
+    few_add_codes(rows, sums, w.open(word, high, block % FEW_BLOCKS, block), x, block, g);
 }
 
 VNNI_INLINE void few_add_group(int rows, __m512i sums[FEW_BLOCKS][FEW_ROWS], few_codes w,

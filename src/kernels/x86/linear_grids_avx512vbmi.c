@@ -106,10 +106,6 @@ typedef struct grid_block {
     __m512i whole[2]; /* the second one of halves */
 } grid_block;
 
-VNNI_INLINE __m512i load_words(const uint16_t words[16]) {
-    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)words));
-}
-
 /* 2 * sc + 1 */
 VNNI_INLINE __m512i odd_of(__m512i sc) {
     return _mm512_add_epi32(_mm512_add_epi32(sc, sc), _mm512_set1_epi32(1));
@@ -248,7 +244,7 @@ VNNI_INLINE void codes_iq1(__m512i codes[8], const uint8_t (*lows)[16], __m512i 
 
 VNNI_INLINE void block_iq1_s(grid_block *to, const uint8_t *from, size_t b) {
     const slab_iq1_s *slab = (const slab_iq1_s *)from;
-    const __m512i word = load_words(slab->high[b]);
+    const __m512i word = vnni_load_words(slab->high[b]);
     codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(word, 0, 3), word, 15, 0);
     to->whole[0] = odd_of(lanes_field(word, 12, 3));
 }
@@ -259,7 +255,7 @@ VNNI_INLINE void block_iq1_m(grid_block *to, const uint8_t *from, size_t b) {
     const __m512i second = vnni_load_bytes(slab->high[2 * b + 1]);
     const __m512i four = _mm512_or_si512(first, _mm512_slli_epi32(second, 8)); /* nibbles */
     codes_iq1(to->codes, slab->low + 4 * b, lanes_bits(four, 0, 4), four, 3, 4);
-    const __m512i scales = load_words(slab->scales[b / 2]);
+    const __m512i scales = vnni_load_words(slab->scales[b / 2]);
     to->whole[0] = odd_of(lanes_field(scales, (unsigned)(b % 2 * 6), 3));
     to->whole[1] = odd_of(lanes_field(scales, (unsigned)(b % 2 * 6 + 3), 3));
 }
@@ -309,14 +305,9 @@ D(iq3_s, 1.0f)
 D(iq1_s, 0.125f)
 #undef D
 
-VNNI_INLINE __m512 d_iq1_m(const uint8_t *from) { /* the top nibbles of four words are d */
-    const slab_iq1_m *slab = (const slab_iq1_m *)from;
-    __m512i bits = _mm512_srli_epi32(load_words(slab->scales[0]), 12);
-    for (unsigned i = 1; i < 4; i++) {
-        const __m512i top = _mm512_srli_epi32(load_words(slab->scales[i]), 12);
-        bits = _mm512_or_si512(bits, _mm512_slli_epi32(top, 4 * i));
-    }
-    return _mm512_mul_ps(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits)), _mm512_set1_ps(0.125f));
+VNNI_INLINE __m512 d_iq1_m(const uint8_t *slab) {
+    const __m256i d = vnni_load_split_f16(((const slab_iq1_m *)slab)->scales);
+    return _mm512_mul_ps(_mm512_cvtph_ps(d), _mm512_set1_ps(0.125f));
 }
 
 VNNI_INLINE void few(int rows, opened_kind kind, grid_block_fn *block_of, grid_d_fn *d_of, float *y,

@@ -4,8 +4,7 @@
  * outputs. Taken out one after the other by arithmetic they take some six instructions a group.
  * Here a word is looked up in two lists, of its first four digits as two bits each and of the
  * fifth, and a group takes one instruction more: a matrix of bits turns any two bits to a value
- * plus 128.
- * One row reads 0.6 of what plain reading does.
+ * plus 128. One row reads 0.6 of what plain reading does.
  */
 #include <immintrin.h>
 
@@ -76,11 +75,7 @@ VNNI_INLINE __m512i digits(__m512i word, unsigned t) {
 VNNI_INLINE void add_half(int rows, __m512i sums[FEW_ROWS], few_rows x, size_t b, size_t g,
                           const __m512i words[4], unsigned t) {
     for (size_t i = 0; i < 4; i++) {
-        const __m512i codes = digits(words[i], t);
-        for (int r = 0; r < rows; r++) {
-            const int8_t *columns = few_block(x, r)->steps[b].codes + 4 * (g + i);
-            sums[r] = _mm512_dpbusd_epi32(sums[r], codes, vnni_broadcast32(columns));
-        }
+        few_add_codes(rows, sums, digits(words[i], t), x, b, g + i);
     }
 }
 

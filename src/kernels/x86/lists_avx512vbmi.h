@@ -9,7 +9,7 @@
 
 #include "kernels/x86/rows_avx512.h"
 
-/* Of 64 points: the lower seven bits of bytes, and the bits above these. */
+/* Of 64 look-ups: the lower seven bits of bytes, and the bits above these. */
 typedef struct list_index {
     __m512i bytes;
     __mmask64 bit7, bit8, bit9, bit10;

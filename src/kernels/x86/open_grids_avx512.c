@@ -15,10 +15,6 @@ VNNI_INLINE __m512i points(const uint16_t *grid, __m512i indices) {
     return _mm512_i32gather_epi32(indices, (const int *)(const void *)grid, sizeof(*grid));
 }
 
-VNNI_INLINE __m512i lanes_of_words(const uint16_t words[16]) {
-    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)words));
-}
-
 /* n bits of each lane, from bit `from` on. */
 VNNI_INLINE __m512i bits_of(__m512i v, size_t from, int n) {
     return _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)from), _mm512_set1_epi32((1 << n) - 1));
@@ -156,7 +152,7 @@ void opened_iq2_xs_avx512(opened_chunk *c, const uint8_t *from) {
     const grid_values v = values_iq2(c);
     open_scales_iq2(c, slab->d, slab->scales);
     for (size_t g = 0; g < 32; g++) {
-        const __m512i codes = lanes_of_words(slab->codes[g]);
+        const __m512i codes = vnni_load_words(slab->codes[g]);
         open_iq2(c, 2 * g, points(quant_grid_iq2_xs, bits_of(codes, 0, 9)),
                  signs8(_mm512_srli_epi32(codes, 9)), v);
     }
@@ -244,7 +240,7 @@ void opened_iq1_s_avx512(opened_chunk *c, const uint8_t *from) {
     const grid_values v = values_iq1(c);
     open_d(c, load_halves(slab->d), 0.125f);
     for (size_t b = 0; b < OPENED_BLOCKS; b++) {
-        const __m512i word = lanes_of_words(slab->high[b]);
+        const __m512i word = vnni_load_words(slab->high[b]);
         open_odd_block(c, b, bits_of(word, 12, 3));
         for (size_t g = 0; g < 4; g++) {
             const __m512i high = _mm512_slli_epi32(bits_of(word, 3 * g, 3), 8);
@@ -254,22 +250,12 @@ void opened_iq1_s_avx512(opened_chunk *c, const uint8_t *from) {
     }
 }
 
-/* The top nibbles of four words are a half. */
-VNNI_INLINE __m256i split_f16(const uint16_t (*scales)[16]) {
-    const __m256i top = _mm256_set1_epi16((short)0xf000);
-    const __m256i s0 = _mm256_srli_epi16(load_halves(scales[0]), 12);
-    const __m256i s1 = _mm256_srli_epi16(_mm256_and_si256(load_halves(scales[1]), top), 8);
-    const __m256i s2 = _mm256_srli_epi16(_mm256_and_si256(load_halves(scales[2]), top), 4);
-    const __m256i s3 = _mm256_and_si256(load_halves(scales[3]), top);
-    return _mm256_or_si256(_mm256_or_si256(s0, s1), _mm256_or_si256(s2, s3));
-}
-
 void opened_iq1_m_avx512(opened_chunk *c, const uint8_t *from) {
     const slab_iq1_m *slab = (const slab_iq1_m *)from;
     const grid_values v = values_iq1(c);
-    open_d_all(c, split_f16(slab->scales), 0.125f);
+    open_d_all(c, vnni_load_split_f16(slab->scales), 0.125f);
     for (size_t h = 0; h < OPENED_HALVES; h++) {
-        open_odd_half(c, h, bits_of(lanes_of_words(slab->scales[h / 4]), 3 * (h % 4), 3));
+        open_odd_half(c, h, bits_of(vnni_load_words(slab->scales[h / 4]), 3 * (h % 4), 3));
     }
     for (size_t g = 0; g < 32; g++) {
         const __m512i four = bits_of(vnni_load_bytes(slab->high[g / 2]), 4 * (g % 2), 4);

@@ -88,13 +88,28 @@ VNNI_INLINE __m512i vnni_broadcast32(const void *p) {
     return _mm512_set1_epi32(v);
 }
 
-/* 16 halves as float32, and 16 bytes as words of 32 bits. */
+/* 16 halves as float32, and 16 bytes or words as integers of 32 bits. */
 VNNI_INLINE __m512 vnni_load_f16(const void *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
+VNNI_INLINE __m512i vnni_load_words(const uint16_t words[16]) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)words));
+}
+
 VNNI_INLINE __m512i vnni_load_bytes(const uint8_t bytes[16]) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+}
+
+/* 16 halves that the top nibbles of four words are (IQ1_M). */
+VNNI_INLINE __m256i vnni_load_split_f16(const uint16_t (*words)[16]) {
+    const __m256i top = _mm256_set1_epi16((short)0xf000);
+    __m256i v[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)words[i]), top);
+    }
+    const __m256i low = _mm256_or_si256(_mm256_srli_epi16(v[0], 12), _mm256_srli_epi16(v[1], 8));
+    return _mm256_or_si256(low, _mm256_or_si256(_mm256_srli_epi16(v[2], 4), v[3]));
 }
 
 /* A row's block of ACT_Q8. */

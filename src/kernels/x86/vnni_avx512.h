@@ -124,8 +124,7 @@ VNNI_INLINE __m128i vnni_scales16(const uint8_t *slab, size_t i) {
 
 /* sc - 32 of IQ4_XS, block b. */
 VNNI_INLINE __m512i vnni_scales_xs(const slab_iq4_xs *slab, size_t b) {
-    const __m512i highs =
-        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)slab->scales_high));
+    const __m512i highs = vnni_load_words(slab->scales_high);
     const __m128i bytes = _mm_loadu_si128((const __m128i *)slab->scales_low[b / 2]);
     __m512i sc = _mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes), (unsigned)(b % 2 * 4));
     sc = _mm512_and_si512(sc, _mm512_set1_epi32(15));
