@@ -22,7 +22,7 @@
     X(AVXVNNI, 4, "avxvnni")   /* 256-bit VNNI without AVX-512 */         \
     X(AMX, 5, "amx")           /* tiles of 8-bit integers */              \
     X(AMXBF16, 6, "amxbf16")   /* and of bf16; and GFNI */                \
-    X(FASTBF16, 7, "fastbf16") /* avx512bf16 at the rate of VNNI; GFNI */ \
+    X(FASTBF16, 7, "fastbf16") /* bf16 at the rate of VNNI; VBMI, GFNI */ \
     X(NEON, 8, "neon")                                                    \
     X(DOTPROD, 9, "dotprod")                                              \
     X(I8MM, 10, "i8mm")
