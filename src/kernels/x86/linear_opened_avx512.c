@@ -9,7 +9,7 @@
  *
  * Bits, and codebooks with VBMI, read x in steps (layout/act.h), and many rows are bound by 8 to 10
  * instructions that multiply, a block and row; the others read ACT_Q8, and it is 10 or 11. Where a
- * code times its half's scale fits a byte, many rows multiply that instead. Few are multiplied as
+ * code times its half's scale fits a byte, rows multiply that instead. Few are multiplied as
  * codes are opened: of two and three bits in linear_few_avx512.c, a single row of codebooks by
  * AVX2. With VBMI codebooks and TQ1_0 are opened by linear_grids_avx512vbmi.c and
  * linear_tq1_0_avx512vbmi.c.
@@ -23,8 +23,6 @@
 #include "kernels/x86/linear_opened_avx512.h"
 #include "kernels/x86/long_avx512.h"
 #include "kernels/x86/rows_avx512.h"
-
-#define FOLD_ROWS_MIN 13u /* up to 12 it takes longer than it saves */
 
 /* Where x comes in steps: codes with a middle have it at 128. */
 VNNI_INLINE opened_kind steps_kind(opened_kind kind) {
@@ -137,40 +135,29 @@ VNNI_INLINE void dot_step(int rows, opened_kind kind, __m512 dots[VNNI_ROWS_MAX]
     VNNI_EACH_ROW(rows, { dots[r] = vnni_step_sum(has_middle, sums[r], vnni_step(x, r)); });
 }
 
-VNNI_INLINE __m512 whole_scale(const opened_chunk *c, size_t i) {
-    return _mm512_cvtepi32_ps(_mm512_load_si512(c->whole[i]));
+/* v += block b, or half 0 or 1 of it, times its scale, which is the chunk's whole number i. */
+VNNI_INLINE void add_scaled(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
+                            const opened_chunk *c, size_t b, const vnni_rows *x, int half,
+                            size_t i) {
+    __m512 dots[VNNI_ROWS_MAX];
+    const __m512 scale = _mm512_cvtepi32_ps(_mm512_load_si512(c->whole[i]));
+    dot_step(rows, kind, dots, c->codes[b][0], x, half);
+    VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(dots[r], scale, v[r]); });
 }
 
 /* v += block b times its scales. */
 VNNI_INLINE void add_step(int rows, opened_kind kind, __m512 v[VNNI_ROWS_MAX],
                           const opened_chunk *c, size_t b, const vnni_rows *x) {
-    const uint8_t *codes = c->codes[b][0];
-    __m512 dots[VNNI_ROWS_MAX], first[VNNI_ROWS_MAX];
-    if (!kind.has_halves) {
-        dot_step(rows, kind, dots, codes, x, ACT_STEP_ALL);
-        if (kind.has_scales) {
-            const __m512 scale = whole_scale(c, b);
-            VNNI_EACH_ROW(rows, { v[r] = _mm512_fmadd_ps(dots[r], scale, v[r]); });
-        } else {
-            VNNI_EACH_ROW(rows, { v[r] = _mm512_add_ps(v[r], dots[r]); });
-        }
-        return;
+    if (kind.has_halves) {
+        add_scaled(rows, kind, v, c, b, x, 0, 2 * b);
+        add_scaled(rows, kind, v, c, b, x, 1, 2 * b + 1);
+    } else if (kind.has_scales) {
+        add_scaled(rows, kind, v, c, b, x, ACT_STEP_ALL, b);
+    } else {
+        __m512 dots[VNNI_ROWS_MAX];
+        dot_step(rows, kind, dots, c->codes[b][0], x, ACT_STEP_ALL);
+        VNNI_EACH_ROW(rows, { v[r] = _mm512_add_ps(v[r], dots[r]); });
     }
-    const __m512 scale0 = whole_scale(c, 2 * b), scale1 = whole_scale(c, 2 * b + 1);
-    dot_step(rows, kind, dots, codes, x, 0);
-    VNNI_EACH_ROW(rows, {
-        if (opened_sums_halves(&kind)) {
-            v[r] = _mm512_fmadd_ps(dots[r], scale0, v[r]);
-        } else {
-            first[r] = _mm512_mul_ps(dots[r], scale0);
-        }
-    });
-    dot_step(rows, kind, dots, codes, x, 1);
-    VNNI_EACH_ROW(rows, {
-        v[r] = opened_sums_halves(&kind)
-                   ? _mm512_fmadd_ps(dots[r], scale1, v[r])
-                   : _mm512_add_ps(v[r], _mm512_fmadd_ps(dots[r], scale1, first[r]));
-    });
 }
 
 /* As tile_blocks, where x comes in steps. */
@@ -241,7 +228,7 @@ VNNI_INLINE void linear_opened(opened_kind kind, bool is_steps, opened_open_fn *
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
             vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, rows, c.n_blocks);
-            if (is_steps && opened_fits_bytes(&kind) && rows >= FOLD_ROWS_MIN) {
+            if (is_steps && opened_fits_bytes(&kind)) {
                 fold(kind, &c);
                 tiles(folded_kind(kind), true, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
@@ -261,17 +248,17 @@ VNNI_INLINE void linear_opened(opened_kind kind, bool is_steps, opened_open_fn *
     linear_opened(opened_kind_##name, is_steps, opened_##name##_avx2, y, y_stride, panel, x, \
                   x_stride_bytes, m, n, k)
 
-#define X(name)                                                                             \
+#define X(NAME, name)                                                                       \
     LINEAR(name) {                                                                          \
-        if (m <= LINEAR_FEW_ROWS_MAX) {                                                     \
+        if (m <= LINEAR_FEW_ROWS_##NAME) {                                                  \
             linear_few_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
         } else {                                                                            \
             OPENED(name, true);                                                             \
         }                                                                                   \
     }
-X(q2_k)
-X(q3_k)
-X(tq2_0)
+X(Q2_K, q2_k)
+X(Q3_K, q3_k)
+X(TQ2_0, tq2_0)
 #undef X
 
 /* One row, by AVX2, because loading points one by one is faster than a gather. */
