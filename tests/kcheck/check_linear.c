@@ -478,7 +478,8 @@ static void check_nan_row(kcheck *kc, const kernels_cpu *k, linear_case c) {
 }
 
 static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
-    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 39, 64, 211};
+    static const size_t counts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                    11, 12, 13, 14, 15, 16, 39, 64, 211};
     static const size_t bench_counts[] = {1, 4, 16, 128, 512};
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
@@ -499,6 +500,10 @@ static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
         }
     }
     c.n = 16;
+    for (c.m = 40; c.m < 48; c.m++) { /* all tiles that read what another one has opened */
+        c.cols = weights_cols(c.dtype, 1 + c.m % 3);
+        check_one(kc, k, c);
+    }
     for (size_t i = 0; i < WEIGHTS_KIND_COUNT * KC_LEN(values); i++) {
         c.weights = (weights_kind)(i / KC_LEN(values));
         c.values = values[i % KC_LEN(values)];

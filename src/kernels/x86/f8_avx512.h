@@ -8,7 +8,6 @@
 
 #include <immintrin.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/compiler.h"
 #include "kernels/products.h"
@@ -35,8 +34,7 @@ VNNI_INLINE void f8_linear(f8_slab_fn *add, size_t x_step, float *y, size_t y_st
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        vnni_begin_outputs(sums, y + from * y_stride, y_stride, rows);
         for (size_t i = 0; i < k / PAIRS_BLOCK_LEN; i++) {
             add(sums, panel + i, x + from * x_stride + i * x_step, x_stride, rows);
         }

@@ -6,7 +6,7 @@
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
  *       open                                         64ths to words, once for all rows: 4 KB
- *       for tiles of 12 rows (then 8, 4, 2, 1)       one register of sums a row, one of y
+ *       for tiles of up to 12 rows                   one register of sums a row, one of y
  *
  * A single row multiplies what it opens. Many rows are bound by 19 instructions for 512
  * multiply-adds, a row alone by some 24 for 64 codes.
@@ -164,7 +164,7 @@ VNNI_INLINE void tile(int rows, float *y, const f8_block *block, const uint8_t *
 }
 
 static void tiles(float *y, const f8_block *block, const uint8_t *x, size_t stride, size_t m) {
-    VNNI_EACH_TILE(12u, m, y, x, stride, tile(rows, y, block, x, stride));
+    VNNI_EACH_TILE(1, 12, m, y, x, stride, tile(rows, y, block, x, stride));
 }
 
 /* y [16] += x [128] . slab */

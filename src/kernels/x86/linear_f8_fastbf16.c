@@ -3,7 +3,7 @@
  *   for rows of x, ACT_CHUNK_ROWS at a time
  *     for blocks of 128 columns of the panel
  *       a tile of up to 12 rows                      codes to pairs of bf16, multiplied at once
- *       for tiles of 12 rows (then 8, 4, 2, 1)       what the first tile has opened: 4 KB
+ *       for tiles of up to 12 rows                   what the first tile has opened: 4 KB
  *
  * With VBMI both bytes of 64 numbers are looked up, each in a list of 128: two look-ups, the sign
  * and two steps that put bytes together, beside two products a row. Two chains an output
@@ -131,35 +131,19 @@ VNNI_INLINE void tile(int rows, float *y, const pairs_block *block, const slab_f
     chains_end(rows, y, &c, slab);
 }
 
-static void tiles(float *y, const slab_f8_e4m3 *slab, const uint8_t *x, size_t stride, size_t m) {
-    pairs_block block;
-    opening_tile(TILE, y, &block, slab, x, stride);
-    y += TILE * PACK_PANEL_ROWS;
-    x += TILE * stride;
-    m -= TILE;
-    VNNI_EACH_TILE(TILE, m, y, x, stride, tile(rows, y, &block, slab, x, stride));
-}
-
 static void add_slab(float *sums, const slab_f8_e4m3 *slab, const uint8_t *x, size_t x_stride,
-                     size_t rows) {
-    switch (rows) {
-#define CASE(n) \
-    case n: opening_tile(n, sums, NULL, slab, x, x_stride); return;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-#undef CASE
-    default: tiles(sums, slab, x, x_stride, rows);
+                     size_t m) {
+    const size_t first = vnni_tile_rows(m, TILE);
+    if (first == m) {
+        VNNI_TILE(m, 1, TILE, opening_tile(rows, sums, NULL, slab, x, x_stride));
+        return;
     }
+    pairs_block block;
+    VNNI_TILE(first, TILE / 2 + 1, TILE, opening_tile(rows, sums, &block, slab, x, x_stride));
+    sums += first * PACK_PANEL_ROWS;
+    x += first * x_stride;
+    m -= first;
+    VNNI_EACH_TILE(4, TILE, m, sums, x, x_stride, tile(rows, sums, &block, slab, x, x_stride));
 }
 
 void linear_f8_e4m3_fastbf16(float *y, size_t y_stride, const void *panel, const void *x,

@@ -7,7 +7,7 @@
 
 /* The most rows; from more on opening is faster. */
 #define LINEAR_FEW_ROWS_Q2_K 16u
-#define LINEAR_FEW_ROWS_Q3_K 12u
+#define LINEAR_FEW_ROWS_Q3_K 8u
 #define LINEAR_FEW_ROWS_TQ2_0 16u
 #define LINEAR_FEW_ROWS_MAX 16u /* of them all */
 

@@ -2,8 +2,7 @@
  *
  * Layout: [column][16 rows], so a column is one register: loaded, brought to float32 (F16 by
  * vcvtph2ps, BF16 by a shift) and multiplied by an activation of each row of the tile, which the
- * multiply-add itself broadcasts from memory. 12 chains hide its latency; tiles of fewer rows are
- * what is left over. The order is that of AVX2 and plain C, one chain an output, so the bits are.
+ * multiply-add itself broadcasts from memory. 12 chains hide its latency. The order is that of AVX2 and plain C, one chain an output, so the bits are.
  *
  * Many rows are bound by the multiply-adds, 2 registers a cycle, and share columns brought to
  * float32 once. A single row has one chain, 4 cycles a column: 16 bytes a cycle of F32 and 8 of
@@ -74,7 +73,7 @@ VNNI_INLINE void tile(int rows, weft_dtype dtype, float *y, float_columns c, con
 
 VNNI_INLINE void tiles(weft_dtype dtype, float *y, float_columns c, const uint8_t *x,
                        size_t x_stride, size_t m, size_t n) {
-    VNNI_EACH_TILE(12u, m, y, x, x_stride, tile(rows, dtype, y, c, x, x_stride, n));
+    VNNI_EACH_TILE(1, 12, m, y, x, x_stride, tile(rows, dtype, y, c, x, x_stride, n));
 }
 
 VNNI_INLINE void linear_float(weft_dtype dtype, float *y, size_t y_stride, const uint8_t *panel,

@@ -15,7 +15,6 @@
  * linear_tq1_0_avx512vbmi.c.
  */
 #include <immintrin.h>
-#include <string.h>
 
 #include "kernels/opened.h"
 #include "kernels/products.h"
@@ -203,37 +202,38 @@ VNNI_INLINE void tile(int rows, opened_kind kind, bool is_steps, float *y, const
     }
 }
 
-VNNI_INLINE void tiles(opened_kind kind, bool is_steps, float *y, const opened_chunk *c,
-                       const uint8_t *x, size_t x_stride, size_t m, vnni_ahead *ahead) {
-    if (!kind.has_halves) {
-        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, is_steps, y, c, x, x_stride, ahead))
+/* y [m][16] += x [m] . chunk, which was opened from `slab`: a function for each kind, because gcc
+ * would keep pointers to all rows of x over all chunks, and spill them. */
+typedef void add_chunk_fn(float *y, opened_chunk *c, const uint8_t *slab, const uint8_t *x,
+                          size_t x_stride, size_t m);
+
+VNNI_INLINE void add_chunk(opened_kind kind, bool is_steps, float *y, opened_chunk *c,
+                           const uint8_t *slab, const uint8_t *x, size_t x_stride, size_t m) {
+    if (is_steps && opened_fits_bytes(&kind)) {
+        fold(kind, c);
+        kind = folded_kind(kind);
     }
-    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, is_steps, y, c, x, x_stride, ahead));
+    const size_t most = kind.has_halves ? 8 : 12;
+    vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, (m + most - 1) / most * c->n_blocks);
+    VNNI_EACH_TILE(1, most, m, y, x, x_stride,
+                   tile(rows, kind, is_steps, y, c, x, x_stride, &ahead));
 }
 
-VNNI_INLINE void linear_opened(opened_kind kind, bool is_steps, opened_open_fn *open, float *y,
+VNNI_INLINE void linear_opened(opened_kind kind, opened_open_fn *open, add_chunk_fn *add, float *y,
                                size_t y_stride, const uint8_t *panel, const uint8_t *x,
                                size_t x_stride, size_t m, size_t n, size_t k) {
     WEFT_ALIGNED(64) float sums[OPENED_ROWS * PACK_PANEL_ROWS];
     opened_chunk c;
-    kind = is_steps ? steps_kind(kind) : kind;
     c.middle = opened_middle(&kind);
     for (size_t from = 0; from < m; from += OPENED_ROWS) {
         const size_t rows = m - from < OPENED_ROWS ? m - from : OPENED_ROWS;
         const uint8_t *slab = panel;
         const uint8_t *x_chunk = x + from * x_stride;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        vnni_begin_outputs(sums, y + from * y_stride, y_stride, rows);
         for (size_t col = 0; col < k; col += OPENED_COLS) {
             c.n_blocks = (k - col < OPENED_COLS ? k - col : OPENED_COLS) / ACT_BLOCK_LEN;
             open(&c, slab);
-            vnni_ahead ahead = vnni_ahead_of(slab, kind.chunk_bytes, rows, c.n_blocks);
-            if (is_steps && opened_fits_bytes(&kind)) {
-                fold(kind, &c);
-                tiles(folded_kind(kind), true, sums, &c, x_chunk, x_stride, rows, &ahead);
-            } else {
-                tiles(kind, is_steps, sums, &c, x_chunk, x_stride, rows, &ahead);
-            }
+            add(sums, &c, slab, x_chunk, x_stride, rows);
             slab += kind.chunk_bytes;
             x_chunk += VNNI_X_BYTES;
         }
@@ -241,19 +241,35 @@ VNNI_INLINE void linear_opened(opened_kind kind, bool is_steps, opened_open_fn *
     }
 }
 
+#define ADD_CHUNK(name, form, kind, is_steps)                                                     \
+    static WEFT_NOINLINE void add_##form##_##name(float *y, opened_chunk *c, const uint8_t *slab, \
+                                                  const uint8_t *x, size_t x_stride, size_t m) {  \
+        add_chunk(kind, is_steps, y, c, slab, x, x_stride, m);                                    \
+    }
 #define LINEAR(name)                                                                             \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k)
-#define OPENED(name, is_steps)                                                               \
-    linear_opened(opened_kind_##name, is_steps, opened_##name##_avx2, y, y_stride, panel, x, \
-                  x_stride_bytes, m, n, k)
+
+/* Where x comes in steps. */
+#define X(NAME, name)                                                                             \
+    ADD_CHUNK(name, steps, steps_kind(opened_kind_##name), true)                                  \
+    void linear_opened_##name##_avx512vnni(opened_open_fn *open, float *y, size_t y_stride,       \
+                                           const void *panel, const void *x,                      \
+                                           size_t x_stride_bytes, size_t m, size_t n, size_t k) { \
+        linear_opened(steps_kind(opened_kind_##name), open, add_steps_##name, y, y_stride, panel, \
+                      x, x_stride_bytes, m, n, k);                                                \
+    }
+PACK_BITS_LIST(X)
+PACK_GRIDS_LIST(X)
+#undef X
 
 #define X(NAME, name)                                                                       \
     LINEAR(name) {                                                                          \
         if (m <= LINEAR_FEW_ROWS_##NAME) {                                                  \
             linear_few_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
         } else {                                                                            \
-            OPENED(name, true);                                                             \
+            linear_opened_##name##_avx512vnni(opened_##name##_avx2, y, y_stride, panel, x,  \
+                                              x_stride_bytes, m, n, k);                     \
         }                                                                                   \
     }
 X(Q2_K, q2_k)
@@ -261,31 +277,24 @@ X(Q3_K, q3_k)
 X(TQ2_0, tq2_0)
 #undef X
 
-/* One row, by AVX2, because loading points one by one is faster than a gather. */
-#define X(NAME, name)                                                             \
-    LINEAR(name) {                                                                \
-        if (m == 1) {                                                             \
-            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
-        } else {                                                                  \
-            OPENED(name, false);                                                  \
-        }                                                                         \
-    }
-PACK_GRIDS_LIST(X)
-#undef X
-
-#define X(NAME, name)                                                                              \
-    void linear_opened_##name##_avx512vnni(opened_open_fn *open, float *y, size_t y_stride,        \
-                                           const void *panel, const void *x,                       \
-                                           size_t x_stride_bytes, size_t m, size_t n, size_t k) {  \
-        linear_opened(opened_kind_##name, true, open, y, y_stride, panel, x, x_stride_bytes, m, n, \
-                      k);                                                                          \
-    }
-PRODUCTS_VBMI_LOOKUP_LIST(X)
-#undef X
-
 LINEAR(tq1_0) {
     linear_opened_tq1_0_avx512vnni(opened_tq1_0_avx2, y, y_stride, panel, x, x_stride_bytes, m, n,
                                    k);
 }
-#undef OPENED
+
+/* Codebooks without VBMI; one row by AVX2, because loading points one by one is faster than a
+ * gather. */
+#define X(NAME, name)                                                                     \
+    ADD_CHUNK(name, blocks, opened_kind_##name, false)                                    \
+    LINEAR(name) {                                                                        \
+        if (m == 1) {                                                                     \
+            linear_##name##_avx2(y, y_stride, panel, x, x_stride_bytes, m, n, k);         \
+        } else {                                                                          \
+            linear_opened(opened_kind_##name, opened_##name##_avx2, add_blocks_##name, y, \
+                          y_stride, panel, x, x_stride_bytes, m, n, k);                   \
+        }                                                                                 \
+    }
+PACK_GRIDS_LIST(X)
+#undef X
 #undef LINEAR
+#undef ADD_CHUNK

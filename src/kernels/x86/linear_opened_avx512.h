@@ -13,7 +13,8 @@ typedef void linear_opened_fn(opened_open_fn *open, float *y, size_t y_stride, c
                               const void *x, size_t x_stride_bytes, size_t m, size_t n, size_t k);
 
 #define X(NAME, name) linear_opened_fn linear_opened_##name##_avx512vnni;
-PRODUCTS_VBMI_LOOKUP_LIST(X)
+PACK_BITS_LIST(X)
+PACK_GRIDS_LIST(X)
 #undef X
 
 #endif /* WEFT_KERNELS_X86_LINEAR_OPENED_AVX512_H */

@@ -3,7 +3,7 @@
  *   for rows of x, ACT_CHUNK_ROWS at a time          their sums y stay in a 8 KB buffer
  *     for chunks of 256 columns of the panel
  *       expand                                       columns to pairs, 8 KB, for many rows
- *       for tiles of 16 rows (then 8, 4, 2, 1)       one register of sums a row
+ *       for tiles of up to 16 rows                   one register of sums a row
  *         for pairs of columns                       each times every row
  *
  * Two columns of 16 outputs are a register of pairs once their words are sorted; the instruction
@@ -60,7 +60,7 @@ VNNI_INLINE void tile(int rows, int is_expanded, float *y, const uint8_t *column
 
 VNNI_INLINE void tiles(int is_expanded, float *y, const uint8_t *columns, const uint8_t *packed,
                        const uint8_t *x, size_t x_stride, size_t m, size_t n) {
-    VNNI_EACH_TILE(16u, m, y, x, x_stride,
+    VNNI_EACH_TILE(1, 16, m, y, x, x_stride,
                    tile(rows, is_expanded, y, columns, packed, x, x_stride, n));
 }
 
@@ -70,8 +70,7 @@ void linear_bf16_pairs_avx512bf16(float *y, size_t y_stride, const void *panel, 
     WEFT_ALIGNED(64) uint8_t expanded[COLS / 2][64];
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        vnni_begin_outputs(sums, y + from * y_stride, y_stride, rows);
         for (size_t col = 0; col < k; col += COLS) {
             const size_t cols = k - col < COLS ? k - col : COLS;
             const uint8_t *columns = (const uint8_t *)panel + col * PACK_PANEL_ROWS * 2;

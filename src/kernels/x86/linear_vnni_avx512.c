@@ -5,8 +5,7 @@
  *     for chunks of 256 columns of the panel
  *       open                                         scales to float32 (vnni_avx512.h); one or two
  *                                                    rows do so block by block
- *       expand                                       codes to bytes, where many rows share them
- *       for tiles of 12 rows (then 8, 4, 2, 1)       one register of sums a row, one of y
+ *       for tiles of up to 12 rows                   one register of sums a row, one of y
  *         for blocks of 32 columns                   8 groups, each times every row
  *
  * Registers of a tile of 12 x 16 outputs: 12 sums, 12 y, 1 of weights, 2 of scales, 2 spare. The 4
@@ -18,12 +17,10 @@
  *
  * A tile only decides which rows are computed together; bits do not depend on it (products.h).
  */
-#include <string.h>
-
 #include "kernels/products.h"
 #include "kernels/x86/vnni_avx512.h"
 
-#define EXPAND_ROWS_MIN 40u /* fewer share too little */
+#define KEEP_ROWS_MIN 40u /* from so many on what the first tile opens is kept for the others */
 
 VNNI_INLINE bool has_high_bits(vnni_kind kind) {
     return kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
@@ -63,32 +60,18 @@ VNNI_INLINE __m512i weights(vnni_codes codes, const uint8_t *at, int group) {
     return codes == VNNI_CODES_6 ? six_bits(at, group) : vnni_weights(codes, at, group);
 }
 
-VNNI_INLINE void expand(vnni_kind kind, vnni_chunk *c) {
-    for (size_t b = 0; b < c->n_blocks; b++) {
-        const uint8_t *at = c->panel + vnni_codes_before(kind, b);
-        uint8_t *to = c->codes[b][0];
-#define EXPAND(g) _mm512_store_si512(to + 64 * (g), weights(kind.codes, at, g))
-        EXPAND(0);
-        EXPAND(1);
-        EXPAND(2);
-        EXPAND(3);
-        EXPAND(4);
-        EXPAND(5);
-        EXPAND(6);
-        EXPAND(7);
-#undef EXPAND
-    }
-}
-
 /* What a block asks for: as much as it has, and what may be before the next one. */
 VNNI_INLINE size_t fetch_bytes(vnni_kind kind) {
     return vnni_codes_before(kind, 2) - kind.block_stride;
 }
 
+/* sums += a group, `at` being where the codes of its block are, and `keep` where they are kept. */
 VNNI_INLINE void add_group(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
-                           const vnni_rows *x, int group) {
+                           uint8_t (*keep)[64], const vnni_rows *x, int group) {
     const __m512i w = weights(kind.codes, at, group);
-    if (kind.codes != VNNI_CODES_EXPANDED) {
+    if (kind.is_kept) {
+        _mm512_store_si512(keep[group], w);
+    } else if (kind.codes != VNNI_CODES_EXPANDED) {
         vnni_fetch_group(kind.is_fast, at, fetch_bytes(kind), (size_t)group);
     }
     VNNI_EACH_ROW(rows, {
@@ -104,11 +87,11 @@ VNNI_INLINE void fetch_header(vnni_kind kind, const uint8_t *slab) {
 
 /* sums += groups 4 * half to 4 * half + 3 */
 VNNI_INLINE void add_half(int rows, vnni_kind kind, __m512i sums[VNNI_ROWS_MAX], const uint8_t *at,
-                          const vnni_rows *x, int half) {
-    add_group(rows, kind, sums, at, x, 4 * half);
-    add_group(rows, kind, sums, at, x, 4 * half + 1);
-    add_group(rows, kind, sums, at, x, 4 * half + 2);
-    add_group(rows, kind, sums, at, x, 4 * half + 3);
+                          uint8_t (*keep)[64], const vnni_rows *x, int half) {
+    add_group(rows, kind, sums, at, keep, x, 4 * half);
+    add_group(rows, kind, sums, at, keep, x, 4 * half + 1);
+    add_group(rows, kind, sums, at, keep, x, 4 * half + 2);
+    add_group(rows, kind, sums, at, keep, x, 4 * half + 3);
 }
 
 VNNI_INLINE const uint8_t *codes_of(vnni_kind kind, const vnni_chunk *c, size_t b) {
@@ -122,13 +105,13 @@ VNNI_INLINE __m512i start_of(vnni_kind kind, const act_block_q8 *x, int half) {
 }
 
 /* v += block b. */
-VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const vnni_chunk *c,
+VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], vnni_chunk *c,
                            size_t b, const vnni_rows *x) {
     const uint8_t *at = codes_of(kind, c, b);
     __m512i sums[VNNI_ROWS_MAX];
     __m512 first[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = start_of(kind, vnni_block(x, r), 0); });
-    add_half(rows, kind, sums, at, x, 0);
+    add_half(rows, kind, sums, at, c->codes[b], x, 0);
     if (vnni_scales_halves(kind)) {
         const __m512 scale = scale_of(kind, c, b).half_scale[0];
         VNNI_EACH_ROW(rows, {
@@ -136,7 +119,7 @@ VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], co
             sums[r] = start_of(kind, vnni_block(x, r), 1);
         });
     }
-    add_half(rows, kind, sums, at, x, 1);
+    add_half(rows, kind, sums, at, c->codes[b], x, 1);
     const vnni_scale s = scale_of(kind, c, b);
     VNNI_EACH_ROW(rows, {
         const __m512 xs = _mm512_set1_ps(vnni_block(x, r)->scale);
@@ -152,15 +135,13 @@ VNNI_INLINE void add_block(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], co
 }
 
 /* y [rows][16] += x [rows] . chunk */
-VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
-                             const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *from,
+                             size_t x_stride, vnni_ahead *ahead) {
     vnni_rows x = vnni_rows_of(from, x_stride);
     __m512 v[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { v[r] = _mm512_load_ps(y + 16 * r); });
     for (size_t b = 0; b < c->n_blocks; b++) {
-        if (kind.codes == VNNI_CODES_EXPANDED) {
-            vnni_ahead_step(ahead);
-        }
+        vnni_ahead_step(ahead);
         add_block(rows, kind, v, c, b, &x);
         vnni_rows_step(&x, sizeof(act_block_q8));
     }
@@ -169,16 +150,16 @@ VNNI_INLINE void tile_blocks(int rows, vnni_kind kind, float *y, const vnni_chun
 
 /* v += half 0, 1 or all of block b times its whole scale, which is looked at after the codes: a
  * single row then reads on as prefetchers expect. */
-VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], const vnni_chunk *c,
+VNNI_INLINE void add_part(int rows, vnni_kind kind, __m512 v[VNNI_ROWS_MAX], vnni_chunk *c,
                           size_t b, int half, const uint8_t *at, const vnni_rows *x) {
     const bool has_middle = !vnni_has_mins6(kind);
     __m512i sums[VNNI_ROWS_MAX];
     VNNI_EACH_ROW(rows, { sums[r] = vnni_step_start(has_middle, vnni_step(x, r), half); });
     if (half != 1) {
-        add_half(rows, kind, sums, at, x, 0);
+        add_half(rows, kind, sums, at, c->codes[b], x, 0);
     }
     if (half != 0) {
-        add_half(rows, kind, sums, at, x, 1);
+        add_half(rows, kind, sums, at, c->codes[b], x, 1);
     }
     const vnni_scale s = scale_of(kind, c, b);
     const __m512 scale = half == ACT_STEP_ALL ? s.scale : s.half_scale[half];
@@ -198,8 +179,8 @@ VNNI_INLINE void add_mins(int rows, __m512i least[VNNI_ROWS_MAX], __m512i mins, 
 }
 
 /* As tile_blocks, where x comes in steps. */
-VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk *c,
-                            const uint8_t *from, size_t x_stride, vnni_ahead *ahead) {
+VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *from,
+                            size_t x_stride, vnni_ahead *ahead) {
     const bool has_mins = vnni_has_mins6(kind);
     const vnni_rows blocks = vnni_rows_of(from, x_stride);
     vnni_rows x = blocks;
@@ -210,9 +191,7 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
         least[r] = _mm512_setzero_si512();
     });
     for (size_t b = 0; b < VNNI_BLOCKS; b++) {
-        if (kind.codes == VNNI_CODES_EXPANDED) {
-            vnni_ahead_step(ahead);
-        }
+        vnni_ahead_step(ahead);
         const uint8_t *at = codes_of(kind, c, b);
         if (vnni_scales_halves(kind)) {
             add_part(rows, kind, v, c, b, 0, at, &x);
@@ -238,7 +217,7 @@ VNNI_INLINE void tile_steps(int rows, vnni_kind kind, float *y, const vnni_chunk
     });
 }
 
-VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *from,
+VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *from,
                       size_t x_stride, vnni_ahead *ahead) {
     if (vnni_has_steps(kind)) {
         tile_steps(rows, kind, y, c, from, x_stride, ahead);
@@ -247,12 +226,25 @@ VNNI_INLINE void tile(int rows, vnni_kind kind, float *y, const vnni_chunk *c, c
     }
 }
 
-VNNI_INLINE void tiles(vnni_kind kind, float *y, const vnni_chunk *c, const uint8_t *x,
-                       size_t x_stride, size_t m, vnni_ahead *ahead) {
-    if (!vnni_scales_halves(kind)) {
-        VNNI_TILES_OF(12u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead))
+/* Three rows or more. */
+VNNI_INLINE void tiles(vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *x, size_t x_stride,
+                       size_t m) {
+    const size_t most = vnni_scales_halves(kind) ? 8 : 12;
+    vnni_open(kind, c);
+    fetch_header(kind, c->slabs);
+    if (m < KEEP_ROWS_MIN) {
+        VNNI_EACH_TILE(3, most, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, NULL));
+        return;
     }
-    VNNI_EACH_TILE(8u, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, ahead));
+    vnni_kind keeping = kind, expanded = kind;
+    keeping.is_kept = true;
+    expanded.codes = VNNI_CODES_EXPANDED;
+    vnni_ahead ahead = vnni_ahead_of(c->slabs, kind.chunk_bytes, m / most * c->n_blocks);
+    tile((int)most, keeping, y, c, x, x_stride, &ahead);
+    y += most * PACK_PANEL_ROWS;
+    x += most * x_stride;
+    m -= most;
+    VNNI_EACH_TILE(4, most, m, y, x, x_stride, tile(rows, expanded, y, c, x, x_stride, &ahead));
 }
 
 /* One or two rows alone. */
@@ -266,33 +258,28 @@ VNNI_INLINE void few(int rows, vnni_kind kind, float *y, vnni_chunk *c, const ui
     tile(rows, of_few, y, c, x, x_stride, NULL);
 }
 
-VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *panel,
-                     const uint8_t *x, size_t x_stride, size_t m, size_t n, size_t k) {
+/* A function for each kind: gcc would keep pointers to all rows of x over all chunks, and spill
+ * them. */
+typedef void tiles_fn(float *y, vnni_chunk *c, const uint8_t *x, size_t x_stride, size_t m);
+
+VNNI_INLINE void run(vnni_kind kind, tiles_fn *tiles_of, float *y, size_t y_stride,
+                     const uint8_t *panel, const uint8_t *x, size_t x_stride, size_t m, size_t n,
+                     size_t k) {
     WEFT_ALIGNED(64) float sums[ACT_CHUNK_ROWS * PACK_PANEL_ROWS];
     vnni_chunk c;
-    vnni_kind expanded = kind;
-    expanded.codes = VNNI_CODES_EXPANDED;
     for (size_t from = 0; from < m; from += ACT_CHUNK_ROWS) {
         const size_t rows = m - from < ACT_CHUNK_ROWS ? m - from : ACT_CHUNK_ROWS;
         const uint8_t *slabs = panel;
         const uint8_t *x_chunk = x + from * x_stride;
-        vnni_fetch_outputs(y + from * y_stride, y_stride, rows);
-        memset(sums, 0, rows * PACK_PANEL_ROWS * sizeof(float));
+        vnni_begin_outputs(sums, y + from * y_stride, y_stride, rows);
         for (size_t col = 0; col < k; col += VNNI_COLS) {
             vnni_chunk_at(kind, &c, slabs, k - col < VNNI_COLS ? k - col : VNNI_COLS);
             if (rows == 1) {
                 few(1, kind, sums, &c, x_chunk, x_stride);
             } else if (rows == 2) {
                 few(2, kind, sums, &c, x_chunk, x_stride);
-            } else if (rows >= EXPAND_ROWS_MIN) {
-                vnni_open(kind, &c);
-                expand(kind, &c);
-                vnni_ahead ahead = vnni_ahead_of(slabs, kind.chunk_bytes, rows, c.n_blocks);
-                tiles(expanded, sums, &c, x_chunk, x_stride, rows, &ahead);
             } else {
-                vnni_open(kind, &c);
-                fetch_header(kind, slabs);
-                tiles(kind, sums, &c, x_chunk, x_stride, rows, NULL);
+                tiles_of(sums, &c, x_chunk, x_stride, rows);
             }
             slabs += kind.chunk_bytes;
             x_chunk += VNNI_X_BYTES;
@@ -302,9 +289,13 @@ VNNI_INLINE void run(vnni_kind kind, float *y, size_t y_stride, const uint8_t *p
 }
 
 #define X(NAME, name)                                                                            \
+    static WEFT_NOINLINE void tiles_##name(float *y, vnni_chunk *c, const uint8_t *x,            \
+                                           size_t x_stride, size_t m) {                          \
+        tiles(vnni_##name, y, c, x, x_stride, m);                                                \
+    }                                                                                            \
     void linear_##name##_avx512vnni(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        run(vnni_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);                        \
+        run(vnni_##name, tiles_##name, y, y_stride, panel, x, x_stride_bytes, m, n, k);          \
     }
 PRODUCTS_BYTES_LIST(X)
 PACK_LISTED_LIST(X)

@@ -42,23 +42,52 @@
     } while (0)
 #define VNNI_ROWS_MAX 16
 
-/* The call for tiles of `number` rows while as many of m are left; or of `largest` (16, 12 or 8)
- * and what is left in smaller ones. It finds `rows`, a constant in each copy, and y and x where
- * they are the tile's: m, y and x move on. */
-#define VNNI_TILES_OF(number, m, y, x, stride, ...) \
-    for (; (m) >= (number); (m) -= (number)) {      \
-        const int rows = (number);                  \
-        __VA_ARGS__;                                \
-        (y) += (size_t)(number)*PACK_PANEL_ROWS;    \
-        (x) += (size_t)(number) * (stride);         \
+/* How many of m rows a tile of up to `most` takes: a tile of less than four waits for its sums. */
+VNNI_INLINE size_t vnni_tile_rows(size_t m, size_t most) {
+    return m <= most ? m : m < most + 4 ? (m + 1) / 2 : most;
+}
+
+/* The call for a tile of n rows, from `least` to `most`: it finds `rows`, a constant in each copy. */
+#define VNNI_TILE_CASE(number, least, most, ...)         \
+    case number: {                                       \
+        enum { rows = (number) };                        \
+        if ((number) >= (least) && (number) <= (most)) { \
+            __VA_ARGS__;                                 \
+        }                                                \
+        break;                                           \
     }
-#define VNNI_EACH_TILE(largest, m, y, x, stride, ...)        \
-    do {                                                     \
-        VNNI_TILES_OF(largest, m, y, x, stride, __VA_ARGS__) \
-        VNNI_TILES_OF(8, m, y, x, stride, __VA_ARGS__)       \
-        VNNI_TILES_OF(4, m, y, x, stride, __VA_ARGS__)       \
-        VNNI_TILES_OF(2, m, y, x, stride, __VA_ARGS__)       \
-        VNNI_TILES_OF(1, m, y, x, stride, __VA_ARGS__)       \
+#define VNNI_TILE(n, least, most, ...)                   \
+    do {                                                 \
+        switch (n) {                                     \
+            VNNI_TILE_CASE(1, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(2, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(3, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(4, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(5, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(6, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(7, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(8, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(9, least, most, __VA_ARGS__)  \
+            VNNI_TILE_CASE(10, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(11, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(12, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(13, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(14, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(15, least, most, __VA_ARGS__) \
+            VNNI_TILE_CASE(16, least, most, __VA_ARGS__) \
+        }                                                \
+    } while (0)
+
+/* The call for all tiles of m rows. y and x are the tile's: m, y and x move on. */
+#define VNNI_EACH_TILE(least, most, m, y, x, stride, ...)     \
+    do {                                                      \
+        while ((m) > 0) {                                     \
+            const size_t tile_rows = vnni_tile_rows(m, most); \
+            VNNI_TILE(tile_rows, least, most, __VA_ARGS__);   \
+            (y) += tile_rows * PACK_PANEL_ROWS;               \
+            (x) += tile_rows * (stride);                      \
+            (m) -= tile_rows;                                 \
+        }                                                     \
     } while (0)
 
 /* Row r's activations: four base pointers and multiples of the stride reach sixteen. */
@@ -206,16 +235,16 @@ typedef struct vnni_ahead {
     size_t step_bytes;
 } vnni_ahead;
 
-/* For tiles of up to 12 of `rows`, each of which takes a step a block. */
-VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t rows,
-                                     size_t n_blocks) {
-    const size_t n_steps = (rows < 12 ? 1 : rows / 12) * n_blocks;
+VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t n_steps) {
     return (vnni_ahead){at, (bytes + 64 * n_steps - 1) / (64 * n_steps) * 64};
 }
 
+/* Nothing if a is NULL. */
 VNNI_INLINE void vnni_ahead_step(vnni_ahead *a) {
-    vnni_fetch_lines(a->at, a->step_bytes);
-    a->at += a->step_bytes;
+    if (a != NULL) {
+        vnni_fetch_lines(a->at, a->step_bytes);
+        a->at += a->step_bytes;
+    }
 }
 
 /* Outputs of a panel are one line of each row of y, and rows are far apart: the lines are asked for
@@ -223,6 +252,14 @@ VNNI_INLINE void vnni_ahead_step(vnni_ahead *a) {
 VNNI_INLINE void vnni_fetch_outputs(const float *y, size_t y_stride, size_t rows) {
     for (size_t r = 0; r < rows; r++) {
         _mm_prefetch((const char *)(y + r * y_stride), _MM_HINT_T0);
+    }
+}
+
+/* The same, and sums [rows][16], aligned to 64, are 0. */
+VNNI_INLINE void vnni_begin_outputs(float *sums, const float *y, size_t y_stride, size_t rows) {
+    vnni_fetch_outputs(y, y_stride, rows);
+    for (size_t r = 0; r < rows; r++) {
+        _mm512_store_ps(sums + r * PACK_PANEL_ROWS, _mm512_setzero_ps());
     }
 }
 

@@ -42,6 +42,7 @@ typedef struct vnni_kind {
     size_t block_stride; /* bytes from one block's codes to the next, but see vnni_codes_before */
     size_t chunk_bytes;  /* of 256 columns */
     bool is_stream;      /* scales are converted block by block, not opened */
+    bool is_kept;        /* codes are stored as bytes in vnni_chunk.codes as they are read */
     bool is_fast;        /* a line takes so few instructions that prefetchers lead */
 } vnni_kind;
 
