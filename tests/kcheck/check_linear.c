@@ -480,7 +480,7 @@ static void check_nan_row(kcheck *kc, const kernels_cpu *k, linear_case c) {
 static void check_format(kcheck *kc, const kernels_cpu *k, linear_case c) {
     static const size_t counts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                     11, 12, 13, 14, 15, 16, 39, 64, 211};
-    static const size_t bench_counts[] = {1, 4, 16, 128, 512};
+    static const size_t bench_counts[] = {1, 4, 6, 7, 16, 32, 128, 512};
     static const kc_values values[] = {KC_GAUSS, KC_CONSTANT, KC_OUTLIER, KC_ZERO, KC_ALTERNATING};
     for (size_t i = 0; i < KC_LEN(counts) * WEIGHTS_COLS; i++) {
         c.m = counts[i / WEIGHTS_COLS];

@@ -19,8 +19,8 @@ static size_t rows_of_tile(size_t m, int is_expanded) {
     return m < TILE_ROWS ? m : TILE_ROWS;
 }
 
-/* Tiles of an expanded chunk and whole ones share the lines that a chunk to come has, share_bytes
- * each; others ask as they go. */
+/* Tiles of an expanded chunk share the lines that a chunk to come has, share_bytes each; others ask
+ * as they go. */
 static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const uint8_t *x,
                       size_t x_stride, size_t m, size_t share_bytes) {
     const int is_expanded = f->expand != NULL && m >= f->expand_rows_min;
@@ -30,7 +30,7 @@ static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const ui
     const uint8_t *ahead = c->panel;
     while (m > 0) {
         const size_t rows = rows_of_tile(m, is_expanded);
-        if (is_expanded || rows == TILE_ROWS) {
+        if (is_expanded) {
             tile_fetch_far(ahead, share_bytes);
             ahead += share_bytes;
         }

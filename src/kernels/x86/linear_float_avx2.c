@@ -55,10 +55,7 @@ TILE_INLINE void tile(int rows, weft_dtype dtype, float *y, const tile_chunk *c,
     });
     size_t left = c->n_cols;
     for (; left >= 4; left -= 4) {
-        if (rows < TILE_ROWS) {
-            tile_fetch(rows == 1 || (rows == 2 && dtype == WEFT_DTYPE_F32), column,
-                       4 * column_bytes);
-        }
+        tile_fetch(rows == 1 || (rows == 2 && dtype == WEFT_DTYPE_F32), column, 4 * column_bytes);
         TILE_KEEP(at.low);
         TILE_KEEP(at.high);
         TILE_KEEP(at.stride);

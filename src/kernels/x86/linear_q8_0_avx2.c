@@ -26,9 +26,7 @@ TILE_INLINE void tile(int rows, float *y, const tile_chunk *c, const uint8_t *x,
     const size_t n_blocks = c->n_cols / ACT_BLOCK_LEN;
     for (size_t b = 0; b < n_blocks; b++, slab++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        if (rows < TILE_ROWS) {
-            tile_fetch(rows == 1, slab, sizeof(*slab));
-        }
+        tile_fetch(rows == 1, slab, sizeof(*slab));
         add_pair(rows, a0, a1, slab, x, x_stride, 0);
         add_pair(rows, a0, a1, slab, x, x_stride, 1);
         add_pair(rows, a0, a1, slab, x, x_stride, 2);
