@@ -46,13 +46,9 @@ static void load_key_rows(tile *t) {
 static void tile_scores(tile *t, uint32_t block) {
     find_pages(t, block, t->a->k, t->a->k_row_bytes);
     t->is_direct = t->a->k_in_columns && t->n_active <= DIRECT_MAX;
-    if (t->is_direct) {
-        for (uint32_t page = t->lo / 16; page * 16 < t->hi; page++) {
-            fetch(t->ahead[page], 16 * t->ahead_bytes);
-        }
-    } else if (t->a->k_in_columns) {
+    if (!t->is_direct && t->a->k_in_columns) {
         load_key_columns(t);
-    } else {
+    } else if (!t->is_direct) {
         load_key_rows(t);
     }
     score_block(t);
@@ -62,9 +58,6 @@ static void tile_values(tile *t, uint32_t block) {
     find_pages(t, block, t->a->v, t->a->v_row_bytes);
     t->is_direct = t->dtype == WEFT_DTYPE_F16 && t->a->v_dim % 16 == 0 && t->n_active <= DIRECT_MAX;
     if (t->is_direct) {
-        for (uint32_t p = t->lo; p < t->hi; p++) {
-            fetch(row_in(t->ahead, p, t->ahead_bytes), t->ahead_bytes);
-        }
         value_block(t);
         return;
     }

@@ -89,6 +89,8 @@ INLINE_AVX512 void load_columns(float *keys, const tile *t, const uint8_t *rows,
 
 /* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
  * one block ahead. */
+INLINE_AVX512 void fetch_line(const uint8_t *at) { _mm_prefetch((const char *)at, _MM_HINT_T1); }
+
 INLINE_AVX512 void fetch(const uint8_t *data, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)data + i, _MM_HINT_T1);

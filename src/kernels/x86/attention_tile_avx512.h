@@ -30,6 +30,9 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
     const uint8_t *const *pages = t->pages + at / PAGE_TOKENS;
     for (; i < to; i++, keys += BLOCK) {
         __m512 key[WIDTH];
+        for (int j = 0; is_direct && i % 2 == 0 && j < width; j++) {
+            fetch_line(t->ahead[at / PAGE_TOKENS + (uint32_t)j] + 32 * i);
+        }
         for (int j = 0; j < width; j++) {
             key[j] = is_direct ? load_column(pages[j], i) : _mm512_load_ps(keys + 16 * j);
         }
@@ -67,6 +70,9 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
     for (; from < to; from++, values += stride) {
         __m512 value[WIDTH];
         const uint8_t *row = is_direct ? row_in(t->pages, from, t->row_bytes) + 2 * col : NULL;
+        for (int j = 0; is_direct && j < width; j += 2) {
+            fetch_line(row_in(t->ahead, from, t->ahead_bytes) + 2 * col + 32 * j);
+        }
         for (int j = 0; j < width; j++) {
             value[j] = is_direct ? _mm512_cvtph_ps(_mm256_loadu_si256(
                                        (const __m256i *)(const void *)(row + 32 * j)))
