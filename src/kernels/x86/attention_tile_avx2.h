@@ -47,13 +47,17 @@ INLINE_AVX2 uint32_t group_size(uint32_t left) {
  * one block ahead. */
 INLINE_AVX2 void fetch(const uint8_t *data, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)data + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)data + i, _MM_HINT_T1);
     }
 }
 
-/* Scores of n queries with four keys, written at column `at`. */
+INLINE_AVX2 size_t cell_bytes(cell c) { return c == CELL_F16 ? 2 : 4; }
+
+/* Scores of n queries with four keys, written at column `at`. A page's rows are contiguous, four of
+ * them one stretch: of that at `ahead`, if not NULL, lines are asked for as columns are read. */
 INLINE_AVX2 void score_group(query *const *queries, const uint8_t *keys, size_t row_bytes,
-                             uint32_t at, size_t dim, float scale, cell c, const int n) {
+                             const uint8_t *ahead, uint32_t at, size_t dim, float scale, cell c,
+                             const int n) {
     __m256 acc[3][4];
     for (int r = 0; r < n; r++) {
         for (int j = 0; j < 4; j++) {
@@ -67,6 +71,9 @@ INLINE_AVX2 void score_group(query *const *queries, const uint8_t *keys, size_t 
         const __m256 q[3] = {_mm256_loadu_ps(q0 + i), _mm256_loadu_ps(q1 + i),
                              _mm256_loadu_ps(q2 + i)};
         const uint8_t *const k[4] = {k0, k1, k2, k3};
+        if (ahead != NULL) {
+            fetch(ahead + 4 * i * cell_bytes(c), 4 * 8 * cell_bytes(c));
+        }
         for (int j = 0; j < 4; j++) {
             const __m256 key = load_cell(k[j], i, c);
             for (int r = 0; r < n; r++) {
@@ -86,9 +93,7 @@ INLINE_AVX2 void score_block(tile *t, cell c) {
     const float scale = t->a->scale;
     for (uint32_t at = t->lo / 4 * 4; at < t->hi; at += 4) {
         const uint8_t *keys = row_in(t->pages, at, t->row_bytes);
-        if (t->is_direct) { /* a page's rows are contiguous: four of them are one stretch */
-            fetch(row_in(t->ahead, at, t->ahead_bytes), 4 * t->ahead_bytes);
-        }
+        const uint8_t *ahead = t->is_direct ? row_in(t->ahead, at, t->ahead_bytes) : NULL;
         for (uint32_t i = 0, n; i < t->n_active; i += n) {
             query *const *q = &t->active[i];
             n = group_size(t->n_active - i);
@@ -100,12 +105,13 @@ INLINE_AVX2 void score_block(tile *t, cell c) {
                 continue;
             }
             if (n == 3) {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 3);
+                score_group(q, keys, t->row_bytes, ahead, at, dim, scale, c, 3);
             } else if (n == 2) {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 2);
+                score_group(q, keys, t->row_bytes, ahead, at, dim, scale, c, 2);
             } else {
-                score_group(q, keys, t->row_bytes, at, dim, scale, c, 1);
+                score_group(q, keys, t->row_bytes, ahead, at, dim, scale, c, 1);
             }
+            ahead = NULL;
         }
     }
 }
@@ -113,7 +119,7 @@ INLINE_AVX2 void score_block(tile *t, cell c) {
 /* acc of n queries, columns [col, col + 8 * width) += weights x values of positions [from, to). */
 INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from, uint32_t to,
                              size_t col, cell c, const int n, const int width) {
-    const size_t col_bytes = c == CELL_F16 ? 2 * col : 4 * col;
+    const size_t col_bytes = cell_bytes(c) * col;
     __m256 acc[3][8];
     for (int r = 0; r < n; r++) {
         for (int j = 0; j < width; j++) {
@@ -131,7 +137,7 @@ INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from
             const __m256 weight[3] = {_mm256_broadcast_ss(w0 + from),
                                       _mm256_broadcast_ss(w1 + from),
                                       _mm256_broadcast_ss(w2 + from)};
-            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+            fetch(ahead, (size_t)width * 8 * cell_bytes(c));
             for (int j = 0; j < width; j++) {
                 const __m256 value = load_cell(row, 8 * (size_t)j, c);
                 for (int r = 0; r < n; r++) {
