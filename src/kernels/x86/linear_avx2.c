@@ -27,14 +27,12 @@ static void run_chunk(const tile_format *f, tile_chunk *c, float *sums, const ui
     if (is_expanded) {
         f->expand(c);
     }
-    const uint8_t *ahead = c->panel;
+    c->ahead = c->panel;
+    c->ahead_bytes = share_bytes;
     while (m > 0) {
         const size_t rows = rows_of_tile(m, is_expanded);
-        if (is_expanded) {
-            tile_fetch_far(ahead, share_bytes);
-            ahead += share_bytes;
-        }
         (is_expanded ? f->expanded : f->tile)(rows, sums, c, x, x_stride);
+        c->ahead += share_bytes;
         sums += rows * PACK_PANEL_ROWS;
         x += rows * x_stride;
         m -= rows;

@@ -72,7 +72,9 @@ TILE_INLINE void tile(int rows, int is_expanded, float *y, const tile_chunk *c, 
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
         WEFT_ALIGNED(32) int32_t first[TILE_ROWS][16];
-        if (!is_expanded) {
+        if (is_expanded) {
+            tile_fetch_share(c, b);
+        } else {
             tile_fetch(rows == 1, at, sizeof(slab_q6_k_block));
         }
         add_half(rows, is_expanded, a0, a1, at, x, x_stride, 0);

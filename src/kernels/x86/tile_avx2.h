@@ -81,6 +81,8 @@ typedef struct tile_chunk {
     int16_t pair[16][2 * PACK_PANEL_ROWS];
     uint8_t codes[8][8][64]; /* filled by expand: a byte a code, by block and group */
     const uint8_t *panel;    /* where the codes start */
+    const uint8_t *ahead;    /* what a tile of an expanded chunk asks for: its share of the lines */
+    size_t ahead_bytes;      /* that a chunk to come has */
     size_t n_cols;
 } tile_chunk;
 
@@ -115,6 +117,13 @@ TILE_INLINE __m256i tile_broadcast32(const void *p) {
 TILE_INLINE void tile_fetch_far(const void *at, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)at + i + TILE_AHEAD, _MM_HINT_T1);
+    }
+}
+
+/* At block b of an expanded chunk: every eighth line of the tile's share. */
+TILE_INLINE void tile_fetch_share(const tile_chunk *c, size_t b) {
+    for (size_t i = 64 * b; i < c->ahead_bytes; i += 8 * 64) {
+        tile_fetch_far(c->ahead + i, 64);
     }
 }
 

@@ -100,7 +100,9 @@ TILE_INLINE void tile_int(int rows, tile_kind kind, float *y, const tile_chunk *
     __m256 v0 = _mm256_load_ps(y), v1 = _mm256_load_ps(y + 8); /* of one row */
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i a0[TILE_ROWS], a1[TILE_ROWS];
-        if (kind.codes != TILE_CODES_EXPANDED) {
+        if (kind.codes == TILE_CODES_EXPANDED) {
+            tile_fetch_share(c, b);
+        } else {
             tile_fetch(rows == 1, at, kind.block_stride);
         }
         if (kind.log2_middle != 0) {
