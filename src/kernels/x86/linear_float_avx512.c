@@ -2,7 +2,8 @@
  *
  * Layout: [column][16 rows], so a column is one register: loaded, brought to float32 (F16 by
  * vcvtph2ps, BF16 by a shift) and multiplied by an activation of each row of the tile, which the
- * multiply-add itself broadcasts from memory. 12 chains hide its latency. The order is that of AVX2 and plain C, one chain an output, so the bits are.
+ * multiply-add itself broadcasts from memory. 12 chains hide its latency. The order is that of AVX2
+ * and plain C, one chain an output, so the bits are.
  *
  * Many rows are bound by the multiply-adds, 2 registers a cycle, and share columns brought to
  * float32 once. A single row has one chain, 4 cycles a column: 16 bytes a cycle of F32 and 8 of

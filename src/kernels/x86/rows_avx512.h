@@ -47,7 +47,7 @@ VNNI_INLINE size_t vnni_tile_rows(size_t m, size_t most) {
     return m <= most ? m : m < most + 4 ? (m + 1) / 2 : most;
 }
 
-/* The call for a tile of n rows, from `least` to `most`: it finds `rows`, a constant in each copy. */
+/* The call for a tile of n rows, from `least` to `most`, in which `rows` is n, a constant. */
 #define VNNI_TILE_CASE(number, least, most, ...)         \
     case number: {                                       \
         enum { rows = (number) };                        \
