@@ -77,14 +77,17 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
     const kernels_cpu *kernels = &job->d->kernels;
     const kv_place p = place_of(job->d, kv, head);
     kv_store_fn *store = kernels->kv_store[kv->dtype];
-    kv_store_fn *store_key = p.k_in_columns ? kernels->kv_store_column[kv->dtype] : store;
-    const size_t k_step = p.k_in_columns ? dtype_row_bytes(kv->dtype, 1) : p.k_row_bytes;
     for (uint32_t r = row; r < row + n_rows; r++) {
         const uint32_t pos = s->n_past + r, at = pos % PAGE_TOKENS;
         char *page =
             (char *)kv->data + s->pages[kv->group][pos / PAGE_TOKENS] * kv->page_stride_bytes;
-        const float *k = device_cpu_row(&job->store->k, s->row_first + r);
-        store_key(page + p.k_first + at * k_step, k + (size_t)head * kv->k_dim, kv->k_dim);
+        const float *k = (const float *)device_cpu_row(&job->store->k, s->row_first + r) +
+                         (size_t)head * kv->k_dim;
+        if (p.k_in_columns) {
+            kernels->kv_store_column[kv->dtype](page + p.k_first, at, k, kv->k_dim);
+        } else {
+            store(page + p.k_first + at * p.k_row_bytes, k, kv->k_dim);
+        }
         if (!kv->v_in_k) {
             const float *v = device_cpu_row(&job->store->v, s->row_first + r);
             store(page + p.v_first + at * p.v_row_bytes, v + (size_t)head * kv->v_dim, kv->v_dim);

@@ -25,7 +25,7 @@
  * page: of the order or the rounding of additions in a product, in attention or in a row operation,
  * of which of two ways a level goes, of a record of activations. Pages on disk of another version
  * are not used. */
-#define KERNELS_NUMERICS_VERSION 7u
+#define KERNELS_NUMERICS_VERSION 8u
 
 /* ---- packed weights (layout/pack.h) ---- */
 
@@ -84,7 +84,7 @@ typedef struct attention_args {
                                * a value is the first v_dim of its key, v_row_bytes that of k) */
     size_t page_stride_bytes; /* same for K and V */
     size_t k_row_bytes, v_row_bytes;
-    bool k_in_columns; /* F16: a page's keys are [k_dim][16], in as many bytes; not where v is k */
+    bool k_in_columns;        /* as kv_store_column leaves them (layout/page.h); not where v is k */
     const uint32_t *pages;    /* block table, indexed by position / 16 */
     const uint32_t *kv_begin; /* [n_rows] */
     const uint32_t *kv_end;   /* [n_rows] */
@@ -114,6 +114,8 @@ typedef void attention_merge_fn(const attention_args *args, const float *partial
 
 /* dst <- src [n] in the cache's format; n is a multiple of the format's block_len. */
 typedef void kv_store_fn(void *dst, const float *src, size_t n);
+/* The same of position `at` of a page whose keys are in columns (layout/page.h). */
+typedef void kv_store_column_fn(void *page, size_t at, const float *src, size_t n);
 
 /* ---- row by row ---- */
 
@@ -179,9 +181,9 @@ typedef struct kernels_cpu {
     attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
-    /* A key among its page's, values PAGE_TOKENS apart. Where it is set, attention wants keys in
-     * columns; elsewhere, and where they hold the values as well, they are rows. */
-    kv_store_fn *kv_store_column[WEFT_DTYPE_COUNT];
+    /* Where it is set, attention wants keys in columns; elsewhere, and where they hold the values as
+     * well, they are rows. */
+    kv_store_column_fn *kv_store_column[WEFT_DTYPE_COUNT];
     rmsnorm_fn *rmsnorm;
     add_rmsnorm_fn *add_rmsnorm;
     layernorm_fn *layernorm;

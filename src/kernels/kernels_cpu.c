@@ -122,7 +122,10 @@ static void init_avx512(kernels_cpu *k) {
     k->attention[WEFT_DTYPE_Q8_0] = attention_q8_0_avx512;
     k->attention[WEFT_DTYPE_Q4_0] = attention_q4_0_avx512;
     k->attention_merge = attention_merge_f32_avx512;
+    k->kv_store_column[WEFT_DTYPE_F32] = kv_store_column_f32_avx512;
     k->kv_store_column[WEFT_DTYPE_F16] = kv_store_column_f16_avx512;
+    k->kv_store_column[WEFT_DTYPE_Q8_0] = kv_store_column_q8_0_avx512;
+    k->kv_store_column[WEFT_DTYPE_Q4_0] = kv_store_column_q4_0_avx512;
     k->rmsnorm = rmsnorm_f32_avx512;
     k->add_rmsnorm = add_rmsnorm_f32_avx512;
     k->layernorm = layernorm_f32_avx512;

@@ -88,9 +88,9 @@ static void fill_row(kcheck *kc, const context *c, bool is_value, uint32_t posit
         kc_fill(kc, row, dim, position % 7 == 3 ? KC_OUTLIER : KC_GAUSS);
         quant_quantize(c->dtype, stored, row, dim);
     }
-    for (uint32_t i = 0; is_column && i < dim; i++) {
+    for (size_t i = 0; is_column && i < c->args.k_row_bytes; i++) {
         const size_t at = c->args.pages[position / PAGE] * c->page_bytes;
-        memcpy(c->pool + at + 2 * (i * PAGE + position % PAGE), key + 2 * i, 2);
+        c->pool[at + page_column_byte(c->dtype, i, position % PAGE)] = key[i];
     }
     quant_dequantize(c->dtype, row, stored, dim);
     double *want = (is_value ? c->v : c->k) + (size_t)position * dim;

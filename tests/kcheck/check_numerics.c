@@ -33,7 +33,7 @@ static const struct {
     {"attention of avx512", 0xbcb724751cf364a3}, {"attention of amxbf16", 0x4b570469c3ce84c3},
     {"attention of neon", 0xeaaaabee71a4d822},
 };
-_Static_assert(KERNELS_NUMERICS_VERSION == 7, "the version of these numbers: look at each");
+_Static_assert(KERNELS_NUMERICS_VERSION == 8, "the version of these numbers: look at each");
 
 enum { N_PAGES = 44, FLOATS_MAX = 2048 };
 static const weft_dtype cache_types[] = {WEFT_DTYPE_F32, WEFT_DTYPE_F16, WEFT_DTYPE_Q8_0,
@@ -161,13 +161,16 @@ static void add_attention(tally *t, const kernels_cpu *k) {
         const size_t k_row = dtype_row_bytes(dtype, k_dim), v_row = dtype_row_bytes(dtype, v_dim);
         const size_t v_at = PAGE_TOKENS * k_row, page_bytes = v_at + PAGE_TOKENS * v_row;
         const bool in_columns = k->kv_store_column[dtype] != NULL;
-        kv_store_fn *const store_k = in_columns ? k->kv_store_column[dtype] : k->kv_store[dtype];
         uint32_t pages[N_PAGES];
         for (uint32_t p = 0; p < end[1]; p++) {
             const size_t i = p % PAGE_TOKENS;
             uint8_t *page = t->pool + p / PAGE_TOKENS * page_bytes;
             pages[p / PAGE_TOKENS] = p / PAGE_TOKENS;
-            store_k(page + i * (in_columns ? sizeof(uint16_t) : k_row), t->x + p, k_dim);
+            if (in_columns) {
+                k->kv_store_column[dtype](page, i, t->x + p, k_dim);
+            } else {
+                k->kv_store[dtype](page + i * k_row, t->x + p, k_dim);
+            }
             k->kv_store[dtype](page + v_at + i * v_row, t->w + p, v_dim);
         }
         const attention_args a = {.out = t->y,

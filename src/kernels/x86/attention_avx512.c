@@ -10,9 +10,9 @@
  *   values   6 queries x 64 columns in 24 accumulators, positions in ascending order, one chain
  *            a column
  *
- * so that a query's bits do not depend on its neighbours. A page of F16 keys in columns needs no
- * transpose: a column is a vector of its 16 positions. Up to DIRECT_MAX queries (decode) read such
- * keys, and F16 values, from the pages themselves; more share a block that is converted once.
+ * so that a query's bits do not depend on its neighbours. A page of keys in columns needs no
+ * transpose: a column is a vector of its 16 positions. A few queries (decode) read such keys, and
+ * values, from the pages themselves; more share a block that is converted once.
  *
  * A query touches only the values of positions that it sees. Scores of unseen positions of a seen
  * page may be computed and are then masked. Any head size goes: tails are masked loads, and the
@@ -20,6 +20,7 @@
  */
 #include "base/compiler.h"
 #include "kernels/x86/attention_tile_avx512.h"
+#include "kernels/x86/kernels_avx2.h"
 #include "kernels/x86/kernels_avx512.h"
 
 void attention_f32_avx512(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
@@ -34,38 +35,33 @@ void attention_merge_f32_avx512(const attention_args *a, const float *partials, 
     merge_parts(a, partials, n_parts);
 }
 
-static void load_key_rows(tile *t) {
-    switch (t->dtype) {
-    case WEFT_DTYPE_F32: load_keys(t, WEFT_DTYPE_F32); break;
-    case WEFT_DTYPE_F16: load_keys(t, WEFT_DTYPE_F16); break;
-    case WEFT_DTYPE_Q8_0: load_keys(t, WEFT_DTYPE_Q8_0); break;
-    default: load_keys(t, WEFT_DTYPE_Q4_0); break;
-    }
-}
+/* Calls f(..., dtype) with the cache's as a constant. */
+#define WITH_DTYPE(f, ...)                                            \
+    do {                                                              \
+        switch (t->dtype) {                                           \
+        case WEFT_DTYPE_F32: f(__VA_ARGS__, WEFT_DTYPE_F32); break;   \
+        case WEFT_DTYPE_F16: f(__VA_ARGS__, WEFT_DTYPE_F16); break;   \
+        case WEFT_DTYPE_Q8_0: f(__VA_ARGS__, WEFT_DTYPE_Q8_0); break; \
+        default: f(__VA_ARGS__, WEFT_DTYPE_Q4_0); break;              \
+        }                                                             \
+    } while (0)
 
 static void tile_scores(tile *t, uint32_t block) {
     find_pages(t, block, t->a->k, t->a->k_row_bytes);
-    t->is_direct = t->a->k_in_columns && t->n_active <= DIRECT_MAX;
+    t->is_direct = t->a->k_in_columns && t->n_active <= direct_max(t->dtype);
     if (!t->is_direct && t->a->k_in_columns) {
-        load_key_columns(t);
+        WITH_DTYPE(load_key_columns, t);
     } else if (!t->is_direct) {
-        load_key_rows(t);
+        WITH_DTYPE(load_keys, t);
     }
     score_block(t);
 }
 
 static void tile_values(tile *t, uint32_t block) {
     find_pages(t, block, t->a->v, t->a->v_row_bytes);
-    t->is_direct = t->dtype == WEFT_DTYPE_F16 && t->a->v_dim % 16 == 0 && t->n_active <= DIRECT_MAX;
-    if (t->is_direct) {
-        value_block(t);
-        return;
-    }
-    switch (t->dtype) {
-    case WEFT_DTYPE_F32: load_values(t, WEFT_DTYPE_F32); break;
-    case WEFT_DTYPE_F16: load_values(t, WEFT_DTYPE_F16); break;
-    case WEFT_DTYPE_Q8_0: load_values(t, WEFT_DTYPE_Q8_0); break;
-    default: load_values(t, WEFT_DTYPE_Q4_0); break;
+    t->is_direct = t->a->v_dim % 16 == 0 && t->n_active <= direct_max(t->dtype);
+    if (!t->is_direct) {
+        WITH_DTYPE(load_values, t);
     }
     value_block(t);
 }
@@ -111,8 +107,15 @@ static void query_softmax(query *q, const attention_args *a) {
     *q->m = m;
 }
 
-void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {
-    uint16_t *out = dst;
+void kv_store_column_f32_avx512(void *page, size_t at, const float *src, size_t n) {
+    float *out = (float *)page + at;
+    for (size_t i = 0; i < n; i++) {
+        out[i * PAGE_TOKENS] = src[i];
+    }
+}
+
+void kv_store_column_f16_avx512(void *page, size_t at, const float *src, size_t n) {
+    uint16_t *out = (uint16_t *)page + at;
     for (size_t i = 0; i < n; i += 16) {
         const __mmask16 mask = lanes_mask_avx512(n - i);
         WEFT_ALIGNED(32) uint16_t h[16];
@@ -123,4 +126,26 @@ void kv_store_column_f16_avx512(void *dst, const float *src, size_t n) {
             out[(i + j) * PAGE_TOKENS] = h[j];
         }
     }
+}
+
+/* Blocks of 32 values: a scale and code_bytes bytes, as `store` makes them of a row. */
+INLINE_AVX512 void store_column_blocks(uint8_t *page, size_t at, const float *src, size_t n,
+                                       kv_store_fn *store, size_t code_bytes) {
+    uint8_t row[2 + 32];
+    for (; n > 0; n -= 32, src += 32) {
+        store(row, src, 32);
+        memcpy(page + 2 * at, row, 2);
+        page += 2 * PAGE_TOKENS;
+        for (size_t i = 0; i < code_bytes; i++, page += PAGE_TOKENS) {
+            page[at] = row[2 + i];
+        }
+    }
+}
+
+void kv_store_column_q8_0_avx512(void *page, size_t at, const float *src, size_t n) {
+    store_column_blocks(page, at, src, n, kv_store_q8_0_avx2, 32);
+}
+
+void kv_store_column_q4_0_avx512(void *page, size_t at, const float *src, size_t n) {
+    store_column_blocks(page, at, src, n, kv_store_q4_0_avx2, 16);
 }

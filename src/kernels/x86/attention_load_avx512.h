@@ -18,18 +18,13 @@ INLINE_AVX512 float load_f16(const uint8_t *p) {
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
 }
 
-/* Values i..i+15 of a cache row of n values; Q8_0 and Q4_0 rows hold whole blocks. */
-INLINE_AVX512 __m512 load_16(const uint8_t *row, size_t i, size_t n, const weft_dtype dtype) {
-    const __mmask16 mask = lanes_mask_avx512(n - i);
+/* Values i..i+15 of a cache row. */
+INLINE_AVX512 __m512 load_16(const uint8_t *row, size_t i, const weft_dtype dtype) {
     if (dtype == WEFT_DTYPE_F32) {
-        return _mm512_maskz_loadu_ps(mask, row + 4 * i);
+        return _mm512_loadu_ps(row + 4 * i);
     }
-    if (dtype == WEFT_DTYPE_F16) {
-        if (n - i >= 16) { /* from memory the conversion leaves the shuffle port alone */
-            return _mm512_cvtph_ps(
-                _mm256_loadu_si256((const __m256i *)(const void *)(row + 2 * i)));
-        }
-        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * i));
+    if (dtype == WEFT_DTYPE_F16) { /* from memory the conversion leaves the shuffle port alone */
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(row + 2 * i)));
     }
     const bool is_q8_0 = dtype == WEFT_DTYPE_Q8_0; /* 34 bytes: f16 scale, 32 codes */
     const uint8_t *block = row + i / 32 * (is_q8_0 ? 34 : 18);
@@ -43,6 +38,18 @@ INLINE_AVX512 __m512 load_16(const uint8_t *row, size_t i, size_t n, const weft_
         codes = _mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
     }
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), d);
+}
+
+/* The same of a row of n values, which may end among them; Q8_0 and Q4_0 rows hold whole blocks. */
+INLINE_AVX512 __m512 load_last_16(const uint8_t *row, size_t i, size_t n, const weft_dtype dtype) {
+    const __mmask16 mask = lanes_mask_avx512(n - i);
+    if (dtype == WEFT_DTYPE_F32) {
+        return _mm512_maskz_loadu_ps(mask, row + 4 * i);
+    }
+    if (dtype == WEFT_DTYPE_F16 && n - i < 16) {
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * i));
+    }
+    return load_16(row, i, dtype);
 }
 
 /* Row j's lane i becomes row i's lane j: by ones, by pairs, then by quarters of a register. */
@@ -79,7 +86,7 @@ INLINE_AVX512 void load_columns(float *keys, const tile *t, const uint8_t *rows,
     __m512i r[16];
     for (size_t j = 0; j < 16; j++) {
         const uint8_t *row = rows + j * t->row_bytes;
-        r[j] = _mm512_castps_si512(load_16(row, i, t->a->k_dim, dtype));
+        r[j] = _mm512_castps_si512(load_last_16(row, i, t->a->k_dim, dtype));
     }
     transpose_16(r);
     for (size_t j = 0; j < n; j++) {
@@ -89,28 +96,76 @@ INLINE_AVX512 void load_columns(float *keys, const tile *t, const uint8_t *rows,
 
 /* Pages lie anywhere, so the processor's own prefetch loses the trail at each; memory is asked for
  * one block ahead. */
-INLINE_AVX512 void fetch_line(const uint8_t *at) { _mm_prefetch((const char *)at, _MM_HINT_T1); }
-
 INLINE_AVX512 void fetch(const uint8_t *data, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)data + i, _MM_HINT_T1);
     }
 }
 
-INLINE_AVX512 __m512 load_column(const uint8_t *page, size_t i) {
-    return _mm512_cvtph_ps(
-        _mm256_loadu_si256((const __m256i *)(const void *)(page + i * PAGE_TOKENS * 2)));
+/* Of a page's 16 positions, for each value of a row (layout/page.h). */
+INLINE_AVX512 size_t column_bytes(const weft_dtype dtype) {
+    switch (dtype) {
+    case WEFT_DTYPE_F32: return PAGE_TOKENS * 4;
+    case WEFT_DTYPE_F16: return PAGE_TOKENS * 2;
+    case WEFT_DTYPE_Q8_0: return 17;
+    default: return 9;
+    }
+}
+
+/* Where a page's block of 32 columns that holds column i begins: scales [16], then codes. */
+INLINE_AVX512 const uint8_t *column_block(const uint8_t *page, size_t i, const weft_dtype dtype) {
+    return page + i / 32 * 32 * column_bytes(dtype);
+}
+
+/* What column i's codes are times of. */
+INLINE_AVX512 __m512 load_column_scale(const uint8_t *page, size_t i, const weft_dtype dtype) {
+    const uint8_t *block = column_block(page, i, dtype);
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)block));
+}
+
+INLINE_AVX512 bool has_scales(const weft_dtype dtype) {
+    return dtype == WEFT_DTYPE_Q8_0 || dtype == WEFT_DTYPE_Q4_0;
+}
+
+/* Column i of a page's positions; `scale` is its scale, where there are any. */
+INLINE_AVX512 __m512 load_column(const uint8_t *page, size_t i, __m512 scale,
+                                 const weft_dtype dtype) {
+    if (dtype == WEFT_DTYPE_F32) {
+        return _mm512_loadu_ps(page + 64 * i);
+    }
+    if (dtype == WEFT_DTYPE_F16) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(page + 32 * i)));
+    }
+    const uint8_t *codes_at = column_block(page, i, dtype) + 32;
+    __m128i codes;
+    if (dtype == WEFT_DTYPE_Q8_0) {
+        codes = _mm_loadu_si128((const __m128i *)(const void *)(codes_at + 16 * (i % 32)));
+    } else {
+        codes = _mm_loadu_si128((const __m128i *)(const void *)(codes_at + 16 * (i % 16)));
+        codes = i % 32 < 16 ? codes : _mm_srli_epi16(codes, 4);
+        codes = _mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    }
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), scale);
+}
+
+/* Asks for columns i and i + 1, i being even, of the page at `ahead`. */
+INLINE_AVX512 void fetch_columns(const uint8_t *ahead, size_t i, const weft_dtype dtype) {
+    fetch(ahead + i * column_bytes(dtype), 2 * column_bytes(dtype));
 }
 
 /* block [k_dim][BLOCK] <- the seen pages' columns. */
-static void load_key_columns(tile *t) {
+INLINE_AVX512 void load_key_columns(tile *t, const weft_dtype dtype) {
     for (uint32_t page = t->lo / 16; page * 16 < t->hi; page++) {
         float *keys = t->block + page * 16;
+        __m512 scale = _mm512_setzero_ps();
         for (size_t i = 0; i < t->a->k_dim; i++) {
             if (i % 2 == 0) {
-                _mm_prefetch((const char *)t->ahead[page] + 32 * i, _MM_HINT_T1);
+                fetch_columns(t->ahead[page], i, dtype);
             }
-            _mm512_store_ps(keys + i * BLOCK, load_column(t->pages[page], i));
+            if (has_scales(dtype) && i % 32 == 0) {
+                scale = load_column_scale(t->pages[page], i, dtype);
+            }
+            _mm512_store_ps(keys + i * BLOCK, load_column(t->pages[page], i, scale, dtype));
         }
     }
 }
@@ -145,7 +200,7 @@ INLINE_AVX512 void load_values(tile *t, const weft_dtype dtype) {
         float *values = t->block + p * stride;
         fetch(row_in(t->ahead, p, t->ahead_bytes), t->ahead_bytes);
         for (size_t i = 0; i < dim; i += 16) {
-            _mm512_store_ps(values + i, load_16(row, i, dim, dtype));
+            _mm512_store_ps(values + i, load_last_16(row, i, dim, dtype));
         }
     }
 }

@@ -8,15 +8,26 @@
 #include "kernels/x86/attention_load_avx512.h"
 
 #define GROUP ATTENTION_GROUP
-#define WIDTH (BLOCK / 16u)    /* vectors of 16 positions, each a page */
-#define CHAIN 128u             /* columns of a head that are one sum; sums are added */
-#define DIRECT_MAX (2 * GROUP) /* queries that rather convert keys and values themselves */
+#define WIDTH (BLOCK / 16u) /* vectors of 16 positions, each a page */
+#define CHAIN 128u          /* columns of a head that are one sum; sums are added */
+
+/* What loops read: floats of the block, or the pages, in the cache's type. */
+#define FROM_BLOCK WEFT_DTYPE_COUNT
+
+/* How many queries rather convert keys and values themselves, group by group. */
+INLINE_AVX512 uint32_t direct_max(weft_dtype dtype) {
+    switch (dtype) {
+    case WEFT_DTYPE_F32: return ATTENTION_TILE;
+    case WEFT_DTYPE_F16: return 2 * GROUP;
+    case WEFT_DTYPE_Q8_0: return GROUP;
+    default: return 0;
+    }
+}
 
 /* Scores of n queries with `width` vectors of keys, from position `at`: columns [i, to) of the head
- * added to what is there, or in its place when i is 0. Keys are in the block, or where is_direct in
- * the pages. */
+ * added to what is there, or in its place when i is 0. */
 INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at, size_t i,
-                               size_t to, const bool is_direct, const int n, const int width) {
+                               size_t to, const weft_dtype source, const int n, const int width) {
     __m512 acc[GROUP][WIDTH];
     const float *q[GROUP];
     for (int r = 0; r < n; r++) {
@@ -28,18 +39,28 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
     const bool is_first = i == 0;
     const float *keys = t->block + i * BLOCK + at;
     const uint8_t *const *pages = t->pages + at / PAGE_TOKENS;
-    for (; i < to; i++, keys += BLOCK) {
-        __m512 key[WIDTH];
-        for (int j = 0; is_direct && i % 2 == 0 && j < width; j++) {
-            fetch_line(t->ahead[at / PAGE_TOKENS + (uint32_t)j] + 32 * i);
-        }
+    const uint8_t *const *ahead = t->ahead + at / PAGE_TOKENS;
+    while (i < to) {
+        const size_t stop = has_scales(source) ? i + 32 : to; /* from a multiple of 32 on */
+        __m512 column_scale[WIDTH];
         for (int j = 0; j < width; j++) {
-            key[j] = is_direct ? load_column(pages[j], i) : _mm512_load_ps(keys + 16 * j);
+            column_scale[j] =
+                has_scales(source) ? load_column_scale(pages[j], i, source) : _mm512_setzero_ps();
         }
-        for (int r = 0; r < n; r++) {
-            const __m512 x = _mm512_set1_ps(q[r][i]);
+        for (; i < stop; i++, keys += BLOCK) {
+            __m512 key[WIDTH];
+            for (int j = 0; source != FROM_BLOCK && i % 2 == 0 && j < width; j++) {
+                fetch_columns(ahead[j], i, source);
+            }
             for (int j = 0; j < width; j++) {
-                acc[r][j] = _mm512_fmadd_ps(x, key[j], acc[r][j]);
+                key[j] = source == FROM_BLOCK ? _mm512_load_ps(keys + 16 * j)
+                                              : load_column(pages[j], i, column_scale[j], source);
+            }
+            for (int r = 0; r < n; r++) {
+                const __m512 x = _mm512_set1_ps(q[r][i]);
+                for (int j = 0; j < width; j++) {
+                    acc[r][j] = _mm512_fmadd_ps(x, key[j], acc[r][j]);
+                }
             }
         }
     }
@@ -53,10 +74,10 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
     }
 }
 
-/* acc of n queries, columns [col, col + 16 * width) += weights x values of [from, to), which are in
- * the block or, where is_direct, rows of whole vectors of F16 in the pages. */
+/* acc of n queries, columns [col, col + 16 * width) += weights x values of [from, to), which are
+ * whole vectors. */
 INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t from, uint32_t to,
-                               size_t col, const bool is_direct, const int n, const int width) {
+                               size_t col, const weft_dtype source, const int n, const int width) {
     __m512 acc[GROUP][WIDTH];
     const float *weights[GROUP];
     for (int r = 0; r < n; r++) {
@@ -69,14 +90,14 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
     const float *values = t->block + from * stride + col;
     for (; from < to; from++, values += stride) {
         __m512 value[WIDTH];
-        const uint8_t *row = is_direct ? row_in(t->pages, from, t->row_bytes) + 2 * col : NULL;
-        for (int j = 0; is_direct && j < width; j += 2) {
-            fetch_line(row_in(t->ahead, from, t->ahead_bytes) + 2 * col + 32 * j);
+        if (source != FROM_BLOCK) { /* so many values of a row as columns of a position: 1 / 16 */
+            const size_t bytes = column_bytes(source);
+            fetch(row_in(t->ahead, from, t->ahead_bytes) + col / 16 * bytes, (size_t)width * bytes);
         }
         for (int j = 0; j < width; j++) {
-            value[j] = is_direct ? _mm512_cvtph_ps(_mm256_loadu_si256(
-                                       (const __m256i *)(const void *)(row + 32 * j)))
-                                 : _mm512_load_ps(values + 16 * j);
+            value[j] = source == FROM_BLOCK ? _mm512_load_ps(values + 16 * j)
+                                            : load_16(row_in(t->pages, from, t->row_bytes),
+                                                      col + 16 * (size_t)j, source);
         }
         for (int r = 0; r < n; r++) {
             const __m512 weight = _mm512_set1_ps(weights[r][from]);
@@ -117,6 +138,17 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
         }                                            \
     } while (0)
 
+/* The same with what the tile's loops read before these. */
+#define WITH_SOURCE(t, f, n, width, ...)                                                    \
+    do {                                                                                    \
+        switch ((t)->is_direct ? (t)->dtype : FROM_BLOCK) {                                 \
+        case WEFT_DTYPE_F32: WITH_SHAPE(f, n, width, __VA_ARGS__, WEFT_DTYPE_F32); break;   \
+        case WEFT_DTYPE_F16: WITH_SHAPE(f, n, width, __VA_ARGS__, WEFT_DTYPE_F16); break;   \
+        case WEFT_DTYPE_Q8_0: WITH_SHAPE(f, n, width, __VA_ARGS__, WEFT_DTYPE_Q8_0); break; \
+        default: WITH_SHAPE(f, n, width, __VA_ARGS__, FROM_BLOCK); break;                   \
+        }                                                                                   \
+    } while (0)
+
 INLINE_AVX512 uint32_t group_size(uint32_t left) { return left < GROUP ? left : GROUP; }
 
 /* Vectors that go together when `left` are: a power of two. */
@@ -127,11 +159,7 @@ static void score_columns(query *const *q, uint32_t n, const tile *t, uint32_t a
     const size_t dim = t->a->k_dim;
     for (size_t i = 0; i < dim; i += CHAIN) {
         const size_t to = dim - i < CHAIN ? dim : i + CHAIN;
-        if (t->is_direct) {
-            WITH_SHAPE(score_group, n, width, q, t, at, i, to, true);
-        } else {
-            WITH_SHAPE(score_group, n, width, q, t, at, i, to, false);
-        }
+        WITH_SOURCE(t, score_group, n, width, q, t, at, i, to);
     }
 }
 
@@ -154,11 +182,7 @@ static void score_block(tile *t) {
 static void value_rows(query *const *q, uint32_t n, const tile *t, uint32_t from, uint32_t to,
                        size_t col, uint32_t width) {
     if (from < to) {
-        if (t->is_direct) {
-            WITH_SHAPE(value_group, n, width, q, t, from, to, col, true);
-        } else {
-            WITH_SHAPE(value_group, n, width, q, t, from, to, col, false);
-        }
+        WITH_SOURCE(t, value_group, n, width, q, t, from, to, col);
     }
 }
 

@@ -30,6 +30,7 @@ attention_fn attention_f16_avx512;
 attention_fn attention_q8_0_avx512;
 attention_fn attention_q4_0_avx512;
 attention_merge_fn attention_merge_f32_avx512;
-kv_store_fn kv_store_column_f16_avx512;
+kv_store_column_fn kv_store_column_f32_avx512, kv_store_column_f16_avx512;
+kv_store_column_fn kv_store_column_q8_0_avx512, kv_store_column_q4_0_avx512;
 
 #endif /* WEFT_KERNELS_X86_KERNELS_AVX512_H */
