@@ -184,11 +184,11 @@ uint32_t cpu_flags_detect(void) {
     if (has_avx512 && (states & 0xe6u) == 0xe6u) {
         flags |= CPU_AVX512;
         flags |= has_vnni ? CPU_AVX512VNNI : 0u;
-        const bool has_bytes = has_vnni && has_vbmi && has_gfni;
-        flags |= has_bytes ? CPU_AVX512VBMI : 0u;
+        const bool has_vbmi_level = has_vnni && has_vbmi && has_gfni;
+        flags |= has_vbmi_level ? CPU_AVX512VBMI : 0u;
         const bool has_bf16 = has_leaf_7_1 && has(a, 5);
         flags |= has_bf16 ? CPU_AVX512BF16 : 0u;
-        flags |= has_bf16 && has_bytes && is_amd() ? CPU_FASTBF16 : 0u;
+        flags |= has_bf16 && has_vbmi_level && is_amd() ? CPU_FASTBF16 : 0u;
         if (has_vnni && has_amx && (states & 0x60000u) == 0x60000u && os_allow_amx()) {
             flags |= CPU_AMX | (has_amx_bf16 && has_bf16 ? CPU_AMXBF16 : 0u);
         }

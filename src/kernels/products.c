@@ -191,7 +191,7 @@ void products_init_x86(kernels_cpu *k, uint32_t flags) {
     }
     if ((flags & CPU_AVX512BF16) != 0) {
         k->linear_bf16_pairs = linear_bf16_pairs_avx512bf16;
-        if ((flags & CPU_FASTBF16) != 0) {
+        if ((flags & CPU_FASTBF16) != 0 && (flags & CPU_AVX512VBMI) != 0) {
             k->linear[WEFT_DTYPE_F8_E4M3] = linear_f8_e4m3_fastbf16;
             k->act_form[WEFT_DTYPE_F8_E4M3] = ACT_BF16;
         }

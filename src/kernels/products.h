@@ -76,7 +76,7 @@
  *   y = fma(even + odd, d, y)
  *
  * Numbers below 2^-126 are zeros to both instructions; activations have none below 2^-100. A NaN
- * among a block's codes makes d NaN.
+ * among a block's codes makes y NaN.
  *
  * With ACT_SPLIT a weight is taken apart like an activation, but by cutting off: w0 its upper 16
  * bits, w1 those of w - w0, w2 those of the rest. Two sums y0 and y1 start at +0, and over blocks

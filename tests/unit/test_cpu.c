@@ -17,6 +17,7 @@ static void detected_flags_bring_what_they_build_on(void **state) {
     assert_true((f & on_avx512) == 0 || (f & CPU_AVX512) != 0);
     assert_true((f & CPU_AMXBF16) == 0 || (f & CPU_AMX) != 0);
     assert_true((f & CPU_FASTBF16) == 0 || (f & CPU_AVX512BF16) != 0);
+    assert_true((f & CPU_FASTBF16) == 0 || (f & CPU_AVX512VBMI) != 0);
     assert_true((f & (CPU_FASTBF16 | CPU_AVX512VBMI)) == 0 || (f & CPU_AVX512VNNI) != 0);
     assert_true((f & (CPU_AVX512 | CPU_AVXVNNI)) == 0 || (f & CPU_AVX2) != 0);
     assert_true((f & CPU_I8MM) == 0 || (f & CPU_DOTPROD) != 0);

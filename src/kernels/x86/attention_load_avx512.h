@@ -181,7 +181,7 @@ INLINE_AVX512 void load_keys(tile *t, const weft_dtype dtype) {
             float *keys = t->block + i * BLOCK + page * 16;
             n = dim - i < 16 ? dim - i : 16;
             for (; asked * dim < (i + n) * ahead_bytes; asked += 64) {
-                _mm_prefetch((const char *)ahead + asked, _MM_HINT_T1);
+                fetch(ahead + asked, 64);
             }
             if (n == 16) {
                 load_columns(keys, t, rows, i, 16, dtype);

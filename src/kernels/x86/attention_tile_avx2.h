@@ -137,7 +137,9 @@ INLINE_AVX2 void value_group(query *const *queries, const tile *t, uint32_t from
             const __m256 weight[3] = {_mm256_broadcast_ss(w0 + from),
                                       _mm256_broadcast_ss(w1 + from),
                                       _mm256_broadcast_ss(w2 + from)};
-            fetch(ahead, (size_t)width * 8 * cell_bytes(c));
+            if (t->is_direct) {
+                fetch(ahead, (size_t)width * 8 * cell_bytes(c));
+            }
             for (int j = 0; j < width; j++) {
                 const __m256 value = load_cell(row, 8 * (size_t)j, c);
                 for (int r = 0; r < n; r++) {

@@ -1,4 +1,4 @@
-/* f8_pairs_avx512.h - F8_E4M3 as pairs of bf16, for instructions that multiply those.
+/* f8_pairs_avx512.h - F8_E4M3 as pairs of bf16, for tiles of AMX.
  *
  * 64 codes become two registers in ten instructions: GFNI places the bits.
  */

@@ -31,28 +31,29 @@ typedef struct pairs_block {
     LOWER(e, 0), LOWER(e, 1), LOWER(e, 2), LOWER(e, 3), LOWER(e, 4), LOWER(e, 5), LOWER(e, 6)
 #define LOWER8(e) LOWER7(e), LOWER(e, 7)
 
-static const WEFT_ALIGNED(64) uint8_t uppers[128] = {
+static const WEFT_ALIGNED(64) uint8_t f8_uppers[128] = {
     0,         UPPER(-2),  UPPER(-1),  UPPER(-1),  UPPER(0),   UPPER(0),   UPPER(0),  UPPER(0),
     UPPER8(1), UPPER8(2),  UPPER8(3),  UPPER8(4),  UPPER8(5),  UPPER8(6),  UPPER8(7), UPPER8(8),
     UPPER8(9), UPPER8(10), UPPER8(11), UPPER8(12), UPPER8(13), UPPER8(14), UPPER(15), UPPER(15),
     UPPER(15), UPPER(15),  UPPER(15),  UPPER(15),  UPPER(15),  0x7f,
 };
-static const WEFT_ALIGNED(64) uint8_t lowers[128] = {
+static const WEFT_ALIGNED(64) uint8_t f8_lowers[128] = {
     0,           LOWER(-2, 0), LOWER(-1, 0), LOWER(-1, 4), LOWER(0, 0), LOWER(0, 2),
     LOWER(0, 4), LOWER(0, 6),  LOWER8(1),    LOWER8(2),    LOWER8(3),   LOWER8(4),
     LOWER8(5),   LOWER8(6),    LOWER8(7),    LOWER8(8),    LOWER8(9),   LOWER8(10),
     LOWER8(11),  LOWER8(12),   LOWER8(13),   LOWER8(14),   LOWER7(15),  0xc0,
 };
 
-/* The lists in registers, where gcc would load them for each look-up. */
-typedef struct lists {
+/* The lists in registers: gcc would load them for each look-up, as those of lists_avx512vbmi.h,
+ * which are longer, are. */
+typedef struct f8_lists {
     __m512i upper[2], lower[2], sign;
-} lists;
+} f8_lists;
 
-VNNI_INLINE lists lists_load(void) {
-    lists l = {
-        .upper = {_mm512_load_si512(uppers), _mm512_load_si512(uppers + 64)},
-        .lower = {_mm512_load_si512(lowers), _mm512_load_si512(lowers + 64)},
+VNNI_INLINE f8_lists f8_lists_load(void) {
+    f8_lists l = {
+        .upper = {_mm512_load_si512(f8_uppers), _mm512_load_si512(f8_uppers + 64)},
+        .lower = {_mm512_load_si512(f8_lowers), _mm512_load_si512(f8_lowers + 64)},
         .sign = _mm512_set1_epi8((char)0x80),
     };
     __asm__("" : "+v"(l.upper[0]), "+v"(l.upper[1]), "+v"(l.lower[0]), "+v"(l.lower[1]));
@@ -60,7 +61,7 @@ VNNI_INLINE lists lists_load(void) {
 }
 
 /* Four columns of 16 outputs, in two pairs. */
-VNNI_INLINE void to_pairs(__m512i pairs[2], const lists *l, __m512i codes) {
+VNNI_INLINE void to_pairs(__m512i pairs[2], const f8_lists *l, __m512i codes) {
     const __m512i lower = _mm512_permutex2var_epi8(l->lower[0], codes, l->lower[1]);
     __m512i upper = _mm512_permutex2var_epi8(l->upper[0], codes, l->upper[1]);
     upper = _mm512_ternarylogic_epi64(upper, codes, l->sign, 0xf8); /* upper | (codes & sign) */
@@ -100,7 +101,7 @@ VNNI_INLINE void chains_end(int rows, float *y, const chains *c, const slab_f8_e
 VNNI_INLINE void opening_tile(int rows, float *y, pairs_block *keep, const slab_f8_e4m3 *slab,
                               const uint8_t *from, size_t stride) {
     vnni_rows x = vnni_rows_of(from, stride);
-    const lists l = lists_load();
+    const f8_lists l = f8_lists_load();
     chains c;
     chains_start(rows, &c);
     vnni_fetch_line((const uint8_t *)slab);

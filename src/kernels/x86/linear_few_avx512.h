@@ -6,10 +6,10 @@
 #include "kernels/kernels.h"
 
 /* The most rows; from more on opening is faster. */
-#define LINEAR_FEW_ROWS_Q2_K 16u
-#define LINEAR_FEW_ROWS_Q3_K 8u
-#define LINEAR_FEW_ROWS_TQ2_0 16u
-#define LINEAR_FEW_ROWS_MAX 16u /* of them all */
+#define LINEAR_FEW_ROWS_MAX 16u
+#define LINEAR_FEW_ROWS_MAX_Q2_K LINEAR_FEW_ROWS_MAX
+#define LINEAR_FEW_ROWS_MAX_Q3_K 8u
+#define LINEAR_FEW_ROWS_MAX_TQ2_0 LINEAR_FEW_ROWS_MAX
 
 linear_fn linear_few_q2_k_avx512vnni, linear_few_q3_k_avx512vnni, linear_few_tq2_0_avx512vnni;
 

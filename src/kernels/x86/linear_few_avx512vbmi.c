@@ -29,7 +29,7 @@ static FEW_LINEAR(q3_k, avx512vbmi) FEW_ROWS_OF(tq2_0, digits)
 #define X(NAME, name)                                                                            \
     void linear_##name##_avx512vbmi(float *y, size_t y_stride, const void *panel, const void *x, \
                                     size_t x_stride_bytes, size_t m, size_t n, size_t k) {       \
-        if (m <= LINEAR_FEW_ROWS_##NAME) {                                                       \
+        if (m <= LINEAR_FEW_ROWS_MAX_##NAME) {                                                   \
             linear_few_##name##_avx512vbmi(y, y_stride, panel, x, x_stride_bytes, m, n, k);      \
         } else {                                                                                 \
             linear_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k);          \

@@ -265,7 +265,7 @@ PACK_GRIDS_LIST(X)
 
 #define X(NAME, name)                                                                       \
     LINEAR(name) {                                                                          \
-        if (m <= LINEAR_FEW_ROWS_##NAME) {                                                  \
+        if (m <= LINEAR_FEW_ROWS_MAX_##NAME) {                                              \
             linear_few_##name##_avx512vnni(y, y_stride, panel, x, x_stride_bytes, m, n, k); \
         } else {                                                                            \
             linear_opened_##name##_avx512vnni(opened_##name##_avx2, y, y_stride, panel, x,  \

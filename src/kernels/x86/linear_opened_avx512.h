@@ -5,7 +5,6 @@
 #include <stddef.h>
 
 #include "kernels/opened.h"
-#include "kernels/products.h"
 
 /* A linear_fn (kernels.h) that reads x in steps and whose chunks `open` opens: codes, d and, where
  * there are scales, whole. */

@@ -6,7 +6,9 @@
  *       open                                         scales to float32 (vnni_avx512.h); one or two
  *                                                    rows do so block by block
  *       for tiles of up to 12 rows                   one register of sums a row, one of y
- *         for blocks of 32 columns                   8 groups, each times every row
+ *         for blocks of 32 columns                   8 groups, each times every row; from
+ *                                                    KEEP_ROWS_MIN rows on the first tile keeps
+ *                                                    codes as bytes, which the others read
  *
  * Registers of a tile of 12 x 16 outputs: 12 sums, 12 y, 1 of weights, 2 of scales, 2 spare. The 4
  * activations of a group are broadcast by the load. A block of a row is 8 products, a conversion
@@ -20,7 +22,7 @@
 #include "kernels/products.h"
 #include "kernels/x86/vnni_avx512.h"
 
-#define KEEP_ROWS_MIN 40u /* from so many on what the first tile opens is kept for the others */
+#define KEEP_ROWS_MIN 40u /* fewer share too little */
 
 VNNI_INLINE bool has_high_bits(vnni_kind kind) {
     return kind.codes == VNNI_CODES_5 || kind.codes == VNNI_CODES_6;
@@ -231,15 +233,16 @@ VNNI_INLINE void tiles(vnni_kind kind, float *y, vnni_chunk *c, const uint8_t *x
                        size_t m) {
     const size_t most = vnni_scales_halves(kind) ? 8 : 12;
     vnni_open(kind, c);
-    fetch_header(kind, c->slabs);
     if (m < KEEP_ROWS_MIN) {
+        fetch_header(kind, c->slabs);
         VNNI_EACH_TILE(3, most, m, y, x, x_stride, tile(rows, kind, y, c, x, x_stride, NULL));
         return;
     }
     vnni_kind keeping = kind, expanded = kind;
     keeping.is_kept = true;
     expanded.codes = VNNI_CODES_EXPANDED;
-    vnni_ahead ahead = vnni_ahead_of(c->slabs, kind.chunk_bytes, m / most * c->n_blocks);
+    vnni_ahead ahead =
+        vnni_ahead_of(c->slabs, kind.chunk_bytes, (m + most - 1) / most * c->n_blocks);
     tile((int)most, keeping, y, c, x, x_stride, &ahead);
     y += most * PACK_PANEL_ROWS;
     x += most * x_stride;

@@ -78,7 +78,8 @@ VNNI_INLINE size_t vnni_tile_rows(size_t m, size_t most) {
         }                                                \
     } while (0)
 
-/* The call for all tiles of m rows. y and x are the tile's: m, y and x move on. */
+/* The call for all tiles of m rows, m being at least `least`: from 4 on no tile has less than 4. y
+ * and x are the tile's: m, y and x move on. */
 #define VNNI_EACH_TILE(least, most, m, y, x, stride, ...)     \
     do {                                                      \
         while ((m) > 0) {                                     \
@@ -235,6 +236,7 @@ typedef struct vnni_ahead {
     size_t step_bytes;
 } vnni_ahead;
 
+/* All of them in n_steps steps, not 0. */
 VNNI_INLINE vnni_ahead vnni_ahead_of(const uint8_t *at, size_t bytes, size_t n_steps) {
     return (vnni_ahead){at, (bytes + 64 * n_steps - 1) / (64 * n_steps) * 64};
 }

@@ -120,13 +120,6 @@ TILE_INLINE void tile_fetch_far(const void *at, size_t bytes) {
     }
 }
 
-/* At block b of an expanded chunk: every eighth line of the tile's share. */
-TILE_INLINE void tile_fetch_share(const tile_chunk *c, size_t b) {
-    for (size_t i = 64 * b; i < c->ahead_bytes; i += 8 * 64) {
-        tile_fetch_far(c->ahead + i, 64);
-    }
-}
-
 /* The same where a line takes so few instructions, as for a row alone, that prefetchers lead, and
  * lines from so far would take the places of those that are due: while a page is read, they are
  * shown the first half of the next. */
@@ -143,6 +136,13 @@ TILE_INLINE void tile_fetch(bool is_fast, const void *at, size_t bytes) {
         tile_fetch_next(at, bytes);
     } else {
         tile_fetch_far(at, bytes);
+    }
+}
+
+/* At block b of an expanded chunk: every eighth line of the tile's share. */
+TILE_INLINE void tile_fetch_share(const tile_chunk *c, size_t b) {
+    for (size_t i = 64 * b; i < c->ahead_bytes; i += 8 * 64) {
+        tile_fetch_far(c->ahead + i, 64);
     }
 }
 
