@@ -181,8 +181,8 @@ typedef struct kernels_cpu {
     attention_fn *attention[WEFT_DTYPE_COUNT];     /* set for F32, F16, Q8_0, Q4_0 */
     attention_merge_fn *attention_merge;
     kv_store_fn *kv_store[WEFT_DTYPE_COUNT]; /* the same formats */
-    /* Where it is set, attention wants keys in columns; elsewhere, and where they hold the values as
-     * well, they are rows. */
+    /* Where it is set, attention wants keys in columns; elsewhere, and where they hold the values
+     * as well, they are rows. */
     kv_store_column_fn *kv_store_column[WEFT_DTYPE_COUNT];
     rmsnorm_fn *rmsnorm;
     add_rmsnorm_fn *add_rmsnorm;

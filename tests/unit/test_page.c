@@ -58,12 +58,35 @@ static void a_window_has_room_for_every_step(void **state) {
     }
 }
 
+/* Every byte of every row has a place of its own, and together they fill the page. */
+static void columns_hold_all_bytes_of_rows(void **state) {
+    (void)state;
+    static const weft_dtype dtypes[] = {WEFT_DTYPE_F32, WEFT_DTYPE_F16, WEFT_DTYPE_Q8_0,
+                                        WEFT_DTYPE_Q4_0};
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        const size_t row_bytes = page_row_bytes(dtypes[d], 64, 64, true);
+        uint8_t seen[64 * sizeof(float) * PAGE_TOKENS] = {0};
+        for (size_t i = 0; i < row_bytes * PAGE_TOKENS; i++) {
+            const size_t at = page_column_byte(dtypes[d], i % row_bytes, i / row_bytes);
+            assert_true(at < row_bytes * PAGE_TOKENS);
+            assert_int_equal(seen[at]++, 0);
+        }
+    }
+    /* The second value of position 3; a scale, and the first code of the second block. */
+    assert_int_equal(page_column_byte(WEFT_DTYPE_F32, 4, 3), 64 + 12);
+    assert_int_equal(page_column_byte(WEFT_DTYPE_F16, 2, 3), 32 + 6);
+    assert_int_equal(page_column_byte(WEFT_DTYPE_Q8_0, 1, 3), 7);
+    assert_int_equal(page_column_byte(WEFT_DTYPE_Q8_0, 34 + 2, 3), 34 * 16 + 32 + 3);
+    assert_int_equal(page_column_byte(WEFT_DTYPE_Q4_0, 17, 15), 17 * 16 + 15);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_round_up),
         cmocka_unit_test(a_full_group_keeps_every_position),
         cmocka_unit_test(a_window_never_takes_more_than_all),
         cmocka_unit_test(a_window_has_room_for_every_step),
+        cmocka_unit_test(columns_hold_all_bytes_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,39 @@ INLINE_AVX512 uint32_t direct_max(weft_dtype dtype) {
     }
 }
 
+/* acc += column i of `width` pages of keys times n queries. */
+INLINE_AVX512 void score_column(__m512 acc[GROUP][WIDTH], const float *const q[GROUP], size_t i,
+                                const __m512 key[WIDTH], const int n, const int width) {
+    for (int r = 0; r < n; r++) {
+        const __m512 x = _mm512_set1_ps(q[r][i]);
+        for (int j = 0; j < width; j++) {
+            acc[r][j] = _mm512_fmadd_ps(x, key[j], acc[r][j]);
+        }
+    }
+}
+
+/* The columns [i, to) of the pages that begin at t->pages + page, whose codes have scales. */
+INLINE_AVX512 void score_scaled(__m512 acc[GROUP][WIDTH], const float *const q[GROUP],
+                                const tile *t, uint32_t page, size_t i, size_t to,
+                                const weft_dtype source, const int n, const int width) {
+    while (i < to) { /* from a multiple of 32 on */
+        __m512 scale[WIDTH], key[WIDTH];
+        for (int j = 0; j < width; j++) {
+            scale[j] = load_column_scale(t->pages[page + (uint32_t)j], i, source);
+        }
+        for (const size_t stop = i + 32; i < stop; i++) {
+            for (int j = 0; j < width; j++) {
+                const uint32_t p = page + (uint32_t)j;
+                if (i % 2 == 0) {
+                    fetch_columns(t->ahead[p], i, source);
+                }
+                key[j] = load_column(t->pages[p], i, scale[j], source);
+            }
+            score_column(acc, q, i, key, n, width);
+        }
+    }
+}
+
 /* Scores of n queries with `width` vectors of keys, from position `at`: columns [i, to) of the head
  * added to what is there, or in its place when i is 0. */
 INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at, size_t i,
@@ -37,31 +70,23 @@ INLINE_AVX512 void score_group(query *const *queries, const tile *t, uint32_t at
         }
     }
     const bool is_first = i == 0;
-    const float *keys = t->block + i * BLOCK + at;
-    const uint8_t *const *pages = t->pages + at / PAGE_TOKENS;
-    const uint8_t *const *ahead = t->ahead + at / PAGE_TOKENS;
-    while (i < to) {
-        const size_t stop = has_scales(source) ? i + 32 : to; /* from a multiple of 32 on */
-        __m512 column_scale[WIDTH];
-        for (int j = 0; j < width; j++) {
-            column_scale[j] =
-                has_scales(source) ? load_column_scale(pages[j], i, source) : _mm512_setzero_ps();
-        }
-        for (; i < stop; i++, keys += BLOCK) {
+    const uint32_t page = at / PAGE_TOKENS;
+    if (has_scales(source)) {
+        score_scaled(acc, q, t, page, i, to, source, n, width);
+    } else {
+        const float *keys = t->block + i * BLOCK + at;
+        const uint8_t *const *pages = t->pages + page, *const *ahead = t->ahead + page;
+        for (; i < to; i++, keys += BLOCK) {
             __m512 key[WIDTH];
             for (int j = 0; source != FROM_BLOCK && i % 2 == 0 && j < width; j++) {
                 fetch_columns(ahead[j], i, source);
             }
             for (int j = 0; j < width; j++) {
-                key[j] = source == FROM_BLOCK ? _mm512_load_ps(keys + 16 * j)
-                                              : load_column(pages[j], i, column_scale[j], source);
+                key[j] = source == FROM_BLOCK
+                             ? _mm512_load_ps(keys + 16 * j)
+                             : load_column(pages[j], i, _mm512_setzero_ps(), source);
             }
-            for (int r = 0; r < n; r++) {
-                const __m512 x = _mm512_set1_ps(q[r][i]);
-                for (int j = 0; j < width; j++) {
-                    acc[r][j] = _mm512_fmadd_ps(x, key[j], acc[r][j]);
-                }
-            }
+            score_column(acc, q, i, key, n, width);
         }
     }
     const __m512 scale = _mm512_set1_ps(t->a->scale);
@@ -90,14 +115,14 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
     const float *values = t->block + from * stride + col;
     for (; from < to; from++, values += stride) {
         __m512 value[WIDTH];
+        const uint8_t *row = source != FROM_BLOCK ? row_in(t->pages, from, t->row_bytes) : NULL;
         if (source != FROM_BLOCK) { /* so many values of a row as columns of a position: 1 / 16 */
             const size_t bytes = column_bytes(source);
             fetch(row_in(t->ahead, from, t->ahead_bytes) + col / 16 * bytes, (size_t)width * bytes);
         }
         for (int j = 0; j < width; j++) {
             value[j] = source == FROM_BLOCK ? _mm512_load_ps(values + 16 * j)
-                                            : load_16(row_in(t->pages, from, t->row_bytes),
-                                                      col + 16 * (size_t)j, source);
+                                            : load_16(row, col + 16 * (size_t)j, source);
         }
         for (int r = 0; r < n; r++) {
             const __m512 weight = _mm512_set1_ps(weights[r][from]);
