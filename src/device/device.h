@@ -57,8 +57,8 @@ typedef struct device_stack {
  *   page p:  k  [n_kv_heads][16][k_dim] then v [n_kv_heads][16][v_dim], in dtype,
  *            at data + p * page_stride_bytes
  *
- * or k [n_kv_heads][k_dim][16], as the device's kernels want it. With v_in_k a value is the first
- * v_dim of its key: pages end after k, whose rows are always rows. */
+ * or the keys of each head in columns (layout/page.h), as the device's kernels want it. With v_in_k
+ * a value is the first v_dim of its key: pages end after k, whose rows are always rows. */
 typedef struct device_kv {
     void *data;
     size_t page_stride_bytes;

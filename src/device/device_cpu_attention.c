@@ -81,8 +81,8 @@ static void store_task(void *arg, uint32_t task, uint32_t thread) {
         const uint32_t pos = s->n_past + r, at = pos % PAGE_TOKENS;
         char *page =
             (char *)kv->data + s->pages[kv->group][pos / PAGE_TOKENS] * kv->page_stride_bytes;
-        const float *k = (const float *)device_cpu_row(&job->store->k, s->row_first + r) +
-                         (size_t)head * kv->k_dim;
+        const float *k =
+            device_cpu_row(&job->store->k, s->row_first + r) + (size_t)head * kv->k_dim;
         if (p.k_in_columns) {
             kernels->kv_store_column[kv->dtype](page + p.k_first, at, k, kv->k_dim);
         } else {

@@ -67,7 +67,7 @@ typedef void linear_fn(float *y, size_t y_stride, const void *panel, const void 
 
 /* Queries of one sequence against one KV head of one layer.
  *
- *   position p lies in page pages[p / 16]; its K row is
+ *   position p lies in page pages[p / 16]; its K row, if keys are not in columns, is
  *   k + pages[p / 16] * page_stride_bytes + (p % 16) * k_row_bytes       (V likewise)
  *
  * Row r attends positions [kv_begin[r], kv_end[r]); kv_begin < kv_end. For each row and head the

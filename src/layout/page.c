@@ -1,7 +1,6 @@
-/* page.c - what a page of one layer weighs.
+/* page.c - what a page of one layer weighs, and where bytes of keys in columns lie.
  *
- * K of every head lies before V of every head (device/device.h draws it); only the sum matters
- * here.
+ * K of every head lies before V of every head (device/device.h draws it).
  */
 #include "layout/page.h"
 

@@ -38,7 +38,8 @@ size_t page_bytes(weft_dtype dtype, uint32_t n_kv_heads, uint32_t k_dim, uint32_
 
 /* Keys may lie in columns: a page's positions side by side, for each value, scale or byte of codes
  * of a row. F32 and F16 are [n][16]; Q8_0 and Q4_0 [n / 32] of scales [16] and codes [32][16] or
- * [16][16]. Where the byte of position `at`'s row is then. */
+ * [16][16]. Where the byte of position `at`'s row is then: kernels write the same out in loops, and
+ * are held against this. */
 size_t page_column_byte(weft_dtype dtype, size_t row_byte, size_t at);
 
 #endif /* WEFT_LAYOUT_PAGE_H */

@@ -53,6 +53,8 @@ static const shape shapes[] = {
     {2, 3, 7, 5, 600, 0, 0.0f, false, false, false},
     {1, 128, 576, 512, 75, 0, 0.0f, false, true, false},
     {2, 4, 72, 40, 90, 0, 0.0f, false, false, false},
+    {2, 3, 160, 96, 150, 0, 0.0f, false, false, false},
+    {5, 3, 192, 96, 140, 70, 0.0f, false, false, false},
 };
 
 /* A cache and queries for one shape. */

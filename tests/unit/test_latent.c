@@ -84,7 +84,7 @@ static void attend(device *dev, weft_dtype dtype, bool v_in_k, float *out) {
     device_free(dev, store.kv.data, (PAGES + 1) * one_page);
 }
 
-/* Not exact where keys that hold no values lie in columns: sums may then have another order. */
+/* Not exact where AMX may multiply keys in columns: its sums have another order. */
 static void compare(device *dev, weft_dtype dtype, bool is_exact) {
     static float inside[ROWS * HEADS * V_DIM], apart[ROWS * HEADS * V_DIM];
     attend(dev, dtype, true, inside);
@@ -114,7 +114,9 @@ static void values_inside_keys_answer_like_values_apart(void **state) {
                          WEFT_OK);
         assert_int_equal(device_reserve(dev, 1 << 20, &err), WEFT_OK);
         for (size_t t = 0; t < sizeof dtypes / sizeof dtypes[0]; t++) {
-            compare(dev, dtypes[t], kernels.kv_store_column[dtypes[t]] == NULL);
+            const bool is_exact =
+                dtypes[t] != WEFT_DTYPE_F16 || kernels.kv_store_column[dtypes[t]] == NULL;
+            compare(dev, dtypes[t], is_exact);
         }
         device_destroy(&dev);
         pool_destroy(&threads);

@@ -1,8 +1,8 @@
 /* attention_avx512.c - attention over pages with sixteen lanes.
  *
  * The way is attention_walk.inc's and attention_phases.inc's. What differs from AVX2 is that lanes
- * are positions, not parts of a head: a block's keys are transposed once, as they are converted to
- * floats, and then
+ * are positions, not parts of a head: keys that lie in rows (latent caches) are transposed once, as
+ * they are converted to floats, and then
  *
  *   scores   6 queries x 64 keys in 24 accumulators; each score is one chain over 128
  *            columns of the head (more errors than that would show), and chains are added
@@ -20,7 +20,6 @@
  */
 #include "base/compiler.h"
 #include "kernels/x86/attention_tile_avx512.h"
-#include "kernels/x86/kernels_avx2.h"
 #include "kernels/x86/kernels_avx512.h"
 
 void attention_f32_avx512(const attention_args *args) { attend(args, WEFT_DTYPE_F32); }
@@ -35,24 +34,24 @@ void attention_merge_f32_avx512(const attention_args *a, const float *partials, 
     merge_parts(a, partials, n_parts);
 }
 
-/* Calls f(..., dtype) with the cache's as a constant. */
-#define WITH_DTYPE(f, ...)                                            \
-    do {                                                              \
-        switch (t->dtype) {                                           \
-        case WEFT_DTYPE_F32: f(__VA_ARGS__, WEFT_DTYPE_F32); break;   \
-        case WEFT_DTYPE_F16: f(__VA_ARGS__, WEFT_DTYPE_F16); break;   \
-        case WEFT_DTYPE_Q8_0: f(__VA_ARGS__, WEFT_DTYPE_Q8_0); break; \
-        default: f(__VA_ARGS__, WEFT_DTYPE_Q4_0); break;              \
-        }                                                             \
+/* Calls f(t, dtype) with the cache's as a constant. */
+#define WITH_DTYPE(t, f)                                    \
+    do {                                                    \
+        switch ((t)->dtype) {                               \
+        case WEFT_DTYPE_F32: f(t, WEFT_DTYPE_F32); break;   \
+        case WEFT_DTYPE_F16: f(t, WEFT_DTYPE_F16); break;   \
+        case WEFT_DTYPE_Q8_0: f(t, WEFT_DTYPE_Q8_0); break; \
+        default: f(t, WEFT_DTYPE_Q4_0); break;              \
+        }                                                   \
     } while (0)
 
 static void tile_scores(tile *t, uint32_t block) {
     find_pages(t, block, t->a->k, t->a->k_row_bytes);
     t->is_direct = t->a->k_in_columns && t->n_active <= direct_max(t->dtype);
     if (!t->is_direct && t->a->k_in_columns) {
-        WITH_DTYPE(load_key_columns, t);
+        WITH_DTYPE(t, load_key_columns);
     } else if (!t->is_direct) {
-        WITH_DTYPE(load_keys, t);
+        WITH_DTYPE(t, load_keys);
     }
     score_block(t);
 }
@@ -61,7 +60,7 @@ static void tile_values(tile *t, uint32_t block) {
     find_pages(t, block, t->a->v, t->a->v_row_bytes);
     t->is_direct = t->a->v_dim % 16 == 0 && t->n_active <= direct_max(t->dtype);
     if (!t->is_direct) {
-        WITH_DTYPE(load_values, t);
+        WITH_DTYPE(t, load_values);
     }
     value_block(t);
 }
@@ -105,47 +104,4 @@ static void query_softmax(query *q, const attention_args *a) {
     }
     *q->l = *q->l * decay + sum;
     *q->m = m;
-}
-
-void kv_store_column_f32_avx512(void *page, size_t at, const float *src, size_t n) {
-    float *out = (float *)page + at;
-    for (size_t i = 0; i < n; i++) {
-        out[i * PAGE_TOKENS] = src[i];
-    }
-}
-
-void kv_store_column_f16_avx512(void *page, size_t at, const float *src, size_t n) {
-    uint16_t *out = (uint16_t *)page + at;
-    for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 mask = lanes_mask_avx512(n - i);
-        WEFT_ALIGNED(32) uint16_t h[16];
-        _mm256_store_si256(
-            (__m256i *)(void *)h,
-            _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, src + i), _MM_FROUND_TO_NEAREST_INT));
-        for (size_t j = 0; j < 16 && i + j < n; j++) {
-            out[(i + j) * PAGE_TOKENS] = h[j];
-        }
-    }
-}
-
-/* Blocks of 32 values: a scale and code_bytes bytes, as `store` makes them of a row. */
-INLINE_AVX512 void store_column_blocks(uint8_t *page, size_t at, const float *src, size_t n,
-                                       kv_store_fn *store, size_t code_bytes) {
-    uint8_t row[2 + 32];
-    for (; n > 0; n -= 32, src += 32) {
-        store(row, src, 32);
-        memcpy(page + 2 * at, row, 2);
-        page += 2 * PAGE_TOKENS;
-        for (size_t i = 0; i < code_bytes; i++, page += PAGE_TOKENS) {
-            page[at] = row[2 + i];
-        }
-    }
-}
-
-void kv_store_column_q8_0_avx512(void *page, size_t at, const float *src, size_t n) {
-    store_column_blocks(page, at, src, n, kv_store_q8_0_avx2, 32);
-}
-
-void kv_store_column_q4_0_avx512(void *page, size_t at, const float *src, size_t n) {
-    store_column_blocks(page, at, src, n, kv_store_q4_0_avx2, 16);
 }

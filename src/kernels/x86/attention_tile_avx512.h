@@ -1,7 +1,8 @@
 /* attention_tile_avx512.h - the inner loops of attention with 32 registers of 16 lanes.
  *
  * For attention_avx512.c alone, which tells the plan. Shapes are constant arguments, so each use is
- * its own loop: 24 accumulators, 4 vectors of keys or values, 1 of a query's. */
+ * its own loop: 24 accumulators, 4 vectors of keys or values, 1 of a query's, and 4
+ * of scales where codes have them. */
 #ifndef WEFT_KERNELS_X86_ATTENTION_TILE_AVX512_H
 #define WEFT_KERNELS_X86_ATTENTION_TILE_AVX512_H
 
@@ -14,7 +15,7 @@
 /* What loops read: floats of the block, or the pages, in the cache's type. */
 #define FROM_BLOCK WEFT_DTYPE_COUNT
 
-/* How many queries rather convert keys and values themselves, group by group. */
+/* How many queries rather convert keys and values themselves, group by group: F32 needs none. */
 INLINE_AVX512 uint32_t direct_max(weft_dtype dtype) {
     switch (dtype) {
     case WEFT_DTYPE_F32: return ATTENTION_TILE;
@@ -116,7 +117,7 @@ INLINE_AVX512 void value_group(query *const *queries, const tile *t, uint32_t fr
     for (; from < to; from++, values += stride) {
         __m512 value[WIDTH];
         const uint8_t *row = source != FROM_BLOCK ? row_in(t->pages, from, t->row_bytes) : NULL;
-        if (source != FROM_BLOCK) { /* so many values of a row as columns of a position: 1 / 16 */
+        if (source != FROM_BLOCK) { /* 16 values of a row take as many bytes as a column */
             const size_t bytes = column_bytes(source);
             fetch(row_in(t->ahead, from, t->ahead_bytes) + col / 16 * bytes, (size_t)width * bytes);
         }
