@@ -18,6 +18,16 @@ INLINE_AVX512 float load_f16(const uint8_t *p) {
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
 }
 
+/* The lower or upper nibbles of 16 bytes, which are codes around 8. */
+INLINE_AVX512 __m128i nibble_codes(__m128i bytes, bool is_upper) {
+    const __m128i codes = is_upper ? _mm_srli_epi16(bytes, 4) : bytes;
+    return _mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+}
+
+INLINE_AVX512 __m512 scaled_codes(__m128i codes, __m512 scale) {
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), scale);
+}
+
 /* Values i..i+15 of a cache row. */
 INLINE_AVX512 __m512 load_16(const uint8_t *row, size_t i, const weft_dtype dtype) {
     if (dtype == WEFT_DTYPE_F32) {
@@ -34,10 +44,9 @@ INLINE_AVX512 __m512 load_16(const uint8_t *row, size_t i, const weft_dtype dtyp
         codes = _mm_loadu_si128((const __m128i *)(const void *)(block + 2 + i % 32));
     } else { /* 16 bytes of codes around 8: values 0..15 in the low, 16..31 in the high halves */
         codes = _mm_loadu_si128((const __m128i *)(const void *)(block + 2));
-        codes = i % 32 == 0 ? codes : _mm_srli_epi16(codes, 4);
-        codes = _mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+        codes = nibble_codes(codes, i % 32 != 0);
     }
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), d);
+    return scaled_codes(codes, d);
 }
 
 /* The same of a row of n values, which may end among them; Q8_0 and Q4_0 rows hold whole blocks. */
@@ -142,10 +151,9 @@ INLINE_AVX512 __m512 load_column(const uint8_t *page, size_t i, __m512 scale,
         codes = _mm_loadu_si128((const __m128i *)(const void *)(codes_at + 16 * (i % 32)));
     } else {
         codes = _mm_loadu_si128((const __m128i *)(const void *)(codes_at + 16 * (i % 16)));
-        codes = i % 32 < 16 ? codes : _mm_srli_epi16(codes, 4);
-        codes = _mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+        codes = nibble_codes(codes, i % 32 >= 16);
     }
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), scale);
+    return scaled_codes(codes, scale);
 }
 
 /* Asks for columns i and i + 1, i being even, of the page at `ahead`. */
